@@ -1,0 +1,40 @@
+/* pool.h - one pool of worker threads with the compute gate.
+ *
+ * A computation is a set of independent blocks; workers and the calling thread take block numbers from an atomic
+ * counter until none is left. What a block computes must depend on its number alone, never on who runs it or how many
+ * workers there are: then results are the same bits for any thread count.
+ *
+ * The gate: two roles share the pool. GM_TASTE (chat, samples, evaluation asked for by a person) goes first: while it runs or holds the gate, no new
+ * block of GM_TRAIN is handed out; blocks are sized to last at most about a millisecond (5 ms at the very most), so a chat reply starts at once.
+ * Each role may be used by one thread at a time (the trainer, the taster).
+ *
+ * Workers spin shortly, then sleep: an idle pool costs no CPU. Training-only periods run workers at low priority (SCHED_IDLE
+ * where available) so that the UI thread is never late.
+ *
+ *     struct pool *pool = pool_new(n_threads, &err);        // n_threads = workers + the caller
+ *     pool_run(pool, GM_TRAIN, block_fn, arg, n_blocks);    // returns when all blocks are done
+ */
+#ifndef GM_BASE_POOL_H
+#define GM_BASE_POOL_H
+
+#include "engine/base/error.h"
+
+enum gm_role { GM_TRAIN = 0, GM_TASTE = 1 };
+
+struct pool;
+/* `slot` numbers the running thread for scratch memory: 0 <= slot < pool_slots(pool); never two running blocks with one slot. */
+typedef void (*pool_fn)(void *arg, int block, int slot);
+
+struct pool *pool_new(int n_threads, struct gm_error *err); /* 0 = physical cores available to the process */
+void pool_free(struct pool *p);
+int pool_threads(const struct pool *p);
+int pool_slots(const struct pool *p); /* threads + 1: both callers may be inside at once */
+void pool_run(struct pool *p, enum gm_role role, pool_fn fn, void *arg, int n_blocks);
+/* Tasting keeps the gate over several pool_run calls (a whole token, a prompt). Nests. */
+void pool_hold(struct pool *p);
+void pool_release(struct pool *p);
+/* Share of the last second in which training had to wait for tasting, 0..1: the status line tells it. */
+double pool_training_held_share(struct pool *p);
+int cpu_physical_cores(void); /* that this process may run on */
+
+#endif
