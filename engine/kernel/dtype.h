@@ -1,0 +1,53 @@
+/* dtype.h - storage types of tensors, as safetensors and GGUF know them, and a view of a stored matrix.
+ *
+ * A `struct mat` never owns memory: it points into a mapped file or an arena. Row-major [rows, cols] = [out, in] as torch.nn.Linear.
+ */
+#ifndef GM_KERNEL_DTYPE_H
+#define GM_KERNEL_DTYPE_H
+
+#include "engine/base/error.h"
+
+#include <stdint.h>
+
+enum dtype {
+    DT_F32, DT_F16, DT_BF16,
+    DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0,
+    DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS, DT_MXFP4,
+    DT_I8, DT_U8, DT_I16, DT_I32, DT_I64, DT_F64, DT_BOOL, DT_U16, DT_U32, DT_U64,
+    DT_COUNT
+};
+
+const char *dtype_name(enum dtype t);        /* "F32", "BF16", "Q4_1" */
+int dtype_block(enum dtype t);               /* elements of one block: 1, 32 or 256 */
+size_t dtype_block_bytes(enum dtype t);      /* bytes of one block */
+bool dtype_is_weight(enum dtype t);          /* dtype_to_f32 can expand it */
+/* Bytes of a row of n elements; false when n is no multiple of the block or the product wraps. */
+bool dtype_row_bytes(enum dtype t, size_t n, size_t *bytes);
+
+/* Expands n elements starting at a block border; exact (each stored value is one f32). */
+void dtype_to_f32(enum dtype t, const void *src, float *dst, size_t n);
+float f16_to_f32(uint16_t h);
+uint16_t f32_to_f16(float f);                /* round to nearest even, overflow to infinity */
+static inline float bf16_to_f32(uint16_t h)
+{
+    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    return v.f;
+}
+static inline uint16_t f32_to_bf16(float f)  /* round to nearest even; NaN stays a quiet NaN */
+{
+    union { float f; uint32_t u; } v = {.f = f};
+    if ((v.u & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)((v.u >> 16) | 0x40u);
+    return (uint16_t)((v.u + 0x7fffu + ((v.u >> 16) & 1u)) >> 16);
+}
+
+struct mat {
+    const void *data;
+    enum dtype type;
+    int64_t rows, cols;
+    size_t row_bytes; /* distance of two rows */
+};
+struct mat mat_f32(const float *data, int64_t rows, int64_t cols);
+void mat_row_to_f32(const struct mat *m, int64_t row, float *dst); /* cols floats */
+
+#endif
