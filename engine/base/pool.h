@@ -8,8 +8,8 @@
  * block of GM_TRAIN is handed out; blocks are sized to last at most about a millisecond (5 ms at the very most), so a chat reply starts at once.
  * Each role may be used by one thread at a time (the trainer, the taster).
  *
- * Workers spin shortly, then sleep: an idle pool costs no CPU. Training-only periods run workers at low priority (SCHED_IDLE
- * where available) so that the UI thread is never late.
+ * Workers spin shortly (40 us), then sleep: an idle pool costs no CPU. They take no signals and run at background priority, so that
+ * the UI thread is never late.
  *
  *     struct pool *pool = pool_new(n_threads, &err);        // n_threads = workers + the caller
  *     pool_run(pool, GM_TRAIN, block_fn, arg, n_blocks);    // returns when all blocks are done
@@ -35,6 +35,9 @@ void pool_hold(struct pool *p);
 void pool_release(struct pool *p);
 /* Share of the last second in which training had to wait for tasting, 0..1: the status line tells it. */
 double pool_training_held_share(struct pool *p);
+/* Puts the calling thread behind interactive ones (SCHED_BATCH, nice +5). Workers do it themselves; the trainer and tasting threads,
+ * which work beside them, should too. */
+void thread_background(void);
 int cpu_physical_cores(void); /* that this process may run on */
 
 #endif

@@ -27,8 +27,9 @@ void str_free(struct str *s);
 char *str_take(struct str *s);        /* the bytes (never NULL, free with mem_free); s is empty afterwards */
 const char *str_text(const struct str *s); /* "" when empty */
 
-/* Decodes one scalar at p (end exclusive). Returns bytes consumed (1..4) and the scalar; an invalid sequence gives
- * U+FFFD and consumes 1 (maximal-subpart rule of Unicode 15, table 3-8). Overlong, surrogates and > U+10FFFF are invalid. */
+/* Decodes one scalar at p (end exclusive, p < end). Returns bytes consumed (1..4) and the scalar; an invalid sequence gives
+ * U+FFFD and consumes its maximal subpart (1..3 bytes; Unicode 15, table 3-8, as other decoders do). Overlong forms, surrogates
+ * and > U+10FFFF are invalid. */
 int utf8_decode(const char *p, const char *end, uint32_t *scalar);
 int utf8_encode(uint32_t scalar, char out[4]); /* bytes written; scalar must be valid */
 bool utf8_valid(const char *p, size_t n);
@@ -39,5 +40,8 @@ size_t utf8_complete_prefix(const char *p, size_t n);
  * characters, DEL, bidirectional overrides, U+2028/9, invalid UTF-8 become visible marks (U+FFFD, or \xNN when
  * `escape`); '\n' and '\t' are kept when `keep_lines`, else shown as marks. Appends to out. */
 void text_clean(struct str *out, const char *bytes, size_t n, bool keep_lines, bool escape);
+/* The same into out[size], without lines and escapes, cut between characters when it does not fit. Always terminated (size > 0);
+ * returns the length. Allocates nothing. */
+size_t text_clean_fixed(char *out, size_t size, const char *bytes, size_t n);
 
 #endif
