@@ -1,0 +1,64 @@
+/* generate.h - batched generation: many requests of different prompts, adapters and temperatures through one decoder.
+ *
+ * A finished sequence makes room for the next request. Every request's text depends on its own prompt, adapter, sampling and seed only, not on what it shares
+ * the batch with (up to the rounding of the kernel family's batch paths, which is pinned: see docs/design.md).
+ * Threads: one generator belongs to one thread; `cancel` may be set from any.
+ *
+ *     struct generator *g = generator_new(model, tokenizer, 16, 512, &compute, &err);
+ *     generator_run(g, &compute, requests, n, results, &hooks, &err);
+ */
+#ifndef GM_INFER_GENERATE_H
+#define GM_INFER_GENERATE_H
+
+#include "engine/base/str.h"
+#include "engine/infer/sampler.h"
+#include "engine/model/decode.h"
+#include "engine/text/tokenizer.h"
+#include "engine/verse/form.h"
+
+#include <stdatomic.h>
+
+enum stop_reason { STOP_LENGTH, STOP_END, STOP_STRING, STOP_CANCELLED };
+const char *stop_reason_name(enum stop_reason r); /* "length", "end", "string", "cancelled" */
+
+struct generate_request {
+    const int32_t *prompt; /* ids, template applied */
+    int n_prompt;
+    const struct lora *lora;
+    struct sampling sampling;
+    const int32_t *stop_ids;
+    int n_stop_ids;
+    const char *const *stop_strings;
+    int n_stop_strings;
+};
+struct generated {
+    const char *prompt_text; /* what the person wrote; borrowed from the caller */
+    const char *adapter;     /* how it was named; borrowed; NULL: the base */
+    int step;
+    float temperature;
+    uint64_t seed;
+    char *text;              /* owned: generated_free */
+    int n_tokens;
+    enum stop_reason stop;
+    struct verdict verdict;
+    double seconds;
+};
+void generated_free(struct generated *g);
+
+struct generate_hooks {
+    void (*text)(void *arg, int request, const char *bytes, size_t n); /* whole characters, as they come; may be NULL */
+    void *arg;
+    atomic_bool *cancel;     /* may be NULL */
+};
+struct generator;
+struct generator *generator_new(const struct model *m, const struct tokenizer *t, int n_slots, int max_tokens,
+                                const struct compute *c, struct gm_error *err);
+void generator_free(struct generator *g);
+/* results [n] (prompt_text, adapter, step are left to the caller). */
+bool generator_run(struct generator *g, const struct compute *c, const struct generate_request *requests, int n,
+                   struct generated *results, const struct generate_hooks *hooks, struct gm_error *err);
+
+/* Share k/n with its 95 % Wilson interval (Wilson 1927). */
+void rate_interval(int k, int n, double *low, double *high);
+
+#endif

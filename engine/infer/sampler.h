@@ -1,0 +1,26 @@
+/* sampler.h - from logits to a token: repeat penalty, temperature, top-k, top-p, min-p, in this order; temperature 0 = greedy.
+ *
+ * Deterministic: a token is a function of (logits, options, seed, index). Threads: pure.
+ */
+#ifndef GM_INFER_SAMPLER_H
+#define GM_INFER_SAMPLER_H
+
+#include "engine/base/rng.h"
+
+#include <stdbool.h>
+
+struct sampling {
+    float temperature; /* 0.7 */
+    int top_k;         /* 0 = off */
+    float top_p;       /* 1 = off */
+    float min_p;       /* 0 = off */
+    float repeat_penalty; /* 1 = off; over the last 64 tokens of prompt and answer */
+    int max_tokens;    /* 128 */
+    uint64_t seed;
+};
+struct sampling sampling_default(void);
+/* logits [n] are overwritten. recent: the last tokens, for the repeat penalty. scratch: [n] pairs, see sampler_scratch_bytes. */
+int32_t sample_token(float *logits, int n, const struct sampling *s, struct rng *rng, const int32_t *recent, int n_recent, void *scratch);
+size_t sampler_scratch_bytes(int n);
+
+#endif
