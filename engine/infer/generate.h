@@ -51,10 +51,14 @@ struct generate_hooks {
     atomic_bool *cancel;     /* may be NULL */
 };
 struct generator;
+/* max_tokens: of prompt and answer together. */
 struct generator *generator_new(const struct model *m, const struct tokenizer *t, int n_slots, int max_tokens,
                                 const struct compute *c, struct gm_error *err);
 void generator_free(struct generator *g);
+/* Verdicts on what comes out; without this call they are zero. Both are borrowed. */
+void generator_judge(struct generator *g, const struct syllables *s, const struct form *form);
 /* results [n] (prompt_text, adapter, step are left to the caller). */
+/* On failure no result is left to free. A cancelled run is no failure: what was there so far stands in the results, stop "cancelled". */
 bool generator_run(struct generator *g, const struct compute *c, const struct generate_request *requests, int n,
                    struct generated *results, const struct generate_hooks *hooks, struct gm_error *err);
 

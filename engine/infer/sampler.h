@@ -5,6 +5,7 @@
 #ifndef GM_INFER_SAMPLER_H
 #define GM_INFER_SAMPLER_H
 
+#include "engine/base/error.h"
 #include "engine/base/rng.h"
 
 #include <stdbool.h>
@@ -19,7 +20,10 @@ struct sampling {
     uint64_t seed;
 };
 struct sampling sampling_default(void);
-/* logits [n] are overwritten. recent: the last tokens, for the repeat penalty. scratch: [n] pairs, see sampler_scratch_bytes. */
+bool sampling_check(const struct sampling *s, struct gm_error *err); /* ranges */
+
+enum { SAMPLER_RECENT = 64 }; /* tokens that the repeat penalty looks back at */
+/* logits [n] are overwritten; a NaN among them is never chosen. recent: the last tokens, oldest first. scratch: sampler_scratch_bytes(n). */
 int32_t sample_token(float *logits, int n, const struct sampling *s, struct rng *rng, const int32_t *recent, int n_recent, void *scratch);
 size_t sampler_scratch_bytes(int n);
 

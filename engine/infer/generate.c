@@ -1,0 +1,356 @@
+/* generate.c - the loop of batched generation: admit, decode, sample, let go.
+ *
+ * Requests with the same prompt and adapter that are admitted together share one prompt computation: the first computes, the others copy its cache and logits.
+ */
+#include "engine/infer/generate.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/text/detok.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+struct sequence {
+    int request;     /* -1: the place is free */
+    int slot;
+    struct rng rng;
+    struct detok detok;
+    struct str text; /* whole characters so far */
+    size_t shown;    /* bytes given to the text hook */
+    int32_t *history; /* prompt tail and answer, for the repeat penalty; also holds the last token */
+    int n_history, n_tokens;
+    double began;
+};
+struct generator {
+    const struct model *model;
+    const struct tokenizer *tokenizer;
+    const struct syllables *syllables;
+    const struct form *form;
+    struct decoder *decoder;
+    int n_slots, max_tokens, vocab;
+    struct sequence *sequences;
+    struct decode_item *items;
+    int *item_sequence;
+    float *logits; /* [n_slots, vocab] */
+    void *scratch;
+};
+
+const char *stop_reason_name(enum stop_reason r)
+{
+    static const char *const names[] = {"length", "end", "string", "cancelled"};
+    return names[r];
+}
+
+void generated_free(struct generated *g)
+{
+    mem_free(g->text);
+    g->text = NULL;
+}
+
+struct generator *generator_new(const struct model *m, const struct tokenizer *t, int n_slots, int max_tokens,
+                                const struct compute *c, struct gm_error *err)
+{
+    struct generator *g = mem_new(1, sizeof *g);
+    g->model = m;
+    g->tokenizer = t;
+    g->n_slots = n_slots;
+    g->max_tokens = max_tokens;
+    g->vocab = m->config.vocab_size;
+    g->decoder = decoder_new(m, n_slots, max_tokens, c->mode == GM_COMPUTE_F32, err);
+    g->logits = mem_alloc((size_t)n_slots * (size_t)g->vocab * sizeof(float), "logits", err);
+    g->scratch = mem_alloc(sampler_scratch_bytes(g->vocab), "sampling", err);
+    if (!g->decoder || !g->logits || !g->scratch) {
+        generator_free(g);
+        return NULL;
+    }
+    g->sequences = mem_new((size_t)n_slots, sizeof *g->sequences);
+    g->items = mem_new((size_t)n_slots, sizeof *g->items);
+    g->item_sequence = mem_new((size_t)n_slots, sizeof *g->item_sequence);
+    for (int i = 0; i < n_slots; i++) {
+        g->sequences[i].request = -1;
+        g->sequences[i].history = mem_new((size_t)max_tokens + 1, sizeof(int32_t));
+    }
+    return g;
+}
+
+void generator_free(struct generator *g)
+{
+    if (!g)
+        return;
+    decoder_free(g->decoder);
+    for (int i = 0; g->sequences && i < g->n_slots; i++) {
+        detok_free(&g->sequences[i].detok);
+        str_free(&g->sequences[i].text);
+        mem_free(g->sequences[i].history);
+    }
+    mem_free(g->sequences);
+    mem_free(g->items);
+    mem_free(g->item_sequence);
+    mem_free(g->logits);
+    mem_free(g->scratch);
+    mem_free(g);
+}
+
+void generator_judge(struct generator *g, const struct syllables *s, const struct form *form)
+{
+    g->syllables = s;
+    g->form = form;
+}
+
+static bool check_request(const struct generator *g, const struct generate_request *r, struct gm_error *err)
+{
+    if (!sampling_check(&r->sampling, err))
+        return false;
+    if (r->n_prompt < 1)
+        return error_set(err, GM_E_INPUT, "generate text: the prompt has no token (give some text)");
+    if (r->n_prompt >= g->max_tokens)
+        return error_set(err, GM_E_INPUT, "generate text: the prompt has %d tokens, the context holds %d (shorten the prompt)", r->n_prompt,
+                         g->max_tokens);
+    for (int i = 0; i < r->n_prompt; i++)
+        if (r->prompt[i] < 0 || r->prompt[i] >= g->vocab)
+            return error_set(err, GM_E_INPUT, "generate text: prompt id %d lies outside the model's vocabulary of %d", r->prompt[i], g->vocab);
+    return true;
+}
+
+static void admit(struct generator *g, struct sequence *s, const struct generate_request *r, int number)
+{
+    s->request = number;
+    s->slot = decoder_take(g->decoder);
+    assert(s->slot >= 0);
+    s->rng = rng_stream(r->sampling.seed, "sample", 0);
+    detok_init(&s->detok, g->tokenizer);
+    str_clear(&s->text);
+    s->shown = 0;
+    memcpy(s->history, r->prompt, (size_t)r->n_prompt * sizeof *s->history);
+    s->n_history = r->n_prompt;
+    s->n_tokens = 0;
+    s->began = clock_seconds();
+}
+
+/* Where a stop string begins at or after `from`, else the length. *partial: where the tail could still become one. */
+static size_t find_stop(const struct str *text, const struct generate_request *r, size_t from, size_t *partial)
+{
+    size_t found = text->len;
+    *partial = text->len;
+    for (int k = 0; k < r->n_stop_strings; k++) {
+        size_t n = strlen(r->stop_strings[k]);
+        for (size_t at = from; n > 0 && at < text->len; at++) {
+            size_t left = text->len - at, common = left < n ? left : n;
+            if (memcmp(text->data + at, r->stop_strings[k], common) != 0)
+                continue;
+            if (common == n && at < found)
+                found = at;
+            else if (common < n && at < *partial)
+                *partial = at;
+            break;
+        }
+    }
+    return found;
+}
+
+static void show(struct sequence *s, const struct generate_hooks *hooks, size_t upto)
+{
+    if (hooks && hooks->text && upto > s->shown)
+        hooks->text(hooks->arg, s->request, s->text.data + s->shown, upto - s->shown);
+    if (upto > s->shown)
+        s->shown = upto;
+}
+
+static void finish(struct generator *g, struct sequence *s, const struct generate_request *r, struct generated *out,
+                   enum stop_reason why, const struct generate_hooks *hooks)
+{
+    if (why != STOP_STRING)
+        detok_finish(&s->detok, &s->text);
+    detok_free(&s->detok);
+    show(s, hooks, s->text.len);
+    out->temperature = r->sampling.temperature;
+    out->seed = r->sampling.seed;
+    out->n_tokens = s->n_tokens;
+    out->stop = why;
+    out->seconds = clock_seconds() - s->began;
+    out->text = mem_copy_n(str_text(&s->text), s->text.len);
+    if (g->syllables)
+        form_judge(g->syllables, g->form, out->text, s->text.len, &out->verdict);
+    decoder_release(g->decoder, s->slot);
+    s->request = -1;
+}
+
+/* Takes the next token of a sequence from its logits; finishes it when that was the last. */
+static void advance(struct generator *g, struct sequence *s, float *logits, const struct generate_request *r, struct generated *out,
+                    const struct generate_hooks *hooks)
+{
+    int32_t id = sample_token(logits, g->vocab, &r->sampling, &s->rng, s->history, s->n_history, g->scratch);
+    s->n_tokens++;
+    for (int i = 0; i < r->n_stop_ids; i++)
+        if (id == r->stop_ids[i]) {
+            finish(g, s, r, out, STOP_END, hooks);
+            return;
+        }
+    s->history[s->n_history++] = id;
+    size_t before = s->text.len, partial;
+    detok_push(&s->detok, id, &s->text); /* an id that only pads the vocabulary has no text */
+    size_t longest = 0;
+    for (int k = 0; k < r->n_stop_strings; k++)
+        longest = strlen(r->stop_strings[k]) > longest ? strlen(r->stop_strings[k]) : longest;
+    size_t stop = find_stop(&s->text, r, before > longest ? before - longest : 0, &partial);
+    if (stop < s->text.len) {
+        s->text.len = stop;
+        s->text.data[stop] = 0;
+        finish(g, s, r, out, STOP_STRING, hooks);
+        return;
+    }
+    show(s, hooks, partial);
+    if (s->n_tokens >= r->sampling.max_tokens || s->n_history >= g->max_tokens)
+        finish(g, s, r, out, STOP_LENGTH, hooks);
+}
+
+static bool same_prompt(const struct generate_request *a, const struct generate_request *b)
+{
+    return a->lora == b->lora && a->n_prompt == b->n_prompt
+           && memcmp(a->prompt, b->prompt, (size_t)a->n_prompt * sizeof *a->prompt) == 0;
+}
+
+static bool decode(struct generator *g, const struct compute *c, int n_items, struct gm_error *err)
+{
+    if (c->role == GM_TASTE)
+        pool_hold(c->pool); /* the whole token at once: training waits meanwhile */
+    bool ok = n_items == 0 || decoder_run(g->decoder, c, g->items, n_items, err);
+    if (c->role == GM_TASTE)
+        pool_release(c->pool);
+    return ok;
+}
+
+/* Fills free places from the waiting requests and computes their prompts; new ones take their first token here. */
+static bool admit_waiting(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, int *next,
+                          struct generated *results, const struct generate_hooks *hooks, struct gm_error *err)
+{
+    int n_items = 0, n_new = 0, first = *next;
+    for (int i = 0; i < g->n_slots && *next < n; i++) {
+        struct sequence *s = &g->sequences[i];
+        if (s->request >= 0)
+            continue;
+        admit(g, s, &requests[*next], *next);
+        g->item_sequence[n_new++] = i;
+        (*next)++;
+    }
+    if (n_new == 0)
+        return true;
+    for (int i = 0; i < n_new; i++) {
+        const struct generate_request *r = &requests[first + i];
+        bool leads = true;
+        for (int j = 0; j < i && leads; j++)
+            leads = !same_prompt(&requests[first + j], r);
+        if (leads)
+            g->items[n_items++] = (struct decode_item){.slot = g->sequences[g->item_sequence[i]].slot, .lora = r->lora, .ids = r->prompt,
+                                                       .n = r->n_prompt, .logits = g->logits + (size_t)g->item_sequence[i] * (size_t)g->vocab};
+    }
+    if (!decode(g, c, n_items, err))
+        return false;
+    for (int i = 0; i < n_new; i++) /* the leader of each stands before it */
+        for (int j = 0; j < i; j++)
+            if (same_prompt(&requests[first + j], &requests[first + i])) {
+                int to = g->item_sequence[i], from = g->item_sequence[j];
+                decoder_copy(g->decoder, g->sequences[to].slot, g->sequences[from].slot);
+                memcpy(g->logits + (size_t)to * (size_t)g->vocab, g->logits + (size_t)from * (size_t)g->vocab,
+                       (size_t)g->vocab * sizeof(float));
+                break;
+            }
+    for (int i = 0; i < n_new; i++) {
+        int k = g->item_sequence[i];
+        advance(g, &g->sequences[k], g->logits + (size_t)k * (size_t)g->vocab, &requests[first + i], &results[first + i], hooks);
+    }
+    return true;
+}
+
+static bool next_tokens(struct generator *g, const struct compute *c, const struct generate_request *requests, struct generated *results,
+                        const struct generate_hooks *hooks, struct gm_error *err)
+{
+    int n_items = 0;
+    for (int i = 0; i < g->n_slots; i++) {
+        struct sequence *s = &g->sequences[i];
+        if (s->request < 0)
+            continue;
+        g->item_sequence[n_items] = i;
+        g->items[n_items++] = (struct decode_item){.slot = s->slot, .lora = requests[s->request].lora, .ids = &s->history[s->n_history - 1],
+                                                   .n = 1, .logits = g->logits + (size_t)i * (size_t)g->vocab};
+    }
+    if (!decode(g, c, n_items, err))
+        return false;
+    for (int k = 0; k < n_items; k++) {
+        int i = g->item_sequence[k], r = g->sequences[i].request;
+        advance(g, &g->sequences[i], g->logits + (size_t)i * (size_t)g->vocab, &requests[r], &results[r], hooks);
+    }
+    return true;
+}
+
+static int count_active(const struct generator *g)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_slots; i++)
+        n += g->sequences[i].request >= 0;
+    return n;
+}
+
+/* After an error: places and results are given back. */
+static void abandon(struct generator *g, struct generated *results, int n)
+{
+    for (int i = 0; i < g->n_slots; i++) {
+        struct sequence *s = &g->sequences[i];
+        if (s->request < 0)
+            continue;
+        detok_free(&s->detok);
+        decoder_release(g->decoder, s->slot);
+        s->request = -1;
+    }
+    for (int i = 0; i < n; i++)
+        generated_free(&results[i]);
+}
+
+bool generator_run(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, struct generated *results,
+                   const struct generate_hooks *hooks, struct gm_error *err)
+{
+    int next = 0;
+    for (int i = 0; i < n; i++) {
+        if (!check_request(g, &requests[i], err))
+            return false;
+        results[i].text = NULL;
+        results[i].n_tokens = 0;
+        results[i].seconds = 0;
+        memset(&results[i].verdict, 0, sizeof results[i].verdict);
+    }
+    while (next < n || count_active(g) > 0) {
+        if (hooks && hooks->cancel && atomic_load(hooks->cancel)) {
+            for (int i = 0; i < g->n_slots; i++)
+                if (g->sequences[i].request >= 0)
+                    finish(g, &g->sequences[i], &requests[g->sequences[i].request], &results[g->sequences[i].request], STOP_CANCELLED, hooks);
+            for (; next < n; next++) {
+                results[next].text = mem_copy("");
+                results[next].stop = STOP_CANCELLED;
+                results[next].temperature = requests[next].sampling.temperature;
+                results[next].seed = requests[next].sampling.seed;
+            }
+            break;
+        }
+        if (!admit_waiting(g, c, requests, n, &next, results, hooks, err) || !next_tokens(g, c, requests, results, hooks, err)) {
+            abandon(g, results, n);
+            return false;
+        }
+    }
+    return true;
+}
+
+void rate_interval(int k, int n, double *low, double *high)
+{
+    if (n <= 0) {
+        *low = 0;
+        *high = 1;
+        return;
+    }
+    const double z = 1.959963984540054;
+    double p = (double)k / n, zz = z * z / n, centre = (p + zz / 2) / (1 + zz);
+    double half = z / (1 + zz) * sqrt(p * (1 - p) / n + zz / (4.0 * n));
+    *low = k == 0 ? 0 : centre - half;
+    *high = k == n ? 1 : centre + half;
+}
