@@ -53,4 +53,16 @@ struct adam {
 /* m = b1 m + (1-b1) g s; v = b2 v + (1-b2)(g s)²; w -= lr*wd*w; w -= lr (m/bias1) / (sqrt(v/bias2) + eps).  s = gradient scale (clipping). */
 void adamw_update(const struct compute *c, const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t count);
 
+/* The plain twins (double inside, one thread): oracles of the tests. */
+void plain_rmsnorm(float *y, float *rstd, const float *x, const float *w, int64_t rows, int64_t n, float eps);
+void plain_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *rstd, const float *w, int64_t rows,
+                            int64_t n, bool accumulate);
+void plain_rope(float *x, int64_t ldx, const int32_t *positions, int64_t T, int n_heads, const struct rope_table *t, bool inverse);
+void plain_glu(float *h, const float *gate, const float *up, int64_t count, enum activation act);
+void plain_glu_backward(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t count,
+                        enum activation act);
+void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale);
+double plain_sum_squares(const float *x, int64_t count);
+void plain_adamw_update(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t count);
+
 #endif

@@ -1,0 +1,40 @@
+/* ops_kernels.h - private to ops*.c: the inner loops of ops.h for one instruction set.
+ *
+ * ops_body.inc is compiled once per instruction set into such a table; ops.c cuts the work into blocks and calls through it. All tables
+ * give the same bits. Ranges are [0, n) of the pointers given; nothing here knows of threads.
+ */
+#ifndef GM_KERNEL_OPS_KERNELS_H
+#define GM_KERNEL_OPS_KERNELS_H
+
+#include "engine/kernel/ops.h"
+
+struct ops_kernels {
+    void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, int64_t rows, int64_t n, float eps);
+    void (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const float *rstd, const float *w, int64_t rows, int64_t n,
+                       bool accumulate);
+    /* columns [0, width) of arrays with rows of n; width <= OPS_DW_COLUMNS */
+    void (*rmsnorm_dw)(float *dw, const float *dy, const float *x, const float *rstd, int64_t rows, int64_t n, int width);
+    void (*rope)(float *x, const float *cosines, const float *sines, int n_heads, int half, float sign); /* one token */
+    void (*glu)(float *h, const float *gate, const float *up, int64_t n, enum activation act);
+    void (*glu_backward)(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t n,
+                         enum activation act);
+    void (*add)(float *y, const float *x, int64_t n);
+    void (*scale)(float *y, const float *x, float s, int64_t n);
+    void (*to_bf16)(uint16_t *dst, const float *src, int64_t n);
+    void (*from_bf16)(float *dst, const uint16_t *src, int64_t n);
+    double (*sum_squares)(const float *x, int64_t n);
+    void (*adamw)(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t n);
+    /* The functions of ops_vec.inc, for the tests: which = 0 exp, 1 sigmoid, 2 tanh. */
+    void (*function)(float *y, const float *x, int64_t n, int which);
+};
+
+enum { OPS_DW_COLUMNS = 64 };
+
+extern const struct ops_kernels ops_kernels_base;
+/* NULL where the compiler cannot make them. */
+const struct ops_kernels *ops_kernels_avx512(void);
+const struct ops_kernels *ops_kernels_avx2(void);
+/* The table for a family; base for FAMILY_AUTO and whatever has no table of its own. */
+const struct ops_kernels *ops_kernels_of(enum family family);
+
+#endif
