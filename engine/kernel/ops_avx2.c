@@ -1,8 +1,7 @@
-/* ops_avx2.c - the inner loops with AVX2. Only called where the family of the caller's struct compute has it. */
+/* ops_avx2.c - the inner loops with AVX2; compiled with its flags (isa.cmake) and called only where the caller's family has it. */
 #include "engine/kernel/ops_kernels.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC target("avx2,fma")
+#if defined(__AVX2__) && defined(__FMA__)
 #define GM_VW 8
 #include "engine/kernel/ops_body.inc"
 

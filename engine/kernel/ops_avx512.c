@@ -1,8 +1,7 @@
-/* ops_avx512.c - the inner loops with AVX-512F. Only called where the family of the caller's struct compute has it. */
+/* ops_avx512.c - the inner loops with AVX-512F; compiled with its flags (isa.cmake) and called only where the caller's family has it. */
 #include "engine/kernel/ops_kernels.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC target("avx512f,fma")
+#if defined(__AVX512F__)
 #define GM_VW 16
 #include "engine/kernel/ops_body.inc"
 
