@@ -28,6 +28,8 @@ enum { JSON_DEPTH_MAX = 64 };
 json_t *json_load_file_checked(const char *path, size_t max_bytes, struct gm_error *err);
 /* `label` names the text in errors ("rows.jsonl:17"). Any JSON value is accepted, scalars too; NUL escapes are refused. */
 json_t *json_parse(const char *text, size_t n, const char *label, struct gm_error *err);
+/* The same for a piece of a larger file: the first line of `text` is line `first_line` of it ("read rows.jsonl:17:9: ..."). */
+json_t *json_parse_at(const char *text, size_t n, const char *label, int64_t first_line, struct gm_error *err);
 
 bool json_get_int(const json_t *object, const char *key, enum need need, int64_t min, int64_t max, int64_t *out,
                   struct gm_error *err);

@@ -43,6 +43,7 @@ struct tensor_table {
 /* Adds, or says false when the name is already there (no error set). */
 bool tensor_table_add(struct tensor_table *table, const struct tensor_info *info);
 const struct tensor_info *tensor_table_find(const struct tensor_table *table, const char *name);
+void tensor_table_sort(struct tensor_table *table); /* by place in the file */
 void tensor_table_free(struct tensor_table *table);
 
 #endif
