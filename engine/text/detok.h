@@ -19,7 +19,7 @@
 struct detok {
     const struct tokenizer *tokenizer;
     struct str held; /* bytes that are not a complete character yet */
-    bool begun;      /* a token came already (the first may lose a space) */
+    int strip_left;  /* spaces that the beginning of the text may still lose */
     bool skip_special;
 };
 

@@ -1,0 +1,130 @@
+/* tokenizer_private.h - what a tokenizer is made of; for the files tokenizer_*.c, bpe.c, normal.c, pretok.c, detok.c alone.
+ *
+ * text -> added tokens cut out -> normal.c -> added tokens of the normalised kind -> pretok.c -> bpe.c -> ids
+ */
+#ifndef GM_TEXT_TOKENIZER_PRIVATE_H
+#define GM_TEXT_TOKENIZER_PRIVATE_H
+
+#include "engine/text/piece_map.h"
+#include "engine/text/tokenizer.h"
+
+enum piece_flag {
+    PIECE_EXISTS = 1,
+    PIECE_MODEL = 2,   /* the merges may use it */
+    PIECE_ADDED = 4,   /* cut out of the text as a whole */
+    PIECE_SPECIAL = 8, /* never made from what people wrote, skipped by decoding */
+    PIECE_LSTRIP = 16,
+    PIECE_RSTRIP = 32,
+    PIECE_WORD = 64,       /* only as a whole word */
+    PIECE_NORMALIZED = 128 /* looked for in the normalised text */
+};
+
+/* Added tokens to cut out, by their first byte: which lengths occur, longest first. */
+struct cutter {
+    struct piece_map map;
+    uint16_t *lengths[256];
+    int n_lengths[256];
+};
+
+enum { TOKENIZER_STAGES_MAX = 8, ADDED_LENGTH_MAX = 4096, PIECES_MAX = 2 << 20 };
+
+struct text_rule { /* of a normaliser or a decoder */
+    enum { RULE_PREPEND, RULE_REPLACE } kind;
+    char *from, *to;
+    size_t from_len, to_len;
+};
+
+struct stage { /* of a pre-tokeniser */
+    enum { STAGE_SPLIT_ALONE, STAGE_SPLIT_WITH_PREVIOUS, STAGE_DIGITS_ALONE, STAGE_DIGIT_RUNS, STAGE_GPT2 } kind;
+    char *pattern; /* of STAGE_SPLIT_* */
+    size_t pattern_len;
+};
+
+struct piece {
+    const char *text; /* NUL-terminated, in `blocks` */
+    uint32_t len;
+    uint8_t flags;
+};
+
+struct tokenizer {
+    struct piece *pieces; /* by id */
+    int32_t vocab_size, cap_pieces;
+    struct piece_map ids;
+    char **blocks; /* memory of the pieces' texts */
+    size_t n_blocks, block_used, block_size;
+
+    bool by_scores;       /* SentencePiece: any neighbours whose concatenation is a piece, best score first; else by merges */
+    struct pair_map merges;
+    uint32_t *score_rank; /* by id: 0 = best */
+    float *scores;
+    bool byte_level, byte_fallback, fuse_unk, ignore_merges;
+    int32_t unk, bos, eos, pad;
+    int32_t byte_ids[256]; /* byte_level: the piece of the byte; byte_fallback: <0xHH>; -1: none */
+    bool decode_bytes;     /* <0xHH> is that byte when decoding */
+    int16_t *byte_of;      /* by id: that byte, or -1; NULL unless decode_bytes */
+
+    struct text_rule *rules;
+    int n_rules;
+    struct stage stages[TOKENIZER_STAGES_MAX];
+    int n_stages;
+    struct cutter raw, normalized;
+
+    int32_t *prefix, *suffix; /* what the post-processor adds */
+    size_t n_prefix, n_suffix;
+
+    struct text_rule *decode_rules; /* RULE_REPLACE only, piece by piece */
+    int n_decode_rules;
+    char decode_strip; /* this character, up to decode_strip_count times, leaves the beginning of the text */
+    int decode_strip_count;
+
+    char *source_json; /* the tokenizer.json as read, or NULL */
+    char *pre_name;    /* GGUF: tokenizer.ggml.pre */
+};
+
+/* tokenizer.c */
+struct tokenizer *tokenizer_new(void);
+char *tokenizer_keep(struct tokenizer *t, const char *text, size_t len); /* a copy that lives as long as t */
+/* Gives an id its piece; makes the table longer where needed. False: another text has the id, or another id the text. */
+bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size_t len, uint8_t flags, struct gm_error *err);
+/* Ends the loading: fills byte tables, cutters, guesses bos and eos where no file named them; checks. */
+bool tokenizer_finish(struct tokenizer *t, struct gm_error *err);
+void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from, size_t from_len, const char *to, size_t to_len);
+bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, struct gm_error *err);
+
+/* alphabet.c: GPT-2's characters for bytes. */
+uint32_t alphabet_char(int byte);
+int alphabet_byte(uint32_t scalar); /* -1: stands for none */
+
+/* tokenizer_cut.c */
+void cutter_add(struct cutter *c, const char *text, size_t len, int32_t id);
+void cutter_free(struct cutter *c);
+
+/* tokenizer_gguf.c */
+struct gguf;
+bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_error *err);
+
+/* normal.c: the normalised text, with the byte of the original for each of its bytes. */
+struct normal_text {
+    char *data;
+    uint32_t *origin;
+    size_t n;
+};
+void normal_apply(const struct tokenizer *t, const char *text, size_t begin, size_t end, struct normal_text *out); /* out: fresh */
+void normal_free(struct normal_text *n);
+
+/* pretok.c: calls word(arg, begin, end) for each stretch of text[begin, end), in order. */
+typedef void (*pretok_fn)(void *arg, size_t begin, size_t end);
+void pretok_run(const struct stage *stages, int n_stages, const char *text, size_t begin, size_t end, pretok_fn word, void *arg);
+
+/* bpe.c */
+struct bpe_scratch {
+    struct bpe_symbol *symbols;
+    size_t cap_symbols;
+    struct bpe_entry *heap;
+    size_t cap_heap;
+};
+/* Appends the ids of one stretch; starts are positions in `text`. */
+void bpe_word(const struct tokenizer *t, struct bpe_scratch *s, const char *text, size_t begin, size_t end, struct id_list *out);
+void bpe_scratch_free(struct bpe_scratch *s);
+
+#endif
