@@ -1,0 +1,357 @@
+/* args.c - reading the command line by tables. */
+#include "src/cli/args.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char KERNELS[] = "auto|amx|avx512bf16|avx512f|avx2|neon|plain";
+static const char MODES[] = "auto|bf16|f32";
+
+enum { GENERAL_ROWS = 12, NAMES_MAX = 128 };
+
+static int general_table(struct general *g, struct arg out[GENERAL_ROWS])
+{
+    const struct arg rows[] = {
+        {"--json", ARG_FLAG, &g->json, NULL, "machine output on stdout: one JSON object, or a line each", 0, 0, NULL, NULL},
+        {"--quiet", ARG_FLAG, &g->quiet, NULL, "no progress on stderr", 0, 0, NULL, NULL},
+        {"--plain", ARG_FLAG, &g->plain, NULL, "scrolling text without cursor control", 0, 0, NULL, NULL},
+        {"--threads", ARG_INT, &g->threads, "N", "threads that compute; 0 = physical cores", 0, 1024, NULL, NULL},
+        {"--compute", ARG_CHOICE, &g->compute, MODES, "arithmetic of matrix products", 0, 0, NULL, NULL},
+        {"--kernel", ARG_CHOICE, &g->kernel, KERNELS, "kernel family; auto = the fastest by a short probe", 0, 0, NULL, NULL},
+        {"--seed", ARG_U64, &g->seed, "N", "seed of all random numbers", 0, 0, &g->seed_given, NULL},
+        {"--color", ARG_CHOICE, &g->color, "auto|always|never", "colour", 0, 0, NULL, NULL},
+        {"--help", ARG_FLAG, &g->help, NULL, "this help", 0, 0, NULL, NULL},
+        {"--version", ARG_FLAG, &g->version, NULL, "version", 0, 0, NULL, NULL},
+    };
+    memcpy(out, rows, sizeof rows);
+    return (int)(sizeof rows / sizeof *rows);
+}
+
+enum compute_mode general_mode(const struct general *g)
+{
+    static const enum compute_mode modes[] = {GM_COMPUTE_AUTO, GM_COMPUTE_BF16, GM_COMPUTE_F32};
+    return modes[g->compute];
+}
+
+enum family general_family(const struct general *g)
+{
+    static const enum family families[] = {FAMILY_AUTO, FAMILY_AMX, FAMILY_AVX512BF16, FAMILY_AVX512F, FAMILY_AVX2, FAMILY_NEON, FAMILY_PLAIN};
+    return families[g->kernel];
+}
+
+/* Edit distance, cut at 64 bytes. */
+static int distance(const char *a, const char *b)
+{
+    int row[65], na = (int)strnlen(a, 64), nb = (int)strnlen(b, 64);
+    for (int j = 0; j <= nb; j++)
+        row[j] = j;
+    for (int i = 1; i <= na; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= nb; j++) {
+            int change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            int least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[nb];
+}
+
+const char *args_nearest(const char *word, const char *const *names, int n)
+{
+    const char *best = NULL;
+    int least = (int)(strlen(word) / 2) + 1;
+    for (int i = 0; i < n; i++) {
+        int d = distance(word, names[i]);
+        if (d < least) {
+            least = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+static bool parse_number(const char *name, const char *value, double min, double max, bool whole, double *out, struct gm_error *err)
+{
+    char *end;
+    errno = 0;
+    double x = strtod(value, &end);
+    if (end == value || *end || errno == ERANGE || !isfinite(x) || (whole && x != floor(x)))
+        return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is no %s", name, value, whole ? "whole number" : "number");
+    if ((min != 0 || max != 0) && (x < min || x > max))
+        return error_set(err, GM_E_USAGE, "read option %s: %s lies outside %g..%g", name, value, min, max);
+    *out = x;
+    return true;
+}
+
+static bool parse_u64(const char *name, const char *value, uint64_t *out, struct gm_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long x = strtoull(value, &end, 10);
+    if (!isdigit((unsigned char)*value) || *end || errno == ERANGE)
+        return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is no whole number of 64 bits", name, value);
+    *out = x;
+    return true;
+}
+
+static bool parse_choice(const char *name, const char *value, const char *choices, int *out, struct gm_error *err)
+{
+    size_t n = strlen(value);
+    int index = 0;
+    for (const char *p = choices; *p; index++) {
+        size_t length = strcspn(p, "|");
+        if (length == n && memcmp(p, value, n) == 0) {
+            *out = index;
+            return true;
+        }
+        p += length + (p[length] == '|');
+    }
+    return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is none of %s", name, value, choices);
+}
+
+static bool parse_floats(const struct arg *a, const char *value, struct gm_error *err)
+{
+    struct float_list *list = a->target;
+    char item[64];
+    list->n = 0;
+    for (const char *p = value;; p++) {
+        size_t length = strcspn(p, ",");
+        double x;
+        if (length >= sizeof item || list->n == LIST_MAX)
+            return error_set(err, GM_E_USAGE, "read option %s: \"%s\" holds more than %d numbers", a->name, value, LIST_MAX);
+        memcpy(item, p, length);
+        item[length] = 0;
+        if (!parse_number(a->name, item, a->min, a->max, false, &x, err))
+            return false;
+        list->items[list->n++] = (float)x;
+        p += length;
+        if (!*p)
+            return true;
+    }
+}
+
+static bool takes_value(enum arg_kind kind)
+{
+    return kind != ARG_FLAG && kind != ARG_OFF;
+}
+
+static bool is_on_off(const char *word)
+{
+    static const char *const words[] = {"on", "off", "auto", "true", "false"};
+    for (int i = 0; i < 5; i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool set_value(const struct arg *a, const char *value, struct gm_error *err)
+{
+    double x = 0;
+    switch (a->kind) {
+    case ARG_NONE:
+        break;
+    case ARG_FLAG:
+        *(bool *)a->target = true;
+        return true;
+    case ARG_OFF:
+        *(bool *)a->target = false;
+        return true;
+    case ARG_ON_OFF:
+    case ARG_TRI: {
+        bool on = strcmp(value, "on") == 0 || strcmp(value, "true") == 0, off = strcmp(value, "off") == 0 || strcmp(value, "false") == 0;
+        if (a->kind == ARG_TRI && strcmp(value, "auto") == 0) {
+            *(int *)a->target = -1;
+            return true;
+        }
+        if (!on && !off)
+            return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is neither on nor off%s", a->name, value,
+                             a->kind == ARG_TRI ? " nor auto" : "");
+        if (a->kind == ARG_TRI)
+            *(int *)a->target = on;
+        else
+            *(bool *)a->target = on;
+        return true;
+    }
+    case ARG_TEXT:
+        *(const char **)a->target = value;
+        return true;
+    case ARG_TEXTS: {
+        struct text_list *list = a->target;
+        if (list->n == LIST_MAX)
+            return error_set(err, GM_E_USAGE, "read option %s: it stands more than %d times", a->name, LIST_MAX);
+        list->items[list->n++] = value;
+        return true;
+    }
+    case ARG_INT:
+        if (!parse_number(a->name, value, a->min == 0 && a->max == 0 ? -2147483647.0 : a->min, a->min == 0 && a->max == 0 ? 2147483647.0 : a->max,
+                          true, &x, err))
+            return false;
+        *(int *)a->target = (int)x;
+        return true;
+    case ARG_U64:
+        return parse_u64(a->name, value, a->target, err);
+    case ARG_FLOAT:
+        if (!parse_number(a->name, value, a->min, a->max, false, &x, err))
+            return false;
+        *(float *)a->target = (float)x;
+        return true;
+    case ARG_DOUBLE:
+        return parse_number(a->name, value, a->min, a->max, false, a->target, err);
+    case ARG_FLOATS:
+        return parse_floats(a, value, err);
+    case ARG_CHOICE:
+        return parse_choice(a->name, value, a->value, a->target, err);
+    case ARG_CUSTOM:
+        return a->parse(a->target, value, err) || (err && err->code == GM_E_INPUT ? (err->code = GM_E_USAGE, false) : false);
+    }
+    return false;
+}
+
+static const struct arg *find(const struct arg *table, const char *name, size_t n)
+{
+    for (; table->kind != ARG_NONE; table++)
+        if (strlen(table->name) == n && memcmp(table->name, name, n) == 0)
+            return table;
+    return NULL;
+}
+
+static bool unknown(const struct arg_spec *spec, const struct arg *general, const char *word, struct gm_error *err)
+{
+    const char *names[NAMES_MAX];
+    int n = 0;
+    for (const struct arg *a = spec->table; a->kind != ARG_NONE && n < NAMES_MAX; a++)
+        names[n++] = a->name;
+    for (const struct arg *a = general; a->kind != ARG_NONE && n < NAMES_MAX; a++)
+        names[n++] = a->name;
+    const char *near = args_nearest(word, names, n);
+    error_set(err, GM_E_USAGE, "read command line: %s has no option %s", spec->command, word);
+    return near ? error_remedy(err, "did you mean %s?", near) : error_remedy(err, "gemmaiku %s --help lists them", spec->command);
+}
+
+bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *general, struct gm_error *err)
+{
+    struct arg general_rows[GENERAL_ROWS + 1] = {{0}};
+    general_table(general, general_rows);
+    bool only_words = false;
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+        if (!only_words && strcmp(word, "--") == 0) {
+            only_words = true;
+            continue;
+        }
+        if (!only_words && strcmp(word, "--help=markdown") == 0) {
+            general->help = general->help_markdown = true;
+            return true;
+        }
+        const char *equals = strchr(word, '=');
+        if (!only_words && strcmp(word, "-h") == 0)
+            word = "--help";
+        bool option = !only_words && word[0] == '-' && word[1] != 0 && !(isdigit((unsigned char)word[1]) || word[1] == '.');
+        if (!option) {
+            if (spec->n_words == spec->max_words)
+                return error_set(err, GM_E_USAGE, "read command line: %s takes no further word \"%s\" (gemmaiku %s --help)", spec->command,
+                                 word, spec->command);
+            spec->words[spec->n_words++] = word;
+            continue;
+        }
+        size_t length = equals ? (size_t)(equals - word) : strlen(word);
+        const struct arg *a = find(spec->table, word, length);
+        if (!a)
+            a = find(general_rows, word, length);
+        if (!a)
+            return unknown(spec, general_rows, word, err);
+        if (a->given)
+            *a->given = true;
+        const char *value = equals ? equals + 1 : NULL;
+        if (!takes_value(a->kind)) {
+            if (value)
+                return error_set(err, GM_E_USAGE, "read option %s: it takes no value", a->name);
+        } else if (!value && (a->kind == ARG_ON_OFF || a->kind == ARG_TRI)) {
+            value = i + 1 < argc && is_on_off(argv[i + 1]) ? argv[++i] : "on";
+        } else if (!value) {
+            if (i + 1 == argc)
+                return error_set(err, GM_E_USAGE, "read option %s: its value is missing (%s)", a->name, a->value);
+            value = argv[++i];
+        }
+        if (!set_value(a, value, err))
+            return false;
+        if (general->help)
+            return true;
+    }
+    if (!general->help && !general->version && spec->n_words < spec->min_words)
+        return error_set(err, GM_E_USAGE, "read command line: %s needs %s (gemmaiku %s --help)", spec->command, spec->positional, spec->command);
+    return true;
+}
+
+static void option_text(const struct arg *a, struct str *out)
+{
+    str_add(out, a->name);
+    if (a->kind == ARG_ON_OFF)
+        str_add(out, " on|off");
+    else if (a->kind == ARG_TRI)
+        str_add(out, " auto|on|off");
+    else if (a->value)
+        str_printf(out, " %s", a->value);
+}
+
+static void rows_help(const struct arg *a, struct str *out)
+{
+    for (; a->kind != ARG_NONE; a++) {
+        struct str left = {0};
+        option_text(a, &left);
+        if (left.len > 30)
+            str_printf(out, "  %s\n  %-30s  %s\n", str_text(&left), "", a->help);
+        else
+            str_printf(out, "  %-30s  %s\n", str_text(&left), a->help);
+        str_free(&left);
+    }
+}
+
+void args_help(const struct arg_spec *spec, struct str *out)
+{
+    struct general g = {0};
+    struct arg rows[GENERAL_ROWS + 1] = {{0}};
+    general_table(&g, rows);
+    str_printf(out, "usage: gemmaiku %s%s%s [OPTIONS]\n\n%s\n\n", spec->command, *spec->positional ? " " : "", spec->positional, spec->summary);
+    rows_help(spec->table, out);
+    str_add(out, "\nevery command:\n");
+    rows_help(rows, out);
+}
+
+static void rows_markdown(const struct arg *a, struct str *out)
+{
+    str_add(out, "| option | meaning |\n|---|---|\n");
+    for (; a->kind != ARG_NONE; a++) {
+        struct str left = {0};
+        option_text(a, &left);
+        str_add(out, "| `");
+        for (size_t i = 0; i < left.len; i++) {
+            if (left.data[i] == '|')
+                str_add_char(out, '\\');
+            str_add_char(out, left.data[i]);
+        }
+        str_printf(out, "` | %s |\n", a->help);
+        str_free(&left);
+    }
+}
+
+void args_help_markdown(const struct arg_spec *spec, struct str *out)
+{
+    str_printf(out, "## `gemmaiku %s%s%s`\n\n%s\n\n", spec->command, *spec->positional ? " " : "", spec->positional, spec->summary);
+    if (spec->table->kind != ARG_NONE)
+        rows_markdown(spec->table, out);
+    str_add_char(out, '\n');
+}
+
+void args_general_markdown(struct str *out)
+{
+    struct general g = {0};
+    struct arg rows[GENERAL_ROWS + 1] = {{0}};
+    general_table(&g, rows);
+    rows_markdown(rows, out);
+}

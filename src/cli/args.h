@@ -1,0 +1,84 @@
+/* args.h - the command line, from tables: parsing, --help and docs/options.md come from the same rows.
+ *
+ *     struct generate_args a = ...defaults...;
+ *     const struct arg table[] = {
+ *         {"--temp", ARG_FLOAT, &a.sampling.temperature, "T", "temperature; 0 = greedy", 0, 100},
+ *         {0}};
+ *     if (!args_parse(&spec, argc, argv, &general, &err)) ...   // err.code GM_E_USAGE: exit 2
+ *
+ * Values are checked against their range here; what does not go together is checked by the command. Texts point into argv.
+ */
+#ifndef GM_CLI_ARGS_H
+#define GM_CLI_ARGS_H
+
+#include "engine/base/str.h"
+#include "engine/kernel/compute.h"
+
+enum arg_kind {
+    ARG_NONE,   /* end of a table */
+    ARG_FLAG,   /* bool: --json */
+    ARG_ON_OFF, /* bool: --x on|off; bare = on */
+    ARG_TRI,    /* int: auto -1, off 0, on 1; bare = on */
+    ARG_OFF,    /* bool set to false: --no-shuffle */
+    ARG_TEXT,   /* const char * */
+    ARG_TEXTS,  /* struct text_list: may come more than once */
+    ARG_INT,    /* int */
+    ARG_U64,    /* uint64_t */
+    ARG_FLOAT,  /* float */
+    ARG_DOUBLE, /* double */
+    ARG_FLOATS, /* struct float_list: 0.2,0.6,1.0 */
+    ARG_CHOICE, /* int: index into `choices`, a list separated by | */
+    ARG_CUSTOM  /* parse(target, value, err) */
+};
+enum { LIST_MAX = 32 };
+struct text_list {
+    const char *items[LIST_MAX];
+    int n;
+};
+struct float_list {
+    float items[LIST_MAX];
+    int n;
+};
+
+struct arg {
+    const char *name;
+    enum arg_kind kind;
+    void *target;
+    const char *value; /* "FILE", or the choices "a|b|c" */
+    const char *help;
+    double min, max;   /* numbers; both 0: no bounds */
+    bool *given;       /* set to true when the option stood on the line; may be NULL */
+    bool (*parse)(void *target, const char *value, struct gm_error *err);
+};
+
+struct general { /* the options that every command takes */
+    bool json, quiet, plain, help, help_markdown, version;
+    int threads; /* 0: physical cores */
+    int compute, kernel, color;
+    uint64_t seed;
+    bool seed_given;
+};
+enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+
+struct arg_spec {
+    const char *command;       /* "generate" */
+    const char *positional;    /* "[RUN]", "TEXT...", "" */
+    const char *summary;       /* one line */
+    const struct arg *table;   /* ends with a row of zeros */
+    int min_words, max_words;  /* positional words */
+    const char *words[256];    /* filled */
+    int n_words;
+};
+
+/* False: err says what is wrong with the line (GM_E_USAGE). When general->help came, the rest is not checked. */
+bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *general, struct gm_error *err);
+void args_help(const struct arg_spec *spec, struct str *out);
+void args_help_markdown(const struct arg_spec *spec, struct str *out);
+void args_general_markdown(struct str *out);
+
+/* Closest of n names by edit distance, NULL when none is near. */
+const char *args_nearest(const char *word, const char *const *names, int n);
+enum compute_mode general_mode(const struct general *g);
+enum family general_family(const struct general *g);
+
+#endif

@@ -1,0 +1,167 @@
+/* cli.c - the start and end of a command, printing and reading. */
+#include "src/cli/cli.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/format/json.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *general, int *status)
+{
+    struct gm_error err = {0};
+    if (!args_parse(spec, argc, argv, general, &err)) {
+        *status = cli_fail(&err);
+        return false;
+    }
+    if (!general->help && !general->version)
+        return true;
+    struct str out = {0};
+    if (general->version)
+        str_printf(&out, "gemmaiku %s\n", GM_VERSION);
+    else if (general->help_markdown)
+        args_help_markdown(spec, &out);
+    else
+        args_help(spec, &out);
+    fwrite(str_text(&out), 1, out.len, stdout);
+    str_free(&out);
+    *status = cli_end(EXIT_DONE);
+    return false;
+}
+
+int cli_fail(const struct gm_error *err)
+{
+    fflush(stdout);
+    fprintf(stderr, "gemmaiku: %s\n", err->text);
+    switch (err->code) {
+    case GM_E_USAGE:
+        return EXIT_USAGE;
+    case GM_E_CHECK:
+        return EXIT_CHECK;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+int cli_end(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "gemmaiku: write standard output: %s\n", strerror(errno));
+    return EXIT_FAILED;
+}
+
+void cli_print_json(json_t *value)
+{
+    char *line = json_line(value);
+    json_decref(value);
+    fputs(line, stdout);
+    fputc('\n', stdout);
+    mem_free(line);
+}
+
+void cli_print_clean(const char *text, size_t n)
+{
+    struct str clean = {0};
+    text_clean(&clean, text, n, true, false);
+    fwrite(str_text(&clean), 1, clean.len, stdout);
+    str_free(&clean);
+}
+
+void cli_note(const struct general *g, const char *format, ...)
+{
+    if (g->quiet)
+        return;
+    va_list args;
+    va_start(args, format);
+    struct str line = {0}, clean = {0};
+    str_vprintf(&line, format, args);
+    va_end(args);
+    text_clean(&clean, str_text(&line), line.len, true, false);
+    fprintf(stderr, "%s\n", str_text(&clean));
+    str_free(&line);
+    str_free(&clean);
+}
+
+const char *cli_runs_root(void)
+{
+    const char *root = getenv("GEMMAIKU_RUNS");
+    return root && *root ? root : "runs";
+}
+
+char *cli_state_folder(void)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char *folder = NULL;
+    if (state && *state == '/')
+        folder = path_join(state, "gemmaiku");
+    else if (home && *home == '/')
+        folder = path_join(home, ".local/state/gemmaiku");
+    if (folder && !dir_make(folder, NULL)) {
+        mem_free(folder);
+        folder = NULL;
+    }
+    return folder;
+}
+
+bool cli_read_stdin(struct str *out, size_t max_bytes, struct gm_error *err)
+{
+    char block[65536];
+    size_t n;
+    while ((n = fread(block, 1, sizeof block, stdin)) > 0) {
+        if (out->len + n > max_bytes)
+            return error_set(err, GM_E_INPUT, "read standard input: more than %zu bytes came", max_bytes);
+        str_add_n(out, block, n);
+    }
+    return !ferror(stdin) || error_errno(err, "read standard input");
+}
+
+bool cli_next_line(struct str *line, struct gm_error *err)
+{
+    enum { LINE_MAX_BYTES = 16 << 20 };
+    str_clear(line);
+    int c;
+    while ((c = getc(stdin)) != EOF && c != '\n') {
+        if (line->len == LINE_MAX_BYTES)
+            return error_set(err, GM_E_INPUT, "read standard input: a line is longer than %d bytes", LINE_MAX_BYTES);
+        str_add_char(line, (char)c);
+    }
+    if (c == EOF && ferror(stdin))
+        return error_errno(err, "read standard input");
+    if (c == EOF && line->len == 0)
+        return false;
+    if (line->len > 0 && line->data[line->len - 1] == '\r')
+        line->data[--line->len] = 0;
+    return true;
+}
+
+bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err)
+{
+    size_t cap = 1;
+    for (const char *p = text; *p; p++)
+        cap += *p == ',';
+    *ids = mem_new(cap, sizeof **ids);
+    *n = 0;
+    for (const char *p = text; *p;) {
+        char *end;
+        errno = 0;
+        long value = strtol(p, &end, 10);
+        if (end == p || errno || value < 0 || value > INT32_MAX || (*end != ',' && *end != 0)) {
+            mem_free(*ids);
+            *ids = NULL;
+            return error_set(err, GM_E_USAGE, "read ids: \"%s\" is no list of ids (write 1,2,3)", text);
+        }
+        (*ids)[(*n)++] = (int32_t)value;
+        p = end + (*end == ',');
+    }
+    if (*n > 0)
+        return true;
+    mem_free(*ids);
+    *ids = NULL;
+    return error_set(err, GM_E_USAGE, "read ids: the list is empty (write 1,2,3)");
+}

@@ -1,0 +1,95 @@
+/* cli.h - what the sub-commands share: the start and end of a command, printing, and an opened model.
+ *
+ * A command is `int command_NAME(int argc, char **argv)`: argv holds the words behind the command's name, the result is the exit status.
+ * stdout carries results only, stderr messages; everything that came from outside goes through text_clean() before it is printed as text.
+ */
+#ifndef GM_CLI_CLI_H
+#define GM_CLI_CLI_H
+
+#include "engine/infer/generate.h"
+#include "engine/text/chat_template.h"
+#include "src/cli/args.h"
+
+#include <jansson.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
+
+/* name, function, summary: the list of --help, in this order. */
+#define CLI_COMMANDS(X) \
+    X(demo, "train on the built-in model and data, with the workbench open (without a terminal: to the end, with a report)") \
+    X(train, "a training run without a screen") \
+    X(resume, "go on with a run that was stopped or killed") \
+    X(generate, "text from a prompt") \
+    X(chat, "a conversation") \
+    X(eval, "loss, perplexity, BLEU, chrF and form rate on a data set") \
+    X(data, "what is in a data set") \
+    X(syllables, "syllable counts and verdicts of text") \
+    X(tokenize, "ids of text, text of ids, chat templates rendered") \
+    X(logits, "next-token logits, to compare with other programs") \
+    X(export, "adapters and fused models for other programs, proved by reading them back") \
+    X(runs, "the runs that are here: list, show") \
+    X(bench, "how fast this machine trains a model of a given shape")
+#define X(name, summary) int command_##name(int argc, char **argv);
+CLI_COMMANDS(X)
+#undef X
+
+/* Parses; answers --help and --version. False: the command ends with *status. */
+bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *general, int *status);
+/* Prints "gemmaiku: text" and gives the exit status that belongs to the error. */
+int cli_fail(const struct gm_error *err);
+/* Flushes stdout; a full disk or closed pipe there is a failure. Gives status, or 1. */
+int cli_end(int status);
+
+void cli_print_json(json_t *value);                 /* one line; takes the reference */
+void cli_print_clean(const char *text, size_t n);   /* to stdout, lines kept */
+void cli_note(const struct general *g, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a line on stderr unless --quiet */
+const char *cli_runs_root(void);
+char *cli_state_folder(void); /* for histories: $XDG_STATE_HOME/gemmaiku, made when missing; NULL: none to be had. mem_free */
+bool cli_read_stdin(struct str *out, size_t max_bytes, struct gm_error *err);
+/* Next line of stdin without its end. False at the end of input (err->code GM_OK) or on an error. */
+bool cli_next_line(struct str *line, struct gm_error *err);
+/* "1,2,3" -> ids (mem_free). */
+bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err);
+
+/* Tables that several commands share. */
+#define CLI_SAMPLING_ARGS(s) \
+    {"--temp", ARG_FLOAT, &(s).temperature, "T", "temperature; 0 = greedy", 0, 100, NULL, NULL}, \
+    {"--top-k", ARG_INT, &(s).top_k, "K", "only the K likeliest tokens; 0 = all", 0, 1e9, NULL, NULL}, \
+    {"--top-p", ARG_FLOAT, &(s).top_p, "P", "only the likeliest tokens that together reach P; 1 = all", 0, 1, NULL, NULL}, \
+    {"--min-p", ARG_FLOAT, &(s).min_p, "P", "only tokens at least P times as likely as the likeliest; 0 = all", 0, 1, NULL, NULL}, \
+    {"--repeat-penalty", ARG_FLOAT, &(s).repeat_penalty, "R", "penalty on the last 64 tokens; 1 = none", 0, 100, NULL, NULL}, \
+    {"--max-tokens", ARG_INT, &(s).max_tokens, "N", "longest answer", 1, 1e6, NULL, NULL}
+
+/* An opened model with all that belongs to it. */
+struct session_options {
+    const char *model, *adapter, *chat_template;
+    bool needs_template, needs_weights;
+};
+struct session {
+    struct pool *pool;
+    struct compute compute;
+    struct model *model;            /* NULL: only the tokenizer was asked for */
+    struct model_source *source;    /* the model's, or the tokenizer's own */
+    struct tokenizer *tokenizer;
+    struct chat_template *tpl;
+    struct lora *lora;
+    struct syllables *syllables;
+    char *model_name, *adapter_name; /* as told; adapter "base" when there is none */
+    int step;                        /* of the adapter's checkpoint; 0 for the base, -1 unknown */
+    bool owns_source;
+};
+bool session_open(struct session *s, const struct session_options *o, const struct general *g, struct gm_error *err);
+void session_close(struct session *s);
+/* Ids of a prompt: through the template (system may be NULL), or raw. */
+bool session_prompt(const struct session *s, const char *system, const char *prompt, bool raw, struct id_list *ids, struct gm_error *err);
+json_t *session_generated_json(const struct session *s, const struct generated *r, const char *prompt);
+
+/* Signals: the first SIGINT, SIGTERM or SIGHUP only sets the flag; a second SIGINT ends the process. */
+void signals_install(void);
+int signals_caught(void);    /* 0: none */
+void signals_clear(void);    /* the signal was answered */
+void signals_on_interrupt(atomic_bool *flag); /* also set by SIGINT; NULL: none any more */
+int signals_exit(int signal_number);  /* 130, 143, 129 */
+int signals_pipe(void);      /* readable end: a byte for each signal (poll) */
+
+#endif

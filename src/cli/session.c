@@ -1,0 +1,141 @@
+/* session.c - opens a model with tokenizer, template, adapter and the means to compute. */
+#include "src/cli/cli.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/train/run.h"
+#include "engine/verse/verse_json.h"
+
+#include <string.h>
+
+/* The model that a run was trained on, for those who name the run only. */
+static char *model_of_run(const char *checkpoint, struct gm_error *err)
+{
+    char *up = path_join(checkpoint, "../..");
+    struct run_info info;
+    bool ok = run_info_open(&info, up, err);
+    mem_free(up);
+    if (!ok)
+        return NULL;
+    const char *model = NULL;
+    json_t *options = json_object_get(info.json, "options");
+    if (json_get_string(options, "model", REQUIRED, &model, err))
+        up = mem_copy(model);
+    else
+        up = NULL;
+    run_info_free(&info);
+    return up;
+}
+
+static bool open_adapter(struct session *s, const struct session_options *o, char **model, struct gm_error *err)
+{
+    bool is_run = false;
+    char *path = run_adapter_path(cli_runs_root(), o->adapter, &is_run, &s->step, err);
+    if (!path)
+        return false;
+    bool ok = true;
+    char *full = path_join(path, "model.safetensors");
+    if (is_run && file_exists(full)) { /* full fine-tuning: the checkpoint is the model */
+        mem_free(*model);
+        *model = mem_copy(path);
+    } else {
+        if (!*model && is_run)
+            *model = model_of_run(path, err);
+        if (!*model)
+            ok = is_run ? false : error_set(err, GM_E_USAGE, "open adapter %s: the model is not told (give --model)", o->adapter);
+        s->adapter_name = mem_copy(o->adapter);
+    }
+    mem_free(full);
+    if (ok && s->adapter_name) {
+        s->model = model_open(*model, err);
+        ok = s->model != NULL;
+        if (ok)
+            s->lora = lora_load(path, &s->model->config, err);
+        ok = ok && s->lora;
+    }
+    mem_free(path);
+    return ok;
+}
+
+bool session_open(struct session *s, const struct session_options *o, const struct general *g, struct gm_error *err)
+{
+    *s = (struct session){0};
+    char *model = o->model ? mem_copy(o->model) : NULL;
+    bool ok = true;
+    if (o->adapter)
+        ok = open_adapter(s, o, &model, err);
+    if (!model)
+        model = mem_copy("nano");
+    if (ok && o->needs_weights) {
+        if (!s->model)
+            s->model = model_open(model, err);
+        ok = s->model != NULL;
+        if (ok)
+            s->source = s->model->source;
+    } else if (ok) {
+        s->source = mem_new(1, sizeof *s->source);
+        s->owns_source = true;
+        ok = model_source_open_tokenizer(s->source, model, err);
+        if (!ok) {
+            mem_free(s->source);
+            s->source = NULL;
+        }
+    }
+    ok = ok && (s->tokenizer = tokenizer_open(s->source, err));
+    ok = ok && (!o->needs_template || (s->tpl = chat_template_open(s->source, s->tokenizer, o->chat_template, err)));
+    ok = ok && (s->syllables = syllables_open(err));
+    if (ok && o->needs_weights)
+        ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
+    s->model_name = model;
+    if (!s->adapter_name)
+        s->adapter_name = mem_copy("base");
+    if (!ok)
+        session_close(s);
+    return ok;
+}
+
+void session_close(struct session *s)
+{
+    compute_free(&s->compute);
+    pool_free(s->pool);
+    lora_free(s->lora);
+    syllables_free(s->syllables);
+    chat_template_free(s->tpl);
+    tokenizer_free(s->tokenizer);
+    if (s->owns_source && s->source) {
+        model_source_close(s->source);
+        mem_free(s->source);
+    }
+    model_free(s->model);
+    mem_free(s->model_name);
+    mem_free(s->adapter_name);
+    *s = (struct session){0};
+}
+
+bool session_prompt(const struct session *s, const char *system, const char *prompt, bool raw, struct id_list *ids, struct gm_error *err)
+{
+    if (raw)
+        return tokenizer_encode(s->tokenizer, prompt, strlen(prompt), TOKENIZE_ADD_SPECIAL | TOKENIZE_LITERAL, ids, err);
+    struct chat_message messages[2];
+    size_t n = 0;
+    if (system && *system)
+        messages[n++] = (struct chat_message){"system", system};
+    messages[n++] = (struct chat_message){"user", prompt};
+    return chat_encode(s->tpl, s->tokenizer, messages, n, true, ids, NULL, err);
+}
+
+json_t *session_generated_json(const struct session *s, const struct generated *r, const char *prompt)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "prompt", json_string(prompt));
+    json_object_set_new(o, "adapter", json_string(s->adapter_name));
+    json_object_set_new(o, "step", s->step >= 0 ? json_integer(s->step) : json_null());
+    json_object_set_new(o, "temperature", json_real((double)r->temperature));
+    json_object_set_new(o, "seed", json_integer((json_int_t)r->seed));
+    json_object_set_new(o, "text", json_string(r->text));
+    json_object_set_new(o, "tokens", json_integer(r->n_tokens));
+    json_object_set_new(o, "stop", json_string(stop_reason_name(r->stop)));
+    json_object_set_new(o, "verdict", verse_json_verdict(&r->verdict));
+    json_object_set_new(o, "seconds", json_real(r->seconds));
+    return o;
+}

@@ -1,0 +1,47 @@
+/* signals.c - a signal sets a flag and writes a byte; what happens then is decided by who polls. */
+#include "src/cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t caught;
+static int pipe_ends[2] = {-1, -1};
+static atomic_bool *_Atomic interrupt_flag;
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    if (caught == SIGINT && number == SIGINT)
+        _exit(130); /* asked twice: a person does not want to wait for the saving */
+    caught = number;
+    atomic_bool *flag = atomic_load(&interrupt_flag);
+    if (number == SIGINT && flag)
+        atomic_store(flag, true);
+    char byte = (char)number;
+    if (write(pipe_ends[1], &byte, 1) < 0) {
+        /* the pipe is full: somebody is already awake */
+    }
+    errno = saved;
+}
+
+void signals_install(void)
+{
+    if (pipe_ends[0] >= 0 || pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN) /* nohup: stay deaf */
+        sigaction(SIGHUP, &action, NULL);
+}
+
+int signals_caught(void) { return caught; }
+void signals_clear(void) { caught = 0; }
+void signals_on_interrupt(atomic_bool *flag) { atomic_store(&interrupt_flag, flag); }
+int signals_exit(int number) { return 128 + number; }
+int signals_pipe(void) { return pipe_ends[0]; }

@@ -1,0 +1,243 @@
+/* tokenize.c - `gemmaiku tokenize`: what Hugging Face's tokenizer of the same files gives, for text, ids and conversations. */
+#include "src/cli/cli.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/format/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct tokenize_args {
+    const char *model, *chat, *chat_template, *chat_config, *ids;
+    bool no_special, literal, skip_special, jsonl;
+};
+
+static bool decode(const struct session *s, const struct tokenize_args *a, const int32_t *ids, size_t n, struct str *out, struct gm_error *err)
+{
+    return tokenizer_decode(s->tokenizer, ids, n, a->skip_special, out, err);
+}
+
+static json_t *ids_json(const int32_t *ids, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, json_integer(ids[i]));
+    return array;
+}
+
+static json_t *result_json(const int32_t *ids, size_t n, const struct str *text)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "ids", ids_json(ids, n));
+    json_object_set_new(o, "text", json_stringn(str_text(text), text->len));
+    return o;
+}
+
+/* A NUL is a character of the text like any other: lengths are told, not searched. */
+static bool encode(const struct session *s, const struct tokenize_args *a, const char *text, size_t n, struct id_list *ids, struct gm_error *err)
+{
+    unsigned flags = (a->no_special ? 0 : TOKENIZE_ADD_SPECIAL) | (a->literal ? TOKENIZE_LITERAL : 0);
+    return tokenizer_encode(s->tokenizer, text, n, flags, ids, err);
+}
+
+static bool read_messages(const json_t *array, struct chat_message **out, size_t *n, struct gm_error *err)
+{
+    *n = json_array_size(array);
+    *out = mem_new(*n ? *n : 1, sizeof **out);
+    for (size_t i = 0; i < *n; i++) {
+        const json_t *m = json_array_get(array, i);
+        if (!json_is_object(m) || !json_get_string(m, "role", REQUIRED, &(*out)[i].role, err)
+            || !json_get_string(m, "content", REQUIRED, &(*out)[i].content, err)) {
+            if (!json_is_object(m))
+                error_set(err, GM_E_INPUT, "message is no object");
+            mem_free(*out);
+            return error_context(err, "read message %zu", i + 1);
+        }
+    }
+    return true;
+}
+
+/* Ids of a conversation as Hugging Face gives them: the rendered text, encoded with nothing added. With --literal, as training sees it. */
+static bool encode_chat(const struct session *s, const struct tokenize_args *a, const json_t *row, struct id_list *ids, struct str *text,
+                        struct gm_error *err)
+{
+    const json_t *array = json_is_array(row) ? row : json_object_get(row, "messages");
+    bool generation = false;
+    struct chat_message *messages;
+    size_t n;
+    if (!json_is_array(array))
+        return error_set(err, GM_E_INPUT, "read conversation: \"messages\" is no list");
+    if (json_is_object(row) && !json_get_bool(row, "add_generation_prompt", OPTIONAL, &generation, err))
+        return false;
+    if (!read_messages(array, &messages, &n, err))
+        return false;
+    bool ok = chat_render(s->tpl, messages, n, generation, text, NULL, err);
+    if (ok && a->literal)
+        ok = chat_encode(s->tpl, s->tokenizer, messages, n, generation, ids, NULL, err);
+    else if (ok)
+        ok = tokenizer_encode(s->tokenizer, text->data ? text->data : "", text->len, 0, ids, err);
+    mem_free(messages);
+    return ok;
+}
+
+static bool read_ids(const json_t *array, int32_t **ids, size_t *n, struct gm_error *err)
+{
+    *n = json_array_size(array);
+    *ids = mem_new(*n ? *n : 1, sizeof **ids);
+    for (size_t i = 0; i < *n; i++) {
+        const json_t *v = json_array_get(array, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX) {
+            mem_free(*ids);
+            *ids = NULL;
+            return error_set(err, GM_E_INPUT, "read ids: element %zu is no id", i + 1);
+        }
+        (*ids)[i] = (int32_t)json_integer_value(v);
+    }
+    return true;
+}
+
+static bool answer_row(const struct session *s, const struct tokenize_args *a, const json_t *row, struct gm_error *err)
+{
+    struct id_list ids = {0};
+    struct str text = {0};
+    bool ok;
+    const json_t *array = json_object_get(row, "ids"), *plain = json_object_get(row, "text");
+    if (json_is_array(array)) {
+        int32_t *list;
+        size_t n;
+        ok = read_ids(array, &list, &n, err) && decode(s, a, list, n, &text, err);
+        if (ok)
+            cli_print_json(result_json(list, n, &text));
+        mem_free(list);
+        str_free(&text);
+        return ok;
+    }
+    if (json_is_string(plain))
+        ok = encode(s, a, json_string_value(plain), json_string_length(plain), &ids, err) && decode(s, a, ids.ids, ids.n, &text, err);
+    else if (json_object_get(row, "messages"))
+        ok = s->tpl ? encode_chat(s, a, row, &ids, &text, err)
+                    : error_set(err, GM_E_INPUT, "render conversation: this model has no known chat template (give --chat-template)");
+    else
+        ok = error_set(err, GM_E_INPUT, "read row: it has neither \"text\" nor \"messages\" nor \"ids\"");
+    if (ok)
+        cli_print_json(result_json(ids.ids, ids.n, &text));
+    id_list_free(&ids);
+    str_free(&text);
+    return ok;
+}
+
+static bool json_rows(const struct session *s, const struct tokenize_args *a, bool *all_good, struct gm_error *err)
+{
+    struct str line = {0};
+    char label[48];
+    for (int n = 1; cli_next_line(&line, err); n++) {
+        if (line.len == 0)
+            continue;
+        struct gm_error bad = {0};
+        snprintf(label, sizeof label, "standard input:%d", n);
+        /* Jansson itself, not json_parse: a NUL inside a text is part of what is to be tokenised. */
+        json_error_t where;
+        json_t *row = json_loadb(str_text(&line), line.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &where);
+        if (!row)
+            error_set(&bad, GM_E_INPUT, "read %s: column %d: %s", label, where.column, where.text);
+        else if (!json_is_object(row))
+            error_set(&bad, GM_E_INPUT, "read %s: the row is no object", label);
+        if (bad.code != GM_OK || !answer_row(s, a, row, &bad)) {
+            *all_good = false;
+            cli_print_json(json_pack("{s:s}", "error", bad.text));
+        }
+        json_decref(row);
+        fflush(stdout);
+    }
+    str_free(&line);
+    return err->code == GM_OK;
+}
+
+static void print_result(const struct general *g, const struct session *s, const int32_t *ids, size_t n, const struct str *text, bool to_text)
+{
+    if (g->json) {
+        cli_print_json(result_json(ids, n, text));
+    } else if (to_text) {
+        cli_print_clean(str_text(text), text->len);
+        putchar('\n');
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            size_t length = 0;
+            const char *piece = tokenizer_piece(s->tokenizer, ids[i], &length);
+            printf("%7d  ", ids[i]);
+            cli_print_clean(piece ? piece : "", piece ? length : 0);
+            putchar('\n');
+        }
+    }
+}
+
+static bool one(const struct general *g, const struct session *s, const struct tokenize_args *a, const struct arg_spec *spec, struct gm_error *err)
+{
+    struct id_list ids = {0};
+    struct str text = {0}, out = {0};
+    bool ok = true;
+    if (a->ids) {
+        int32_t *list;
+        int n;
+        ok = cli_parse_ids(a->ids, &list, &n, err) && decode(s, a, list, (size_t)n, &out, err);
+        if (ok)
+            print_result(g, s, list, (size_t)n, &out, true);
+        mem_free(list);
+    } else if (a->chat) {
+        json_t *file = json_load_file_checked(a->chat, 16 << 20, err);
+        ok = file && encode_chat(s, a, file, &ids, &out, err);
+        json_decref(file);
+        if (ok)
+            print_result(g, s, ids.ids, ids.n, &out, false);
+    } else {
+        for (int i = 0; i < spec->n_words; i++)
+            str_printf(&text, "%s%s", i ? " " : "", spec->words[i]);
+        ok = spec->n_words > 0 || cli_read_stdin(&text, 64 << 20, err);
+        ok = ok && encode(s, a, str_text(&text), text.len, &ids, err) && decode(s, a, ids.ids, ids.n, &out, err);
+        if (ok)
+            print_result(g, s, ids.ids, ids.n, &out, false);
+    }
+    id_list_free(&ids);
+    str_free(&text);
+    str_free(&out);
+    return ok;
+}
+
+int command_tokenize(int argc, char **argv)
+{
+    struct general g = {0};
+    struct tokenize_args a = {0};
+    int status;
+    const struct arg table[] = {
+        {"--model", ARG_TEXT, &a.model, "MODEL", "whose tokenizer (a folder with a tokenizer only is enough); default nano", 0, 0, NULL, NULL},
+        {"--chat", ARG_TEXT, &a.chat, "FILE", "a JSON file with a conversation: {\"messages\": [...], \"add_generation_prompt\": true}", 0, 0, NULL, NULL},
+        {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
+        {"--chat-template-config", ARG_TEXT, &a.chat_config, "JSON", "variables for the template", 0, 0, NULL, NULL},
+        {"--no-special", ARG_FLAG, &a.no_special, NULL, "add nothing (no beginning-of-sequence)", 0, 0, NULL, NULL},
+        {"--literal", ARG_FLAG, &a.literal, NULL, "special strings in the text stay text", 0, 0, NULL, NULL},
+        {"--skip-special", ARG_FLAG, &a.skip_special, NULL, "leave special tokens out when decoding", 0, 0, NULL, NULL},
+        {"--ids", ARG_TEXT, &a.ids, "1,2,3", "decode these ids", 0, 0, NULL, NULL},
+        {"--jsonl", ARG_FLAG, &a.jsonl, NULL, "rows of standard input: {\"text\"}, {\"messages\"} or {\"ids\"}; {\"ids\", \"text\"} or {\"error\"} out", 0, 0, NULL, NULL},
+        {0}};
+    struct arg_spec spec = {.command = "tokenize", .positional = "[TEXT...]", .table = table, .max_words = 256,
+                            .summary = "Ids of TEXT (or of standard input), text of ids, conversations through the chat template."};
+    if (!cli_begin(&spec, argc, argv, &g, &status))
+        return status;
+    struct gm_error err = {0};
+    if (a.chat_config) {
+        error_set(&err, GM_E_UNSUPPORTED, "use --chat-template-config: the templates known here take no variables (leave it out)");
+        return cli_fail(&err);
+    }
+    struct session s;
+    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat || a.chat_template};
+    if (!session_open(&s, &o, &g, &err))
+        return cli_fail(&err);
+    if (!s.tpl) { /* rows of --jsonl may be conversations; those that are not need no template */
+        struct gm_error none = {0};
+        s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
+    }
+    bool good = true, ok = a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &err);
+    session_close(&s);
+    return ok ? cli_end(good ? EXIT_DONE : EXIT_FAILED) : cli_fail(&err);
+}

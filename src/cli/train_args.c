@@ -1,0 +1,252 @@
+/* train_args.c - command line to train_options, and the presets of published recipes. */
+#include "src/cli/train_args.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALL_KEYS = (1u << PROJ_COUNT) - 1 };
+
+static void preset_gemmaiku(struct train_args *a, int iters)
+{
+    a->o.iters = iters;
+    a->o.lora.rank = 16;
+    a->alpha = 32;
+    a->alpha_given = true;
+    a->o.lora.keys = ALL_KEYS;
+}
+
+/* TinyLlama on fifty quotations: a small, well-known MLX recipe. */
+static void preset_quotes(struct train_args *a)
+{
+    a->o.lora.rank = 8;
+    a->scale = 20;
+    a->scale_given = true;
+    a->o.lora.keys = 1u << PROJ_Q | 1u << PROJ_V;
+    a->o.lora.num_layers = 16;
+    a->optimizer = 1; /* adam */
+    a->o.bias_correction = false;
+    a->o.learning_rate = 1e-4;
+    a->schedule = 0; /* constant */
+    a->o.warmup = 0;
+    a->o.batch_size = 1;
+    a->o.iters = 50;
+    a->o.max_seq_length = 512;
+    a->o.seed = 42;
+    a->o.steps_per_report = 5;
+    a->o.steps_per_eval = 20;
+}
+
+/* The defaults of mlx_lm.lora. */
+static void preset_mlx_lm(struct train_args *a)
+{
+    a->o.lora.rank = 8;
+    a->scale = 20;
+    a->scale_given = true;
+    a->o.lora.num_layers = 16;
+    a->optimizer = 1;
+    a->o.bias_correction = false;
+    a->o.learning_rate = 1e-5;
+    a->schedule = 0;
+    a->o.warmup = 0;
+    a->o.max_grad_norm = 0;
+    a->o.batch_size = 4;
+    a->o.iters = 1000;
+    a->o.max_seq_length = 2048;
+    a->o.steps_per_report = 10;
+    a->o.steps_per_eval = 200;
+    a->o.val_batches = 25;
+    a->o.save_every = 100;
+    a->o.mask_prompt = false;
+}
+
+static bool apply_preset(struct train_args *a, const char *name, struct gm_error *err)
+{
+    if (strcmp(name, "gemmaiku-270m") == 0)
+        preset_gemmaiku(a, 1500);
+    else if (strcmp(name, "gemmaiku-1b") == 0)
+        preset_gemmaiku(a, 2000);
+    else if (strcmp(name, "quotes") == 0)
+        preset_quotes(a);
+    else if (strcmp(name, "mlx-lm") == 0)
+        preset_mlx_lm(a);
+    else
+        return error_set(err, GM_E_USAGE, "use preset %s: there is none of this name (gemmaiku-270m, gemmaiku-1b, quotes, mlx-lm)", name);
+    return true;
+}
+
+bool train_args_init(struct train_args *a, int argc, char **argv, struct gm_error *err)
+{
+    *a = (struct train_args){.o = train_options_default()};
+    a->schedule = (int)a->o.schedule;
+    a->optimizer = (int)a->o.optimizer;
+    a->alpha = a->o.lora.alpha;
+    for (int i = 0; i < argc; i++) { /* whatever its place: flags win over the preset */
+        if (strcmp(argv[i], "--preset") == 0 && i + 1 < argc && !apply_preset(a, argv[i + 1], err))
+            return false;
+        if (strncmp(argv[i], "--preset=", 9) == 0 && !apply_preset(a, argv[i] + 9, err))
+            return false;
+    }
+    return true;
+}
+
+static bool parse_warmup(void *target, const char *value, struct gm_error *err)
+{
+    struct train_options *o = target;
+    char *end;
+    double x = strtod(value, &end);
+    bool percent = strcmp(end, "%") == 0;
+    if (end == value || (*end && !percent) || !isfinite(x) || x < 0 || (percent && x > 100))
+        return error_set(err, GM_E_USAGE, "read option --warmup: \"%s\" is neither a number of updates nor a share (write 20 or 3%%)", value);
+    o->warmup = percent ? x / 100 : x;
+    o->warmup_percent = percent;
+    return true;
+}
+
+static bool parse_keys(void *target, const char *value, struct gm_error *err)
+{
+    unsigned *keys = target;
+    *keys = 0;
+    if (strcmp(value, "all-linear") == 0) {
+        *keys = ALL_KEYS;
+        return true;
+    }
+    char name[64];
+    for (const char *p = value;; p++) {
+        size_t n = strcspn(p, ",");
+        enum proj which;
+        if (n >= sizeof name)
+            return error_set(err, GM_E_USAGE, "read option --keys: \"%s\" holds an overlong name", value);
+        memcpy(name, p, n);
+        name[n] = 0;
+        if (!proj_parse(name, &which))
+            return error_set(err, GM_E_USAGE,
+                             "read option --keys: \"%s\" is no projection (q_proj k_proj v_proj o_proj gate_proj up_proj down_proj, or all-linear)",
+                             name);
+        *keys |= 1u << which;
+        p += n;
+        if (!*p)
+            return true;
+    }
+}
+
+void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
+{
+    struct train_options *o = &a->o;
+    const struct arg table[] = {
+        {"--model", ARG_TEXT, &a->model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default)", 0, 0, NULL, NULL},
+        {"--data", ARG_TEXT, &a->data, "DATA", "folder with train/valid/test files, one .jsonl or .json file, or haiku (default)", 0, 0, NULL, NULL},
+        {"--run", ARG_TEXT, &a->run, "NAME", "name of the run; default MODEL-DATA-NNN", 0, 0, NULL, NULL},
+        {"--system", ARG_TEXT, &a->system, "TEXT|FILE", "system message put in front of every row that has none", 0, 0, NULL, NULL},
+        {"--chat-template", ARG_TEXT, &a->chat_template, "NAME|FILE", "another template than the model's (gemma3, zephyr, smollm2)", 0, 0, NULL, NULL},
+        {"--preset", ARG_TEXT, &a->preset, "NAME", "gemmaiku-270m, gemmaiku-1b, quotes, mlx-lm; other options win over it", 0, 0, NULL, NULL},
+        {"--init", ARG_CHOICE, &a->init, "weights|random", "random: start from random weights (with --fine-tune-type full)", 0, 0, &a->init_given, NULL},
+        {"--fine-tune-type", ARG_CHOICE, &a->fine_tune, "lora|full|dora", "what is trained", 0, 0, NULL, NULL},
+        {"--iters", ARG_INT, &o->iters, "N", "updates", 1, 1e9, NULL, NULL},
+        {"--epochs", ARG_DOUBLE, &o->epochs, "X", "passes over the data, instead of --iters", 0, 1e6, NULL, NULL},
+        {"--batch-size", ARG_INT, &o->batch_size, "N", "rows a micro-batch", 1, 65536, NULL, NULL},
+        {"--grad-accumulation-steps", ARG_INT, &o->grad_accumulation, "N", "micro-batches an update", 1, 65536, NULL, NULL},
+        {"--learning-rate", ARG_DOUBLE, &o->learning_rate, "X", "highest rate", 0, 10, NULL, NULL},
+        {"--lr-schedule", ARG_CHOICE, &a->schedule, "constant|linear|cosine", "how the rate falls to a tenth at the end", 0, 0, NULL, NULL},
+        {"--warmup", ARG_CUSTOM, o, "N|N%", "updates of rising rate", 0, 0, NULL, parse_warmup},
+        {"--optimizer", ARG_CHOICE, &a->optimizer, "adamw|adam|sgd", "optimiser", 0, 0, &a->optimizer_given, NULL},
+        {"--weight-decay", ARG_DOUBLE, &o->weight_decay, "X", "weight decay (adamw)", 0, 10, NULL, NULL},
+        {"--adam-bias-correction", ARG_ON_OFF, &o->bias_correction, NULL, "bias correction of Adam", 0, 0, NULL, NULL},
+        {"--max-grad-norm", ARG_DOUBLE, &o->max_grad_norm, "X", "clip gradients to this norm; 0 = off", 0, 1e9, NULL, NULL},
+        {"--rank", ARG_INT, &o->lora.rank, "R", "rank of the adapters", 1, 4096, NULL, NULL},
+        {"--alpha", ARG_FLOAT, &a->alpha, "X", "scale = alpha / rank", 0, 1e6, &a->alpha_given, NULL},
+        {"--scale", ARG_FLOAT, &a->scale, "X", "scale as a plain factor, instead of --alpha", 0, 1e6, &a->scale_given, NULL},
+        {"--dropout", ARG_FLOAT, &o->lora.dropout, "P", "dropout in front of the adapters", 0, 0.99, NULL, NULL},
+        {"--rslora", ARG_FLAG, &o->lora.rslora, NULL, "scale = alpha / sqrt(rank)", 0, 0, NULL, NULL},
+        {"--keys", ARG_CUSTOM, &o->lora.keys, "q_proj,v_proj,...|all-linear", "projections that get an adapter", 0, 0, NULL, parse_keys},
+        {"--num-layers", ARG_INT, &o->lora.num_layers, "N", "adapt the last N layers; -1 = all", -1, 1000, NULL, NULL},
+        {"--max-seq-length", ARG_INT, &o->max_seq_length, "N", "longer rows are cut, counted and named", 8, 1e6, NULL, NULL},
+        {"--mask-prompt", ARG_ON_OFF, &o->mask_prompt, NULL, "loss on the answers only", 0, 0, NULL, NULL},
+        {"--no-shuffle", ARG_OFF, &o->shuffle, NULL, "rows in file order", 0, 0, NULL, NULL},
+        {"--grad-checkpoint", ARG_TRI, &o->checkpoint_layers, NULL, "keep layer inputs only and recompute the rest", 0, 0, NULL, NULL},
+        {"--steps-per-report", ARG_INT, &o->steps_per_report, "N", "a report every N updates", 1, 1e9, NULL, NULL},
+        {"--steps-per-eval", ARG_INT, &o->steps_per_eval, "N", "validation loss every N updates", 1, 1e9, NULL, NULL},
+        {"--val-batches", ARG_INT, &o->val_batches, "N", "batches of a validation; -1 = all", -1, 1e9, NULL, NULL},
+        {"--save-every", ARG_INT, &o->save_every, "N", "a checkpoint every N updates", 1, 1e9, NULL, NULL},
+        {"--sample-every", ARG_INT, &o->sample_every, "N", "samples every N updates; default as --steps-per-eval; 0 = none", 0, 1e9, &a->sample_every_given, NULL},
+        {"--sample-temps", ARG_FLOATS, &a->temps, "T,T,...", "temperatures of the samples", 0, 100, NULL, NULL},
+        {"--early-stop", ARG_INT, &o->early_stop, "N", "end after N evaluations without a lower loss; 0 = off", 0, 1e6, NULL, NULL},
+        {"--resume-adapter-file", ARG_TEXT, &a->resume_adapter, "FILE", "start from these adapter weights, with a fresh optimiser", 0, 0, NULL, NULL},
+        {"--init-seed", ARG_U64, &o->init_seed, "N", "seed of the starting weights; default --seed", 0, 0, &a->init_seed_given, NULL},
+        {"--on-hangup", ARG_CHOICE, &a->on_hangup, "stop|continue", "when the terminal goes away: save and stop, or train on", 0, 0, NULL, NULL},
+        {0}};
+    _Static_assert(sizeof table / sizeof *table <= TRAIN_ARG_ROWS, "the table holds every row");
+    memcpy(rows, table, sizeof table);
+}
+
+static char *copy_or_null(const char *text)
+{
+    return text ? mem_copy(text) : NULL;
+}
+
+/* --system takes a text, or a file that holds it. */
+static bool read_system(struct train_args *a, struct gm_error *err)
+{
+    struct str text = {0};
+    if (!a->system)
+        return true;
+    if (!file_exists(a->system)) {
+        a->o.system = mem_copy(a->system);
+        return true;
+    }
+    if (!file_read_all(a->system, 1 << 20, &text, err))
+        return false;
+    while (text.len > 0 && (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
+        text.data[--text.len] = 0;
+    a->o.system = mem_copy(str_text(&text));
+    str_free(&text);
+    return true;
+}
+
+bool train_args_finish(struct train_args *a, const struct general *g, struct gm_error *err)
+{
+    struct train_options *o = &a->o;
+    if (a->fine_tune == 2)
+        return error_set(err, GM_E_UNSUPPORTED, "use --fine-tune-type dora: it is not supported yet (use lora)");
+    if (a->alpha_given && a->scale_given && !a->preset)
+        return error_set(err, GM_E_USAGE, "read command line: --alpha and --scale both set the scale (give one of them)");
+    if (!read_system(a, err))
+        return false;
+    mem_free(o->model);
+    mem_free(o->data);
+    o->model = mem_copy(a->model ? a->model : "nano");
+    o->data = mem_copy(a->data ? a->data : "haiku");
+    o->run = copy_or_null(a->run);
+    o->chat_template = copy_or_null(a->chat_template);
+    o->resume_adapter = copy_or_null(a->resume_adapter);
+    o->init_random = a->init == 1;
+    o->tune = a->fine_tune == 1 ? TUNE_FULL : TUNE_LORA;
+    o->schedule = (enum lr_schedule)a->schedule;
+    o->optimizer = (enum optimizer_kind)a->optimizer;
+    if (a->scale_given) {
+        o->lora.scale = a->scale;
+        o->lora.alpha = a->scale * (float)o->lora.rank;
+    } else {
+        o->lora.alpha = a->alpha;
+        o->lora.scale = a->alpha / (o->lora.rslora ? sqrtf((float)o->lora.rank) : (float)o->lora.rank);
+    }
+    if (!a->sample_every_given)
+        o->sample_every = o->steps_per_eval;
+    if (a->temps.n > 0) {
+        if (a->temps.n > TRAIN_MAX_TEMPS)
+            return error_set(err, GM_E_USAGE, "read option --sample-temps: %d temperatures are more than %d", a->temps.n, TRAIN_MAX_TEMPS);
+        memcpy(o->temps, a->temps.items, (size_t)a->temps.n * sizeof *o->temps);
+        o->n_temps = a->temps.n;
+    }
+    if (g->seed_given)
+        o->seed = g->seed;
+    if (!a->init_seed_given)
+        o->init_seed = o->seed;
+    o->compute = general_mode(g);
+    o->kernel = general_family(g);
+    o->threads = g->threads;
+    return train_options_check(o, err);
+}
