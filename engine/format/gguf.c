@@ -352,7 +352,7 @@ static bool get_version(struct cursor *c, struct gguf *g)
 
 static bool parse(struct gguf *g, struct gm_error *err)
 {
-    struct cursor c = {.path = g->path, .data = g->map.data, .size = g->map.size, .err = err};
+    struct cursor c = {.path = g->path, .data = g->bytes, .size = g->size, .err = err};
     uint64_t n_tensors, n_kv;
     if (!get_version(&c, g) || !get_u64(&c, &n_tensors, "the number of tensors") || !get_u64(&c, &n_kv, "the number of pairs")
         || !get_pairs(&c, g, n_kv) || !check_alignment(g, &c) || !check_split(g, &c) || !get_tensors(&c, g, n_tensors))
@@ -368,7 +368,16 @@ bool gguf_open(struct gguf *g, const char *path, struct gm_error *err)
     *g = (struct gguf){0};
     if (!mapping_open(&map, path, err))
         return false;
-    *g = (struct gguf){.path = mem_copy(path), .map = map};
+    *g = (struct gguf){.path = mem_copy(path), .bytes = map.data, .size = map.size, .map = map};
+    if (parse(g, err))
+        return true;
+    gguf_close(g);
+    return false;
+}
+
+bool gguf_open_bytes(struct gguf *g, const void *data, size_t size, const char *label, struct gm_error *err)
+{
+    *g = (struct gguf){.path = mem_copy(label), .bytes = data, .size = size};
     if (parse(g, err))
         return true;
     gguf_close(g);

@@ -37,21 +37,25 @@ struct gguf_kv {
 };
 
 struct gguf {
-    char *path;
+    char *path;                        /* or the label of bytes: for messages */
     uint32_t version;
     uint64_t alignment;
     int n_tensors;
     const struct tensor_info *tensors; /* in file order; shapes outermost first */
     int n_kv;
     struct gguf_kv *kv;                /* in file order */
-    struct mapping map;
+    const unsigned char *bytes;        /* the whole file */
+    size_t size;
     /* private */
+    struct mapping map;
     struct tensor_table table;
     uint32_t *slots;
     uint32_t n_slots;
 };
 
 bool gguf_open(struct gguf *g, const char *path, struct gm_error *err);
+/* `data` stays the caller's, 8-aligned, and must outlive g. */
+bool gguf_open_bytes(struct gguf *g, const void *data, size_t size, const char *label, struct gm_error *err);
 void gguf_close(struct gguf *g);
 const struct tensor_info *gguf_find(const struct gguf *g, const char *name); /* NULL: not there */
 

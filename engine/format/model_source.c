@@ -305,7 +305,7 @@ const struct tensor_info *model_source_tensor(const struct model_source *s, int 
 bool model_source_hash(const struct model_source *s, char hex[65], struct gm_error *err)
 {
     if (s->gguf) {
-        sha256_bytes(s->gguf->map.data, s->gguf->map.size, hex);
+        sha256_bytes(s->gguf->bytes, s->gguf->size, hex);
         return true;
     }
     if (s->n_shards == 0)
