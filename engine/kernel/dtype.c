@@ -1,0 +1,187 @@
+/* dtype.c - sizes of the storage types and their exact expansion to f32.
+ *
+ * Block layouts are those of GGUF (ggml): 32 values share an f16 scale d, some also an f16 minimum m. In the 4- and 5-bit
+ * types value j of a block lies in the low half of byte j, value j+16 in the high half. Files are little-endian, and so is
+ * every processor this program runs on (asserted below at compile time).
+ *
+ * Threads: any; no state.
+ */
+#include "engine/kernel/dtype.h"
+
+#include <assert.h>
+#include <string.h>
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored tensors are read as they lie in the file");
+
+struct type_fact {
+    const char *name;
+    int block;
+    size_t block_bytes;
+};
+static const struct type_fact facts[DT_COUNT] = {
+    [DT_F32] = {"F32", 1, 4},         [DT_F16] = {"F16", 1, 2},         [DT_BF16] = {"BF16", 1, 2},
+    [DT_Q4_0] = {"Q4_0", 32, 18},     [DT_Q4_1] = {"Q4_1", 32, 20},     [DT_Q5_0] = {"Q5_0", 32, 22},
+    [DT_Q5_1] = {"Q5_1", 32, 24},     [DT_Q8_0] = {"Q8_0", 32, 34},     [DT_Q2_K] = {"Q2_K", 256, 84},
+    [DT_Q3_K] = {"Q3_K", 256, 110},   [DT_Q4_K] = {"Q4_K", 256, 144},   [DT_Q5_K] = {"Q5_K", 256, 176},
+    [DT_Q6_K] = {"Q6_K", 256, 210},   [DT_IQ4_NL] = {"IQ4_NL", 32, 18}, [DT_IQ4_XS] = {"IQ4_XS", 256, 136},
+    [DT_MXFP4] = {"MXFP4", 32, 17},   [DT_I8] = {"I8", 1, 1},           [DT_U8] = {"U8", 1, 1},
+    [DT_I16] = {"I16", 1, 2},         [DT_I32] = {"I32", 1, 4},         [DT_I64] = {"I64", 1, 8},
+    [DT_F64] = {"F64", 1, 8},         [DT_BOOL] = {"BOOL", 1, 1},       [DT_U16] = {"U16", 1, 2},
+    [DT_U32] = {"U32", 1, 4},         [DT_U64] = {"U64", 1, 8},
+};
+
+static const struct type_fact *fact(enum dtype t)
+{
+    assert((unsigned)t < DT_COUNT);
+    return &facts[t];
+}
+
+const char *dtype_name(enum dtype t)
+{
+    return fact(t)->name;
+}
+
+int dtype_block(enum dtype t)
+{
+    return fact(t)->block;
+}
+
+size_t dtype_block_bytes(enum dtype t)
+{
+    return fact(t)->block_bytes;
+}
+
+bool dtype_row_bytes(enum dtype t, size_t n, size_t *bytes)
+{
+    const struct type_fact *f = fact(t);
+    if (n % (size_t)f->block != 0)
+        return false;
+    return !__builtin_mul_overflow(n / (size_t)f->block, f->block_bytes, bytes);
+}
+
+/* The bits of the half, moved to where a float keeps them, are the value times 2^-112: also for subnormal halves. */
+float f16_to_f32(uint16_t h)
+{
+    union { uint32_t u; float f; } v = {.u = (uint32_t)(h & 0x7fffu) << 13};
+    v.f *= 0x1p112f;
+    if ((h & 0x7c00u) == 0x7c00u)
+        v.u |= 0x7f800000u;
+    v.u |= (uint32_t)(h & 0x8000u) << 16;
+    return v.f;
+}
+
+uint16_t f32_to_f16(float f)
+{
+    union { float f; uint32_t u; } v = {.f = f};
+    uint32_t sign = v.u >> 16 & 0x8000u;
+    v.u &= 0x7fffffffu;
+    if (v.u > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u | (v.u >> 13 & 0x1ffu));
+    if (v.u >= 0x477ff000u) /* 65520 and more round to infinity */
+        return (uint16_t)(sign | 0x7c00u);
+    if (v.u < 0x38800000u) { /* below 2^-14: adding 0.5 makes the processor round at 2^-24, the last bit of a subnormal half */
+        v.f += 0.5f;
+        return (uint16_t)(sign | (v.u - 0x3f000000u));
+    }
+    v.u += 0xfffu + (v.u >> 13 & 1u);
+    return (uint16_t)(sign | ((v.u - 0x38000000u) >> 13));
+}
+
+static inline float load_f16(const unsigned char *p)
+{
+    uint16_t h;
+    memcpy(&h, p, 2);
+    return f16_to_f32(h);
+}
+
+static inline uint32_t load_u32(const unsigned char *p)
+{
+    uint32_t u;
+    memcpy(&u, p, 4);
+    return u;
+}
+
+static void expand_q4(const unsigned char *b, float *dst, bool has_min)
+{
+    float d = load_f16(b), m = has_min ? load_f16(b + 2) : 0.0f;
+    const unsigned char *q = b + (has_min ? 4 : 2);
+    int zero = has_min ? 0 : 8;
+    for (int j = 0; j < 16; j++) {
+        dst[j] = d * (float)((q[j] & 15) - zero) + m;
+        dst[j + 16] = d * (float)((q[j] >> 4) - zero) + m;
+    }
+}
+
+static void expand_q5(const unsigned char *b, float *dst, bool has_min)
+{
+    float d = load_f16(b), m = has_min ? load_f16(b + 2) : 0.0f;
+    b += has_min ? 4 : 2;
+    uint32_t high = load_u32(b);
+    const unsigned char *q = b + 4;
+    int zero = has_min ? 0 : 16;
+    for (int j = 0; j < 16; j++) {
+        int low = (q[j] & 15) | (int)(high >> j & 1u) << 4;
+        int top = (q[j] >> 4) | (int)(high >> (j + 16) & 1u) << 4;
+        dst[j] = d * (float)(low - zero) + m;
+        dst[j + 16] = d * (float)(top - zero) + m;
+    }
+}
+
+static void expand_q8(const unsigned char *b, float *dst)
+{
+    float d = load_f16(b);
+    for (int j = 0; j < 32; j++)
+        dst[j] = d * (float)(signed char)b[2 + j];
+}
+
+bool dtype_is_weight(enum dtype t)
+{
+    switch (t) {
+    case DT_F32: case DT_F16: case DT_BF16: case DT_Q4_0: case DT_Q4_1: case DT_Q5_0: case DT_Q5_1: case DT_Q8_0:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void expand_block(enum dtype t, const unsigned char *b, float *dst)
+{
+    switch (t) {
+    case DT_Q4_0: expand_q4(b, dst, false); break;
+    case DT_Q4_1: expand_q4(b, dst, true); break;
+    case DT_Q5_0: expand_q5(b, dst, false); break;
+    case DT_Q5_1: expand_q5(b, dst, true); break;
+    case DT_Q8_0: expand_q8(b, dst); break;
+    default: assert(!"a type that dtype_is_weight refuses");
+    }
+}
+
+void dtype_to_f32(enum dtype t, const void *src, float *dst, size_t n)
+{
+    const unsigned char *b = src;
+    if (t == DT_F32) {
+        memcpy(dst, src, n * sizeof *dst);
+    } else if (t == DT_BF16 || t == DT_F16) { /* through memcpy: a tensor in a file need not be aligned */
+        for (size_t i = 0; i < n; i++) {
+            uint16_t h;
+            memcpy(&h, b + 2 * i, 2);
+            dst[i] = t == DT_BF16 ? bf16_to_f32(h) : f16_to_f32(h);
+        }
+    } else {
+        size_t block = (size_t)dtype_block(t), bytes = dtype_block_bytes(t);
+        assert(n % block == 0);
+        for (size_t i = 0; i < n; i += block, b += bytes)
+            expand_block(t, b, dst + i);
+    }
+}
+
+struct mat mat_f32(const float *data, int64_t rows, int64_t cols)
+{
+    return (struct mat){.data = data, .type = DT_F32, .rows = rows, .cols = cols, .row_bytes = (size_t)cols * sizeof *data};
+}
+
+void mat_row_to_f32(const struct mat *m, int64_t row, float *dst)
+{
+    assert(row >= 0 && row < m->rows);
+    dtype_to_f32(m->type, (const unsigned char *)m->data + (size_t)row * m->row_bytes, dst, (size_t)m->cols);
+}

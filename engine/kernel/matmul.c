@@ -1,0 +1,285 @@
+/* matmul.c - the three products: which path a shape takes, and the packed driver of BF16 mode.
+ *
+ * F32 mode goes to matmul_f32.c. In BF16 mode activations are converted once (threaded), then blocks of columns x rows are handed to
+ * the pool: a block packs its columns of W, stretch by stretch of the sum, and multiplies its rows with them. With few rows
+ * (decoding) W is not packed but read once, row by row. Cuts follow the thread count and the speed of the family; bits do not
+ * (see table.h).
+ */
+#include "engine/kernel/matmul.h"
+
+#include "engine/kernel/matmul_f32.h"
+#include "engine/kernel/matmul_packed.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { BLOCK_COLS_NT = 64, BLOCK_COLS_NN = 128, BLOCK_COLS_MAX = 256, CONVERT_ROWS = 32, SMALL_BLOCK_BYTES = 48 << 10 };
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+int64_t packed_stride(int64_t depth)
+{
+    int64_t lines = round_up(depth, 32) / 32;
+    return (lines | 1) * 32;
+}
+
+static size_t element_bytes(const struct compute *c) { return c->k->vnni ? 2 : 4; }
+
+size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth)
+{
+    return (size_t)(round_up(rows, ROW_PAD) * packed_stride(depth)) * element_bytes(c);
+}
+
+struct conversion {
+    const struct compute *c;
+    unsigned char *a;
+    const float *x;
+    int64_t lda, ldx, rows, depth;
+    float scale;
+};
+
+static void clear_padding_rows(const struct conversion *v)
+{
+    size_t row = (size_t)v->lda * element_bytes(v->c);
+    memset(v->a + (size_t)v->rows * row, 0, (size_t)(round_up(v->rows, ROW_PAD) - v->rows) * row);
+}
+
+static void block_convert(void *arg, int block, int slot)
+{
+    const struct conversion *v = arg;
+    int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
+    v->c->k->convert(v->a + (size_t)(r0 * v->lda) * element_bytes(v->c), v->lda, v->x + r0 * v->ldx, v->ldx, rows, v->depth,
+                     round_up(v->depth, 32));
+}
+
+void packed_convert(const struct compute *c, void *a, int64_t lda, const float *x, int64_t ldx, int64_t rows, int64_t depth)
+{
+    struct conversion v = {.c = c, .a = a, .lda = lda, .x = x, .ldx = ldx, .rows = rows, .depth = depth};
+    clear_padding_rows(&v);
+    pool_run(c->pool, c->role, block_convert, &v, (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS));
+}
+
+/* A strip of CONVERT_ROWS rows of the transposed matrix, a tile at a time, so that both sides stay in the first cache. */
+static void block_convert_transposed(void *arg, int block, int slot)
+{
+    enum { TILE = 64 };
+    const struct conversion *v = arg;
+    int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
+    float tile[CONVERT_ROWS][TILE];
+    for (int64_t k0 = 0; k0 < v->depth; k0 += TILE) {
+        int64_t depth = min64(TILE, v->depth - k0);
+        for (int64_t k = 0; k < depth; k++) {
+            const float *from = v->x + (k0 + k) * v->ldx + r0;
+            for (int64_t r = 0; r < rows; r++)
+                tile[r][k] = v->scale * from[r];
+        }
+        v->c->k->convert(v->a + (size_t)(r0 * v->lda + k0) * element_bytes(v->c), v->lda, tile[0], TILE, rows, depth,
+                         round_up(depth, 32));
+    }
+}
+
+void packed_convert_transposed(const struct compute *c, void *a, int64_t lda, const float *x, int64_t ldx, int64_t rows,
+                               int64_t depth, float scale)
+{
+    struct conversion v = {.c = c, .a = a, .lda = lda, .x = x, .ldx = ldx, .rows = rows, .depth = depth, .scale = scale};
+    clear_padding_rows(&v);
+    pool_run(c->pool, c->role, block_convert_transposed, &v, (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS));
+}
+
+struct packed_job {
+    const struct compute *c;
+    const unsigned char *a;
+    int64_t lda, rows, w_row0, depth;
+    int64_t k0, k1; /* the part of the sum that this pool_run adds */
+    const struct packed_target *targets;
+    int first_block[PACKED_TARGETS + 1];
+    int64_t block_cols, block_rows;
+    int row_blocks;
+    bool nn, accumulate;
+};
+
+static int64_t target_cols(const struct packed_target *t, bool nn) { return nn ? t->w->cols : t->w->rows; }
+
+static void block_multiply(void *arg, int block, int slot)
+{
+    const struct packed_job *j = arg;
+    const struct kernel_table *k = j->c->k;
+    int which = 0;
+    while (block >= j->first_block[which + 1])
+        which++;
+    const struct packed_target *t = &j->targets[which];
+    block -= j->first_block[which];
+    int64_t n0 = block / j->row_blocks * j->block_cols, r0 = block % j->row_blocks * j->block_rows;
+    int cols = (int)min64(j->block_cols, target_cols(t, j->nn) - n0), rows = (int)min64(j->block_rows, j->rows - r0);
+    void *panel = j->c->scratch->slot[slot].data;
+    for (int64_t k0 = j->k0; k0 < j->k1; k0 += KC) {
+        int depth = (int)min64(KC, j->k1 - k0);
+        if (j->nn)
+            k->pack_nn(panel, t->w, n0, cols, j->w_row0 + k0, depth);
+        else
+            k->pack_nt(panel, t->w, n0, cols, k0, depth);
+        k->multiply(j->a + (size_t)(r0 * j->lda + k0) * element_bytes(j->c), j->lda, panel, (int)round_up(depth, 32),
+                    t->c + r0 * t->ldc + n0, t->ldc, rows, cols, j->accumulate || k0 > 0);
+    }
+}
+
+/* Rows of a block: as many as its time allows (packing is paid once per block), fewer when there would be too few blocks. */
+static void choose_cut(struct packed_job *j, int64_t col_blocks, int threads)
+{
+    double budget = j->c->k->block_flops;
+    int64_t rows = round_up(j->rows, ROW_PAD);
+    while (rows > 64 && 2.0 * (double)(rows * j->block_cols) * (double)j->depth > budget)
+        rows = round_up(rows / 2, ROW_PAD);
+    while (rows > 64 && col_blocks * ((j->rows + rows - 1) / rows) < 3 * threads)
+        rows = round_up(rows / 2, ROW_PAD);
+    j->block_rows = rows;
+    j->row_blocks = (int)((j->rows + rows - 1) / rows);
+}
+
+void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_t rows, int64_t w_row0, int64_t depth,
+                     const struct packed_target *targets, int n_targets, bool nn, bool accumulate)
+{
+    assert(n_targets <= PACKED_TARGETS);
+    if (rows <= 0)
+        return;
+    struct packed_job j = {.c = c, .a = a, .lda = lda, .rows = rows, .w_row0 = w_row0, .depth = depth, .targets = targets,
+                           .block_cols = nn ? BLOCK_COLS_NN : BLOCK_COLS_NT, .nn = nn, .accumulate = accumulate};
+    int64_t col_blocks = 0;
+    for (int i = 0; i < n_targets; i++) {
+        if (nn && dtype_block(targets[i].w->type) > 32)
+            j.block_cols = BLOCK_COLS_MAX; /* a block of columns begins at a block border of the storage */
+    }
+    for (int i = 0; i < n_targets; i++)
+        col_blocks += (target_cols(&targets[i], nn) + j.block_cols - 1) / j.block_cols;
+    choose_cut(&j, col_blocks, pool_threads(c->pool));
+    for (int i = 0; i < n_targets; i++)
+        j.first_block[i + 1] = j.first_block[i]
+                             + (int)((target_cols(&targets[i], nn) + j.block_cols - 1) / j.block_cols) * j.row_blocks;
+    scratch_slots(c, (size_t)j.block_cols * KC * element_bytes(c));
+
+    double per_depth = 2.0 * (double)(j.block_rows * j.block_cols);
+    int64_t step = (int64_t)(c->k->block_flops / per_depth) / KC * KC;
+    step = step < KC ? KC : step;
+    for (j.k0 = 0; j.k0 < depth; j.k0 = j.k1) {
+        j.k1 = min64(depth, j.k0 + step);
+        pool_run(c->pool, c->role, block_multiply, &j, j.first_block[n_targets]);
+    }
+}
+
+struct small_job {
+    const struct compute *c;
+    const float *x;
+    int64_t ldx;
+    int T;
+    const struct packed_target *targets;
+    int first_block[PACKED_TARGETS + 1];
+    int64_t block_rows[PACKED_TARGETS];
+    bool accumulate;
+};
+
+static void block_small(void *arg, int block, int slot)
+{
+    const struct small_job *j = arg;
+    int which = 0;
+    while (block >= j->first_block[which + 1])
+        which++;
+    const struct packed_target *t = &j->targets[which];
+    int64_t n0 = (block - j->first_block[which]) * j->block_rows[which];
+    j->c->k->small(t->c, t->ldc, j->x, j->ldx, j->T, t->w, n0, (int)min64(j->block_rows[which], t->w->rows - n0), j->accumulate);
+}
+
+static void small_multiply(const struct compute *c, const float *x, int64_t ldx, int T, int64_t depth,
+                           const struct packed_target *targets, int n_targets, bool accumulate)
+{
+    struct small_job j = {.c = c, .T = T, .ldx = round_up(depth, 32), .targets = targets, .accumulate = accumulate};
+    float *converted = scratch_shared(c, 0, (size_t)(T * j.ldx) * sizeof(float));
+    c->k->convert_small(converted, j.ldx, x, ldx, T, depth);
+    j.x = converted;
+    for (int i = 0; i < n_targets; i++) {
+        int64_t rows = SMALL_BLOCK_BYTES / (int64_t)(targets[i].w->row_bytes + 1);
+        j.block_rows[i] = rows < 4 ? 4 : rows / 4 * 4;
+        j.first_block[i + 1] = j.first_block[i] + (int)((targets[i].w->rows + j.block_rows[i] - 1) / j.block_rows[i]);
+    }
+    pool_run(c->pool, c->role, block_small, &j, j.first_block[n_targets]);
+}
+
+static void nt_targets(const struct compute *c, const struct packed_target *targets, int n, const float *x, int64_t ldx, int64_t T,
+                       bool accumulate)
+{
+    if (T <= 0)
+        return;
+    int64_t depth = targets[0].w->cols;
+    if (c->mode == GM_COMPUTE_F32) {
+        for (int i = 0; i < n; i++)
+            f32_nt(c, targets[i].c, targets[i].ldc, x, ldx, T, targets[i].w, accumulate);
+    } else if (T <= SMALL_ROWS) {
+        small_multiply(c, x, ldx, (int)T, depth, targets, n, accumulate);
+    } else {
+        int64_t lda = packed_stride(depth);
+        void *a = scratch_shared(c, 0, packed_bytes(c, T, depth));
+        packed_convert(c, a, lda, x, ldx, T, depth);
+        packed_multiply(c, a, lda, T, 0, depth, targets, n, false, accumulate);
+    }
+}
+
+void matmul_nt(const struct compute *c, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct mat *w,
+               bool accumulate)
+{
+    struct packed_target t = {.c = y, .ldc = ldy, .w = w};
+    nt_targets(c, &t, 1, x, ldx, T, accumulate);
+}
+
+void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int64_t *ldy, const float *x, int64_t ldx, int64_t T,
+                     const struct mat *const *w)
+{
+    assert(n >= 1 && n <= PACKED_TARGETS);
+    struct packed_target targets[PACKED_TARGETS];
+    for (int i = 0; i < n; i++) {
+        assert(w[i]->cols == w[0]->cols);
+        targets[i] = (struct packed_target){.c = y[i], .ldc = ldy[i], .w = w[i]};
+    }
+    nt_targets(c, targets, n, x, ldx, T, false);
+}
+
+void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy, int64_t ldy, int64_t T, const struct mat *w,
+               bool accumulate)
+{
+    if (T <= 0)
+        return;
+    if (c->mode == GM_COMPUTE_F32) {
+        f32_nn(c, dx, ldx, dy, ldy, T, w, accumulate);
+        return;
+    }
+    struct packed_target t = {.c = dx, .ldc = ldx, .w = w};
+    int64_t lda = packed_stride(w->rows);
+    void *a = scratch_shared(c, 0, packed_bytes(c, T, w->rows));
+    packed_convert(c, a, lda, dy, ldy, T, w->rows);
+    packed_multiply(c, a, lda, T, 0, w->rows, &t, 1, true, accumulate);
+}
+
+/* Gradients of thin matrices (LoRA) keep f32 operands: they cost little, and the adapters live on small differences. */
+static bool is_large(int64_t m, int64_t n)
+{
+    return m > 64 && n > 64;
+}
+
+void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb,
+               int64_t n, int64_t T, float scale, bool accumulate)
+{
+    if (T <= 0) {
+        for (int64_t i = 0; i < m && !accumulate; i++)
+            memset(dw + i * lddw, 0, (size_t)n * sizeof *dw);
+        return;
+    }
+    if (c->mode == GM_COMPUTE_F32 || !is_large(m, n)) {
+        f32_tn(c, dw, lddw, a, lda, m, b, ldb, n, T, scale, accumulate);
+        return;
+    }
+    struct mat right = {.data = b, .type = DT_F32, .rows = T, .cols = n, .row_bytes = (size_t)ldb * sizeof *b};
+    struct packed_target t = {.c = dw, .ldc = lddw, .w = &right};
+    int64_t stride = packed_stride(T);
+    void *left = scratch_shared(c, 0, packed_bytes(c, m, T));
+    packed_convert_transposed(c, left, stride, a, lda, m, T, scale);
+    packed_multiply(c, left, stride, m, 0, T, &t, 1, true, accumulate);
+}

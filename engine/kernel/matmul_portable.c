@@ -1,0 +1,157 @@
+/* matmul_portable.c - the family `plain` of the packed driver: standard C, f32 panels that hold bf16 values. */
+#include "engine/kernel/table.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+static inline float rounded(float f) { return bf16_to_f32(f32_to_bf16(f)); }
+
+/* n values of row `row` from column `col` on, rounded to bf16. */
+static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
+{
+    float buffer[512 + 256];
+    int block = dtype_block(w->type), lead = (int)(col % block);
+    int64_t first = col - lead;
+    int count = (lead + n + block - 1) / block * block;
+    assert(count <= 512 + 256);
+    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes
+                             + (size_t)(first / block) * dtype_block_bytes(w->type);
+    dtype_to_f32(w->type, src, buffer, (size_t)count);
+    for (int i = 0; i < n; i++)
+        dst[i] = rounded(buffer[lead + i]);
+}
+
+static void pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
+{
+    float row[KC];
+    int kpad = (k + 31) & ~31;
+    int columns = (n + PANEL - 1) / PANEL * PANEL;
+    for (int j = 0; j < columns; j++) {
+        float *dst = (float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + j % PANEL;
+        memset(row, 0, sizeof row);
+        if (j < n)
+            expand(w, n0 + j, k0, k, row);
+        for (int i = 0; i < kpad; i++)
+            dst[i * PANEL] = row[i];
+    }
+}
+
+static void pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
+{
+    int kpad = (k + 31) & ~31;
+    int columns = (n + PANEL - 1) / PANEL * PANEL;
+    float row[256];
+    assert(columns <= 256);
+    for (int i = 0; i < kpad; i++) {
+        memset(row, 0, sizeof row);
+        if (i < k)
+            expand(w, k0 + i, n0, n, row);
+        for (int j = 0; j < columns; j += PANEL)
+            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL, row + j, PANEL * sizeof *row);
+    }
+}
+
+static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = (float *)dst + r * ld;
+        for (int64_t i = 0; i < k; i++)
+            to[i] = rounded(src[r * lds + i]);
+        for (int64_t i = k; i < kpad; i++)
+            to[i] = 0;
+    }
+}
+
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
+                     bool accumulate)
+{
+    enum { ROWS = 4 };
+    for (int j = 0; j < cols; j += PANEL) {
+        const float *b = (const float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL;
+        int width = cols - j < PANEL ? cols - j : PANEL;
+        for (int r = 0; r < rows; r += ROWS) { /* rows behind the last are padding: computed, not stored */
+            const float *x = (const float *)a + r * lda;
+            float sum[ROWS][PANEL] = {{0}};
+            for (int k = 0; k < kpad; k++) {
+                for (int i = 0; i < ROWS; i++) {
+                    for (int l = 0; l < PANEL; l++)
+                        sum[i][l] += x[i * lda + k] * b[k * PANEL + l];
+                }
+            }
+            for (int i = 0; i < ROWS && r + i < rows; i++) {
+                float *to = c + (r + i) * ldc + j;
+                for (int l = 0; l < width; l++)
+                    to[l] = accumulate ? to[l] + sum[i][l] : sum[i][l];
+            }
+        }
+    }
+}
+
+static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n,
+                  bool accumulate)
+{
+    enum { LANES = 8, STRETCH = 512 };
+    float row[STRETCH];
+    for (int64_t o = n0; o < n0 + n; o++) {
+        float sum[SMALL_ROWS][LANES] = {{0}};
+        for (int64_t k0 = 0; k0 < w->cols; k0 += STRETCH) {
+            int k = w->cols - k0 < STRETCH ? (int)(w->cols - k0) : STRETCH;
+            expand(w, o, k0, k, row);
+            for (int t = 0; t < T; t++) {
+                const float *v = x + t * ldx + k0;
+                int i = 0;
+                for (; i + LANES <= k; i += LANES) {
+                    for (int l = 0; l < LANES; l++)
+                        sum[t][l] += v[i + l] * row[i + l];
+                }
+                for (; i < k; i++)
+                    sum[t][i % LANES] += v[i] * row[i];
+            }
+        }
+        for (int t = 0; t < T; t++) {
+            float *s = sum[t];
+            float total = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+            y[t * ldy + o] = accumulate ? y[t * ldy + o] + total : total;
+        }
+    }
+}
+
+static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k)
+{
+    convert(dst, ld, src, lds, rows, k, k);
+}
+
+static void softmax_row(uint16_t *e, float *l, int n, float softcap, float *max, float *sum)
+{
+    float most = -INFINITY, total = 0;
+    for (int i = 0; i < n; i++) {
+        if (softcap > 0)
+            l[i] = softcap * tanhf(l[i] / softcap);
+        most = l[i] > most ? l[i] : most;
+    }
+    for (int i = 0; i < n; i++) {
+        float value = expf(l[i] - most), ratio = softcap > 0 ? l[i] / softcap : 0;
+        total += value;
+        if (e)
+            e[i] = f32_to_bf16(value * (1 - ratio * ratio));
+    }
+    *max = most;
+    *sum = total;
+}
+
+static void scale_row(float *dst, const uint16_t *e, float factor, int n)
+{
+    for (int i = 0; i < n; i++)
+        dst[i] = factor * bf16_to_f32(e[i]);
+}
+
+static const struct kernel_table table = {
+    .vnni = false, .block_flops = 4e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
+    .small = small, .convert_small = convert_small, .softmax_row = softmax_row, .scale_row = scale_row,
+};
+
+const struct kernel_table *kernel_table_portable(void)
+{
+    return &table;
+}

@@ -1,0 +1,61 @@
+/* table.h - private to the kernel room: what one family of matrix kernels provides, and the packing memory of a driver.
+ *
+ * The driver (matmul.c) cuts a product into blocks of columns and rows; inside a block it packs a stretch of up to KC of the
+ * summed dimension into panels of 16 columns and multiplies. Layouts, with kpad = k rounded up to 32 (zeros behind k):
+ *
+ *   vnni families    panel[p][kpad/2][16] pairs of bf16; activations bf16, row-major
+ *   f32 families     panel[p][kpad][16] floats that hold bf16 values; activations likewise
+ *
+ * A sum runs over the stretches in order, and inside a stretch in the family's own fixed order. It does not depend on how rows and
+ * columns are cut: that may follow the number of threads, the bits do not.
+ */
+#ifndef GM_KERNEL_TABLE_H
+#define GM_KERNEL_TABLE_H
+
+#include "engine/kernel/compute.h"
+
+enum { KC = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 8 };
+
+struct kernel_table {
+    bool vnni;
+    double block_flops; /* work of a block: well below a millisecond even on a slow or shared core */
+    /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
+    void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
+    /* Packs w columns n0.., rows k0..: B = W. */
+    void (*pack_nn)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
+    /* rows x k floats to the activation layout with row length ld (elements); fills up to kpad with zeros. */
+    void (*convert)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad);
+    /* c[rows, cols] (+)= a[rows, kpad] panels. Rows of `a` exist, readable, up to a multiple of ROW_PAD. */
+    void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
+                     bool accumulate);
+    /* y[t, n0..n0+n-1] (+)= x wᵀ for T <= SMALL_ROWS rows, reading w once. x is in the layout of convert_small. */
+    void (*small)(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n,
+                  bool accumulate);
+    void (*convert_small)(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k);
+    /* A row of logits: cap (softcap 0: none), max and sum of exp(l - max); e[n] (may be NULL) = bf16 of exp(l - max) * slope of the cap. */
+    void (*softmax_row)(uint16_t *e, float *l, int n, float softcap, float *max, float *sum);
+    void (*scale_row)(float *dst, const uint16_t *e, float factor, int n); /* dst = factor * e */
+};
+
+/* NULL where the compiler or the architecture has no such thing. */
+const struct kernel_table *kernel_table_amx(void);
+const struct kernel_table *kernel_table_avx512bf16(void);
+const struct kernel_table *kernel_table_avx512f(void);
+const struct kernel_table *kernel_table_avx2(void);
+const struct kernel_table *kernel_table_portable(void);
+
+/* Grows to the largest product seen, then stays: a steady step allocates nothing. */
+struct scratch_buffer {
+    void *data;
+    size_t size;
+};
+struct compute_scratch {
+    int n_slots;
+    struct scratch_buffer shared[3]; /* converted activations and the like */
+    struct scratch_buffer *slot;     /* [n_slots] panels of one thread */
+};
+void *scratch_shared(const struct compute *c, int which, size_t bytes);
+/* Every slot gets `bytes`; call before pool_run. */
+void scratch_slots(const struct compute *c, size_t bytes);
+
+#endif
