@@ -102,13 +102,14 @@ static struct candidate pop(struct trainer *r) {
     return top;
 }
 
-static uint32_t pair_of(struct trainer *r, int32_t left, int32_t right) {
+/* Good until the next call, which may move all of them. */
+static struct pair *pair_of(struct trainer *r, int32_t left, int32_t right) {
     const struct pair_slot *s = pair_map_find(&r->pairs_by_ids, left, right);
-    if (s) return (uint32_t)s->id;
+    if (s) return &r->pairs[s->id];
     pair_map_set(&r->pairs_by_ids, left, right, 0, (int32_t)r->n_pairs);
     r->pairs = grow(r->pairs, r->n_pairs, &r->cap_pairs, sizeof *r->pairs);
     r->pairs[r->n_pairs] = (struct pair){.left = left, .right = right};
-    return (uint32_t)r->n_pairs++;
+    return &r->pairs[r->n_pairs++];
 }
 
 static void note_word(struct pair *p, uint32_t word) {
@@ -126,7 +127,7 @@ static void count_first_pairs(struct trainer *r) {
     for (size_t w = 0; w < r->n_words; w++) {
         const struct word *word = &r->words[w];
         for (uint32_t i = 0; i + 1 < word->n; i++) {
-            struct pair *p = &r->pairs[pair_of(r, r->symbols[word->first + i], r->symbols[word->first + i + 1])];
+            struct pair *p = pair_of(r, r->symbols[word->first + i], r->symbols[word->first + i + 1]);
             p->count += (int64_t)word->count;
             note_word(p, (uint32_t)w);
         }
@@ -136,7 +137,7 @@ static void count_first_pairs(struct trainer *r) {
 
 static void add_counts(struct trainer *r, const struct word *word, int64_t by) {
     const int32_t *s = r->symbols + word->first;
-    for (uint32_t i = 0; i + 1 < word->n; i++) r->pairs[pair_of(r, s[i], s[i + 1])].count += by;
+    for (uint32_t i = 0; i + 1 < word->n; i++) pair_of(r, s[i], s[i + 1])->count += by;
 }
 
 /* Replaces left, right by id in one word and keeps the counts true; returns false when the word does not hold them any more. */
@@ -168,7 +169,7 @@ static void merge_everywhere(struct trainer *r, uint32_t merged, int32_t id, uin
         const int32_t *s = r->symbols + word->first;
         for (uint32_t i = 0; i + 1 < word->n; i++) {
             if (s[i] != id && s[i + 1] != id) continue;
-            struct pair *p = &r->pairs[pair_of(r, s[i], s[i + 1])];
+            struct pair *p = pair_of(r, s[i], s[i + 1]);
             note_word(p, words[k]);
             if (p->touched == round) continue;
             p->touched = round;
