@@ -139,10 +139,9 @@ static char *next_line(struct chat *c, struct gm_error *err)
     if (!c->piped)
         return ask_line("> ");
     struct str line = {0};
-    if (cli_next_line(&line, err))
-        return strdup(str_text(&line));
+    char *copy = cli_next_line(&line, err) ? strdup(str_text(&line)) : NULL;
     str_free(&line);
-    return NULL;
+    return copy;
 }
 
 static bool talk(struct chat *c, struct gm_error *err)

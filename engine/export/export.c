@@ -1,0 +1,153 @@
+/* export.c - the way of every export: check, write beside the target, prove, rename. */
+#include "engine/export/export.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const NAMES[EXPORT_TO_COUNT] = {"mlx", "peft", "safetensors"};
+
+const char *export_to_name(enum export_to to) { return NAMES[to]; }
+
+bool export_to_parse(const char *name, enum export_to *to)
+{
+    for (int i = 0; i < EXPORT_TO_COUNT; i++)
+        if (strcmp(name, NAMES[i]) == 0) {
+            *to = (enum export_to)i;
+            return true;
+        }
+    return false;
+}
+
+static enum dtype fused_type(const struct export_request *r)
+{
+    if (r->type != DT_COUNT)
+        return r->type;
+    enum dtype base = r->model->layers[0].w[PROJ_Q].type;
+    return base == DT_F32 || base == DT_F16 ? base : DT_BF16;
+}
+
+uint64_t export_bytes_estimate(const struct export_request *r)
+{
+    if (r->to != EXPORT_SAFETENSORS)
+        return (uint64_t)r->lora->set.count * sizeof(float) + 65536;
+    return (uint64_t)model_config_parameters(&r->model->config) * (fused_type(r) == DT_F32 ? 4 : 2) + (8 << 20);
+}
+
+static bool check_request(const struct export_request *r, struct gm_error *err)
+{
+    if (r->to != EXPORT_SAFETENSORS && !r->lora)
+        return error_set(err, GM_E_USAGE, "export to %s: there is no adapter (give --adapter)", export_to_name(r->to));
+    struct stat st;
+    if (lstat(r->out, &st) == 0 && !r->force)
+        return error_set(err, GM_E_INPUT, "export to %s: it exists (choose another --out, or --force to replace it)", r->out);
+    if (lstat(r->out, &st) == 0 && !S_ISDIR(st.st_mode))
+        return error_set(err, GM_E_INPUT, "export to %s: it is no folder (choose another --out)", r->out);
+    return true;
+}
+
+static bool check_disk(const struct export_request *r, const char *parent, struct gm_error *err)
+{
+    uint64_t free_bytes, need = export_bytes_estimate(r);
+    if (!disk_free_bytes(parent, &free_bytes, err))
+        return false;
+    if (need > free_bytes)
+        return error_set(err, GM_E_IO, "export to %s: %.1f MB are needed, %.1f MB are free (make room, or choose another --out)", r->out,
+                         (double)need / 1e6, (double)free_bytes / 1e6);
+    return true;
+}
+
+static void count_files(const char *folder, struct export_result *out)
+{
+    char **names;
+    size_t n;
+    if (!dir_list(folder, &names, &n, NULL))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        char *path = path_join(folder, names[i]);
+        struct stat st;
+        if (stat(path, &st) == 0)
+            out->bytes += (uint64_t)st.st_size;
+        out->files++;
+        mem_free(path);
+        mem_free(names[i]);
+    }
+    mem_free(names);
+}
+
+/* The new folder takes the place of the old one; the old one is moved aside first and removed last. */
+static bool put_in_place(const char *made, const char *out, const char *parent, struct gm_error *err)
+{
+    char *old = mem_printf("%s.old-%ld", out, (long)getpid());
+    bool had = rename(out, old) == 0;
+    if (rename(made, out) != 0) {
+        error_errno(err, "rename %s to %s", made, out);
+        if (had && rename(old, out) != 0)
+            error_remedy(err, "what stood there is now %s", old);
+        mem_free(old);
+        return false;
+    }
+    bool ok = dir_sync(parent, err);
+    if (had)
+        ok = dir_remove(old, err) && ok;
+    mem_free(old);
+    return ok;
+}
+
+static bool write_files(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err)
+{
+    switch (r->to) {
+    case EXPORT_MLX:
+        return lora_save_mlx(r->lora, folder, r->model_name, err);
+    case EXPORT_PEFT:
+        return export_write_peft(r, folder, err);
+    default:
+        return export_write_fused(r, type, folder, err);
+    }
+}
+
+static char *parent_of(const char *path)
+{
+    const char *base = path_base(path);
+    if (base == path)
+        return mem_copy(".");
+    return base - path == 1 ? mem_copy("/") : mem_copy_n(path, (size_t)(base - path - 1));
+}
+
+bool export_run(const struct export_request *request, const struct compute *c, struct export_result *result, struct gm_error *err)
+{
+    struct export_request r = *request;
+    size_t n = strlen(r.out);
+    while (n > 1 && r.out[n - 1] == '/')
+        n--;
+    char *out = mem_copy_n(r.out, n), *parent = parent_of(out), *made = mem_printf("%s.making-%ld", out, (long)getpid());
+    r.out = out;
+    *result = (struct export_result){0};
+    enum dtype type = fused_type(&r);
+    bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export: the target has no name (give --out FOLDER)");
+    ok = ok && dir_make(parent, err) && check_disk(&r, parent, err) && dir_make(made, err);
+    if (ok) {
+        ok = write_files(&r, type, made, err);
+        if (ok && r.progress)
+            r.progress(r.arg, 0.85, "reading back");
+        ok = ok && export_prove(&r, c, type, made, result, err) && dir_sync(made, err);
+        if (ok && r.cancel && atomic_load(r.cancel))
+            ok = error_set(err, GM_E_CANCELLED, "export to %s: cancelled", out);
+        if (ok)
+            count_files(made, result);
+        ok = ok && put_in_place(made, out, parent, err);
+        if (!ok)
+            dir_remove(made, NULL);
+    }
+    if (!ok && err && err->code != GM_E_CANCELLED && strncmp(err->text, "export", 6) != 0 && strncmp(err->text, "prove", 5) != 0)
+        error_context(err, "export to %s", out);
+    mem_free(out);
+    mem_free(parent);
+    mem_free(made);
+    return ok;
+}
