@@ -53,6 +53,6 @@ bool sniff_refuse(const unsigned char *bytes, size_t n, enum sniff_wanted wanted
     if (wanted != SNIFF_SAFETENSORS && is_safetensors(bytes, n))
         return error_set(err, GM_E_INPUT, "read %s: it is a safetensors file (name the folder that holds it)", label);
     if (wanted != SNIFF_JSON && is_text_json(bytes, n))
-        return error_set(err, GM_E_INPUT, "read %s: it is a JSON text, not weights (was it renamed?)", label);
+        return error_set(err, GM_E_INPUT, "read %s: it is a JSON text, not weights (name the folder of the model, or its weights)", label);
     return true;
 }
