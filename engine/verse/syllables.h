@@ -42,7 +42,7 @@ struct line_count {
     int likely, min, max; /* sums over the words; capped at 1,000,000 */
     uint64_t possible;    /* bit c set: some choice of readings gives c syllables (c < 64) */
     struct word_count *words;
-    size_t n_words; /* words with at least one letter, digit or spoken sign */
+    size_t n_words, capacity; /* words with at least one letter, digit or spoken sign; room in the array */
 };
 
 /* One line (a line break inside counts as a space). `line` starts as {0} or as it was left by an earlier call: its array is used again. */
@@ -55,8 +55,11 @@ struct syllables *syllables_open_bytes(const unsigned char *table, size_t n, con
     struct gm_error *err);
 void syllables_free(struct syllables *s);
 
-/* Switches a source off, to measure the others. */
-enum syllables_source { SYLLABLES_NO_DICTIONARY = 1, SYLLABLES_NO_OVERLAY = 2, SYLLABLES_RULES_ONLY = 4 };
+/* Counts with part of the knowledge hidden, to measure the rest. */
+enum syllables_without {
+    SYLLABLES_NOT_WHOLE = 1, /* the dictionary does not know this very word; others it may know */
+    SYLLABLES_RULES_ONLY = 2 /* no dictionary, no overlay */
+};
 void syllables_word_without(const struct syllables *s, unsigned without, const char *text, size_t n, struct word_count *count);
 
 #endif
