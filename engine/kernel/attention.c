@@ -1,90 +1,246 @@
-/* attention.c - attention, first version: one block per (sequence, key head), through the plain twins. */
-#include "engine/kernel/attention.h"
+/* attention.c - cuts attention into blocks for the pool; the kernels stand in attention_body.inc, the oracles in attention_plain.c.
+ *
+ * Forward: a block is a tile of queries of one sequence and one key head. Backward: a short sequence is one block per key head (dq, dk and dv
+ * in one go); of a long one, tiles of queries give dq and stretches of keys give dk and dv, which computes the scores twice but needs
+ * no sum across blocks. Every output is written by one block only, and how a sequence is cut depends on shapes alone: the
+ * bits do not depend on the threads. Heavy blocks (late queries, early keys) come first.
+ */
+#include "engine/kernel/attention_kernels.h"
+#include "engine/kernel/table.h"
 
-#include "engine/base/mem.h"
-
-#include <math.h>
-#include <string.h>
+#include <assert.h>
 
 struct work {
-    const struct attention_shape *a;
-    float *out, *lse, *dq, *dk, *dv;
-    const float *dout, *q, *k, *v;
-    int64_t ldq, ldk, ldv;
+    const struct compute *c;
+    const struct attention_kernels *k;
+    struct attention_part part; /* of sequence 0, key head 0 */
+    int n_seqs;
     const int32_t *seq_start;
     const struct attention_request *requests;
-    enum dtype type;
+    int joint_length, key_step; /* backward */
 };
 
-static void run(const struct compute *c, pool_fn fn, struct work *w, int n_blocks)
+static const struct attention_kernels *kernels_of(enum family family)
 {
-    if (n_blocks > 0 && c->pool)
-        pool_run(c->pool, c->role, fn, w, n_blocks);
-    else
-        for (int b = 0; b < n_blocks; b++)
-            fn(w, b, 0);
+    const struct attention_kernels *k = NULL;
+    switch (family) {
+    case FAMILY_AMX:
+    case FAMILY_AVX512BF16:
+    case FAMILY_AVX512F:
+        k = attention_kernels_avx512();
+        break;
+    case FAMILY_AVX2:
+        k = attention_kernels_avx2();
+        break;
+    default:
+        break;
+    }
+    return k ? k : &attention_kernels_base;
+}
+
+static inline int pieces(int n, int step)
+{
+    return n / step + (n % step != 0);
+}
+
+/* Part `index` of n rows cut into `parts` nearly equal ranges. */
+static inline int range(int n, int parts, int index, int *count)
+{
+    int first = (int)((int64_t)n * index / parts);
+    *count = (int)((int64_t)n * (index + 1) / parts) - first;
+    return first;
+}
+
+static struct attention_part part_of(const struct work *w, int64_t row, int64_t key_row, int head)
+{
+    struct attention_part p = w->part;
+    const int64_t d = p.a->head_dim, at = row * p.ldq + head * p.group * d, out = row * p.ldo + head * p.group * d;
+    const int64_t k = key_row * p.ldk + head * d, v = key_row * p.ldv + head * d;
+    p.q += at;
+    p.out += out;
+    if (p.type == DT_F32) {
+        p.k = (const float *)p.k + k;
+        p.v = (const float *)p.v + v;
+    } else {
+        p.k = (const uint16_t *)p.k + k;
+        p.v = (const uint16_t *)p.v + v;
+    }
+    if (p.lse)
+        p.lse += row * p.ld_lse + head * p.group;
+    if (p.dout) {
+        p.dout += out;
+        p.dq += at;
+        p.dk += k;
+        p.dv += v;
+    }
+    return p;
+}
+
+static float *scratch_of(const struct work *w, int slot)
+{
+    return w->c->scratch->slot[slot].data;
+}
+
+static void run(const struct compute *c, struct work *w, pool_fn fn, int64_t n_blocks, int keys)
+{
+    const struct attention_shape *a = w->part.a;
+    assert(n_blocks <= INT32_MAX);
+    if (n_blocks == 0)
+        return;
+    w->c = c;
+    w->k = kernels_of(c->family);
+    scratch_slots(c, attention_scratch_floats(a->head_dim, keys) * sizeof(float));
+    pool_run(c->pool, c->role, fn, w, (int)n_blocks);
+}
+
+static struct attention_part whole(const struct attention_shape *a)
+{
+    assert(a->n_kv_heads > 0 && a->n_heads % a->n_kv_heads == 0 && a->head_dim > 0);
+    return (struct attention_part){.a = a, .group = a->n_heads / a->n_kv_heads, .ldo = (int64_t)a->n_heads * a->head_dim,
+                                   .ld_lse = a->n_heads};
 }
 
 static void forward_block(void *arg, int block, int slot)
 {
-    (void)slot;
     const struct work *w = arg;
-    plain_attention(w->a, w->out, w->lse, w->q, w->ldq, w->k, w->ldk, w->v, w->ldv, 1, w->seq_start + block);
+    const int heads = w->part.a->n_kv_heads, step = attention_tile_queries(w->part.group);
+    for (int s = 0; s < w->n_seqs; s++) {
+        const int length = w->seq_start[s + 1] - w->seq_start[s], tiles = pieces(length, step);
+        if (block >= tiles * heads) {
+            block -= tiles * heads;
+            continue;
+        }
+        int n, first = range(length, tiles, tiles - 1 - block / heads, &n);
+        struct attention_part p = part_of(w, w->seq_start[s], w->seq_start[s], block % heads);
+        w->k->forward(&p, 0, first, n, scratch_of(w, slot));
+        return;
+    }
 }
 
 void attention(const struct compute *c, const struct attention_shape *a, float *out, float *lse, const float *q, int64_t ldq,
                const float *k, int64_t ldk, const float *v, int64_t ldv, int n_seqs, const int32_t *seq_start)
 {
-    struct work w = {.a = a, .out = out, .lse = lse, .q = q, .k = k, .v = v, .ldq = ldq, .ldk = ldk, .ldv = ldv, .seq_start = seq_start};
-    run(c, forward_block, &w, n_seqs);
+    struct work w = {.part = whole(a), .n_seqs = n_seqs, .seq_start = seq_start};
+    w.part.type = DT_F32;
+    w.part.q = q, w.part.ldq = ldq;
+    w.part.k = k, w.part.ldk = ldk;
+    w.part.v = v, w.part.ldv = ldv;
+    w.part.out = out, w.part.lse = lse;
+    int64_t blocks = 0;
+    for (int s = 0; s < n_seqs; s++)
+        blocks += (int64_t)pieces(seq_start[s + 1] - seq_start[s], attention_tile_queries(w.part.group)) * a->n_kv_heads;
+    run(c, &w, forward_block, blocks, ATTENTION_KEYS);
+}
+
+/* Blocks of a sequence for one key head: stretches of keys, then tiles of queries; or one for both. */
+static int key_blocks(const struct work *w, int length)
+{
+    return length <= w->joint_length ? length > 0 : pieces(length, w->key_step);
+}
+static int query_blocks(const struct work *w, int length)
+{
+    return length <= w->joint_length ? 0 : pieces(length, attention_tile_queries(w->part.group));
 }
 
 static void backward_block(void *arg, int block, int slot)
 {
-    (void)slot;
     const struct work *w = arg;
-    plain_attention_backward(w->a, w->dq, w->dk, w->dv, w->dout, w->q, w->ldq, w->k, w->ldk, w->v, w->ldv, 1, w->seq_start + block);
+    const int heads = w->part.a->n_kv_heads;
+    float *scratch = scratch_of(w, slot);
+    for (int s = 0; s < w->n_seqs; s++) {
+        const int start = w->seq_start[s], length = w->seq_start[s + 1] - start;
+        const int keys = key_blocks(w, length), queries = query_blocks(w, length);
+        if (block >= (keys + queries) * heads) {
+            block -= (keys + queries) * heads;
+            continue;
+        }
+        struct attention_part p = part_of(w, start, start, block % heads);
+        int n, first, index = block / heads;
+        if (index < keys) {
+            first = range(length, keys, index, &n);
+            w->k->backward_keys(&p, length, first, n, queries == 0, scratch);
+        } else {
+            first = range(length, queries, keys + queries - 1 - index, &n);
+            w->k->backward_queries(&p, first, n, scratch);
+        }
+        return;
+    }
+}
+
+/* Up to which length a sequence is one block, and how many keys a block of a longer one takes. Work is counted in multiplications
+ * of a score, of which a core does some 10 to 30 a nanosecond: blocks are to stay about a millisecond. */
+static void plan_backward(struct work *w)
+{
+    const struct attention_shape *a = w->part.a;
+    const int64_t padded = attention_padded(a->head_dim), per_pair = (int64_t)w->part.group * a->head_dim;
+    int longest = 0;
+    for (int s = 0; s < w->n_seqs; s++)
+        longest = w->seq_start[s + 1] - w->seq_start[s] > longest ? w->seq_start[s + 1] - w->seq_start[s] : longest;
+    w->joint_length = ATTENTION_KEYS;
+    const bool plenty = (int64_t)w->n_seqs * a->n_kv_heads >= 8; /* blocks enough for any pool */
+    for (int length = 128; length <= 256; length += 32)
+        if ((plenty || length == 128) && length * padded <= 16384 && length * length * per_pair <= 8 << 20)
+            w->joint_length = length;
+    const int64_t span = a->window > 0 && a->window + ATTENTION_KEYS < longest ? a->window + ATTENTION_KEYS : longest;
+    w->key_step = ATTENTION_KEYS;
+    while (w->key_step > 8 && w->key_step * span * per_pair > 12 << 20)
+        w->key_step /= 2;
 }
 
 void attention_backward(const struct compute *c, const struct attention_shape *a, float *dq, float *dk, float *dv,
                         const float *dout, const float *out, const float *lse, const float *q, int64_t ldq, const float *k,
                         int64_t ldk, const float *v, int64_t ldv, int n_seqs, const int32_t *seq_start)
 {
-    struct work w = {.a = a, .dq = dq, .dk = dk, .dv = dv, .dout = dout, .q = q, .k = k, .v = v, .ldq = ldq, .ldk = ldk, .ldv = ldv,
-                     .seq_start = seq_start};
-    run(c, backward_block, &w, n_seqs);
+    struct work w = {.part = whole(a), .n_seqs = n_seqs, .seq_start = seq_start};
+    w.part.type = DT_F32;
+    w.part.q = q, w.part.ldq = ldq, w.part.dq = dq;
+    w.part.k = k, w.part.ldk = ldk, w.part.dk = dk;
+    w.part.v = v, w.part.ldv = ldv, w.part.dv = dv;
+    w.part.out = (float *)out, w.part.lse = (float *)lse; /* read only in backward */
+    w.part.dout = dout;
+    plan_backward(&w);
+    int64_t blocks = 0;
+    for (int s = 0; s < n_seqs; s++) {
+        const int length = seq_start[s + 1] - seq_start[s];
+        blocks += (int64_t)(key_blocks(&w, length) + query_blocks(&w, length)) * a->n_kv_heads;
+    }
+    run(c, &w, backward_block, blocks, w.joint_length);
 }
 
 static void cached_block(void *arg, int block, int slot)
 {
-    (void)slot;
     const struct work *w = arg;
-    const struct attention_shape *a = w->a;
-    const struct attention_request *r = w->requests + block;
-    const int64_t wide = (int64_t)a->n_heads * a->head_dim, narrow = (int64_t)a->n_kv_heads * a->head_dim;
-    const int64_t total = r->n_past + r->n_new;
-    int64_t before = 0;
-    for (int i = 0; i < block; i++)
-        before += w->requests[i].n_new;
-    float *k = mem_new((size_t)(total * narrow), sizeof(float)), *v = mem_new((size_t)(total * narrow), sizeof(float));
-    float *q = mem_new((size_t)(total * wide), sizeof(float)), *out = mem_new((size_t)(total * wide), sizeof(float));
-    for (int64_t i = 0; i < total * narrow; i++) {
-        k[i] = w->type == DT_BF16 ? bf16_to_f32(((const uint16_t *)r->k_cache)[i]) : ((const float *)r->k_cache)[i];
-        v[i] = w->type == DT_BF16 ? bf16_to_f32(((const uint16_t *)r->v_cache)[i]) : ((const float *)r->v_cache)[i];
+    const struct attention_shape *a = w->part.a;
+    const int heads = a->n_kv_heads, step = attention_tile_queries(w->part.group);
+    int64_t row = 0;
+    for (int i = 0; i < w->n_seqs; row += w->requests[i++].n_new) {
+        const struct attention_request *r = w->requests + i;
+        const int tiles = pieces(r->n_new, step);
+        if (block >= tiles * heads) {
+            block -= tiles * heads;
+            continue;
+        }
+        int n, first = range(r->n_new, tiles, tiles - 1 - block / heads, &n);
+        struct work here = *w;
+        here.part.k = r->k_cache;
+        here.part.v = r->v_cache;
+        struct attention_part p = part_of(&here, row, 0, block % heads);
+        w->k->forward(&p, r->n_past, first, n, scratch_of(w, slot));
+        return;
     }
-    memcpy(q + r->n_past * wide, w->q + before * wide, (size_t)(r->n_new * wide) * sizeof(float));
-    int32_t starts[2] = {0, (int32_t)total};
-    plain_attention(a, out, NULL, q, wide, k, narrow, v, narrow, 1, starts);
-    memcpy(w->out + before * wide, out + r->n_past * wide, (size_t)(r->n_new * wide) * sizeof(float));
-    mem_free(k);
-    mem_free(v);
-    mem_free(q);
-    mem_free(out);
 }
 
 void attention_cached(const struct compute *c, const struct attention_shape *a, enum dtype type, float *out, const float *q,
                       const struct attention_request *requests, int n_requests)
 {
-    struct work w = {.a = a, .out = out, .q = q, .requests = requests, .type = type};
-    run(c, cached_block, &w, n_requests);
+    assert(type == DT_F32 || type == DT_BF16);
+    struct work w = {.part = whole(a), .n_seqs = n_requests, .requests = requests};
+    w.part.type = type;
+    w.part.q = q, w.part.ldq = w.part.ldo;
+    w.part.ldk = w.part.ldv = (int64_t)a->n_kv_heads * a->head_dim;
+    w.part.out = out;
+    int64_t blocks = 0;
+    for (int i = 0; i < n_requests; i++)
+        blocks += (int64_t)pieces(requests[i].n_new, attention_tile_queries(w.part.group)) * a->n_kv_heads;
+    run(c, &w, cached_block, blocks, ATTENTION_KEYS);
 }
