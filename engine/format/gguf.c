@@ -1,6 +1,8 @@
-/* gguf.c - opening a GGUF file: "GGUF", version, counts, key-value pairs, tensor infos, padding, data (ggml, docs/gguf.md).
+/* gguf.c - opening a GGUF file: "GGUF", version, counts, key-value pairs, tensor infos, padding,
+ * data (ggml, docs/gguf.md).
  *
- * The cursor never leaves the file; no count is believed before the bytes that it promises can be there.
+ * The cursor never leaves the file; no count is believed before the bytes that it promises can be
+ * there.
  */
 #include "engine/format/gguf.h"
 
@@ -23,7 +25,7 @@ enum {
     ALIGNMENT_DEFAULT = 32,
     ALIGNMENT_MIN = 8,
     ALIGNMENT_MAX = 1 << 20,
-    KV_MIN_BYTES = 8 + 1 + 4 + 1,     /* length of key, one letter, type, one byte */
+    KV_MIN_BYTES = 8 + 1 + 4 + 1,        /* length of key, one letter, type, one byte */
     TENSOR_MIN_BYTES = 8 + 1 + 4 + 4 + 8 /* length of name, one letter, dimensions, type, offset */
 };
 
@@ -36,7 +38,8 @@ struct cursor {
 
 static const char again[] = "the file is damaged: download or copy it again";
 
-static bool fail(struct cursor *c, enum gm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static bool fail(struct cursor *c, enum gm_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static bool fail(struct cursor *c, enum gm_code code, const char *format, ...)
 {
     char fact[700];
@@ -51,8 +54,10 @@ static bool need_bytes(struct cursor *c, uint64_t n, const char *what)
 {
     if (n <= c->size - c->at)
         return true;
-    return fail(c, GM_E_INPUT, "%s needs %" PRIu64 " bytes, the file has %zu left (it is cut short: download or copy it again)", what, n,
-                c->size - c->at);
+    return fail(c, GM_E_INPUT,
+                "%s needs %" PRIu64
+                " bytes, the file has %zu left (it is cut short: download or copy it again)",
+                what, n, c->size - c->at);
 }
 
 static bool get_u32(struct cursor *c, uint32_t *out, const char *what)
@@ -80,7 +85,8 @@ static bool get_text(struct cursor *c, struct gguf_text *out, uint64_t max, cons
         return false;
     if (n > max) {
         c->at -= 8;
-        return fail(c, GM_E_INPUT, "%s claims %" PRIu64 " bytes, at most %" PRIu64 " are read (%s)", what, n, max, again);
+        return fail(c, GM_E_INPUT, "%s claims %" PRIu64 " bytes, at most %" PRIu64 " are read (%s)",
+                    what, n, max, again);
     }
     if (!need_bytes(c, n, what))
         return false;
@@ -107,13 +113,20 @@ static bool get_name(struct cursor *c, char **out, uint64_t max, const char *wha
 static size_t type_bytes(enum gguf_type t)
 {
     switch (t) {
-    case GGUF_U8: case GGUF_I8: case GGUF_BOOL:
+    case GGUF_U8:
+    case GGUF_I8:
+    case GGUF_BOOL:
         return 1;
-    case GGUF_U16: case GGUF_I16:
+    case GGUF_U16:
+    case GGUF_I16:
         return 2;
-    case GGUF_U32: case GGUF_I32: case GGUF_F32:
+    case GGUF_U32:
+    case GGUF_I32:
+    case GGUF_F32:
         return 4;
-    case GGUF_U64: case GGUF_I64: case GGUF_F64:
+    case GGUF_U64:
+    case GGUF_I64:
+    case GGUF_F64:
         return 8;
     default:
         return 0;
@@ -161,7 +174,9 @@ static bool get_values(struct cursor *c, struct gguf_kv *kv)
         return error_context(c->err, "key \"%s\"", kv->key);
     for (size_t i = 0; kv->element == GGUF_BOOL && i < bytes; i++)
         if (kv->data[i] > 1)
-            return fail(c, GM_E_INPUT, "key \"%s\" holds a truth value that is neither 0 nor 1 (%s)", kv->key, again);
+            return fail(c, GM_E_INPUT,
+                        "key \"%s\" holds a truth value that is neither 0 nor 1 (%s)", kv->key,
+                        again);
     c->at += bytes;
     return true;
 }
@@ -173,7 +188,8 @@ static bool get_type(struct cursor *c, const char *key, enum gguf_type *out)
         return false;
     if (id >= GGUF_TYPE_COUNT) {
         c->at -= 4;
-        return fail(c, GM_E_INPUT, "key \"%s\" is of type %" PRIu32 ", which does not exist (%s)", key, id, again);
+        return fail(c, GM_E_INPUT, "key \"%s\" is of type %" PRIu32 ", which does not exist (%s)",
+                    key, id, again);
     }
     *out = (enum gguf_type)id;
     return true;
@@ -197,10 +213,13 @@ static bool get_kv(struct cursor *c, struct gguf *g)
         if (!get_type(c, kv->key, &kv->element) || !get_u64(c, &kv->n, "the length of an array"))
             return false;
         if (kv->element == GGUF_ARRAY)
-            return fail(c, GM_E_UNSUPPORTED, "key \"%s\" is an array of arrays (such files are not read here)", kv->key);
+            return fail(c, GM_E_UNSUPPORTED,
+                        "key \"%s\" is an array of arrays (such files are not read here)", kv->key);
         if (kv->n > ARRAY_MAX)
-            return fail(c, GM_E_INPUT, "key \"%s\" claims an array of %" PRIu64 " elements, at most %d are read (%s)", kv->key, kv->n,
-                        ARRAY_MAX, again);
+            return fail(c, GM_E_INPUT,
+                        "key \"%s\" claims an array of %" PRIu64
+                        " elements, at most %d are read (%s)",
+                        kv->key, kv->n, ARRAY_MAX, again);
     }
     return get_values(c, kv);
 }
@@ -208,8 +227,10 @@ static bool get_kv(struct cursor *c, struct gguf *g)
 static bool get_pairs(struct cursor *c, struct gguf *g, uint64_t n)
 {
     if (n > KV_MAX || n > (c->size - c->at) / KV_MIN_BYTES)
-        return fail(c, GM_E_INPUT, "the header claims %" PRIu64 " key-value pairs, more than the file can hold or than is read (%s)", n,
-                    again);
+        return fail(c, GM_E_INPUT,
+                    "the header claims %" PRIu64
+                    " key-value pairs, more than the file can hold or than is read (%s)",
+                    n, again);
     uint32_t slots = 64;
     while (slots < 2 * n)
         slots *= 2;
@@ -230,12 +251,15 @@ static bool check_alignment(struct gguf *g, struct cursor *c)
         return true;
     uint32_t a;
     if (kv->type != GGUF_U32)
-        return error_set(c->err, GM_E_INPUT, "read %s: general.alignment is of type %s, not u32 (%s)", c->path, gguf_type_name(kv->type),
-                         again);
+        return error_set(c->err, GM_E_INPUT,
+                         "read %s: general.alignment is of type %s, not u32 (%s)", c->path,
+                         gguf_type_name(kv->type), again);
     memcpy(&a, kv->data, 4);
     if (a < ALIGNMENT_MIN || a > ALIGNMENT_MAX || (a & (a - 1)) != 0)
-        return error_set(c->err, GM_E_INPUT, "read %s: general.alignment is %" PRIu32 ", it must be a power of two of %d to %d (%s)", c->path,
-                         a, ALIGNMENT_MIN, ALIGNMENT_MAX, again);
+        return error_set(c->err, GM_E_INPUT,
+                         "read %s: general.alignment is %" PRIu32
+                         ", it must be a power of two of %d to %d (%s)",
+                         c->path, a, ALIGNMENT_MIN, ALIGNMENT_MAX, again);
     g->alignment = a;
     return true;
 }
@@ -248,23 +272,31 @@ static bool check_split(const struct gguf *g, struct cursor *c)
         memcpy(&parts, kv->data, 2);
     if (parts <= 1)
         return true;
-    return error_set(c->err, GM_E_UNSUPPORTED, "read %s: it is one of %u parts of a split file (join them with `llama-gguf-split --merge`)",
+    return error_set(c->err, GM_E_UNSUPPORTED,
+                     "read %s: it is one of %u parts of a split file (join them with "
+                     "`llama-gguf-split --merge`)",
                      c->path, parts);
 }
 
 /* Where the tensor's data must lie: right behind the one before, padded. */
-static bool place_tensor(struct cursor *c, const struct gguf *g, struct tensor_info *t, uint64_t offset, uint64_t *expected)
+static bool place_tensor(struct cursor *c, const struct gguf *g, struct tensor_info *t,
+                         uint64_t offset, uint64_t *expected)
 {
     struct gm_error why = {0};
     uint64_t end;
     if (!tensor_bytes(t->type, t->shape, t->n_dims, &t->bytes, &why))
         return fail(c, why.code, "tensor \"%s\": %s (%s)", t->name, why.text, again);
     if (offset % g->alignment != 0)
-        return fail(c, GM_E_INPUT, "tensor \"%s\" begins at byte %" PRIu64 " of the data, which is no multiple of the alignment %" PRIu64 " (%s)",
+        return fail(c, GM_E_INPUT,
+                    "tensor \"%s\" begins at byte %" PRIu64
+                    " of the data, which is no multiple of the alignment %" PRIu64 " (%s)",
                     t->name, offset, g->alignment, again);
     if (offset != *expected)
-        return fail(c, GM_E_INPUT, "tensor \"%s\" begins at byte %" PRIu64 " of the data, %s %" PRIu64 " where the one before ends (%s)",
-                    t->name, offset, offset < *expected ? "overlapping" : "leaving a gap after", *expected, again);
+        return fail(c, GM_E_INPUT,
+                    "tensor \"%s\" begins at byte %" PRIu64 " of the data, %s %" PRIu64
+                    " where the one before ends (%s)",
+                    t->name, offset, offset < *expected ? "overlapping" : "leaving a gap after",
+                    *expected, again);
     if (!checked_add_u64(offset, t->bytes, &end) || !checked_add_u64(end, g->alignment - 1, &end))
         return fail(c, GM_E_INPUT, "tensor \"%s\" ends beyond 64 bits (%s)", t->name, again);
     *expected = end & ~(g->alignment - 1);
@@ -282,12 +314,14 @@ static bool get_tensor(struct cursor *c, struct gguf *g, uint64_t *offset, uint6
     if (ok)
         ok = get_u32(c, &n_dims, "the number of dimensions");
     if (ok && n_dims > TENSOR_DIMS_MAX)
-        ok = fail(c, GM_E_INPUT, "tensor \"%s\" has %" PRIu32 " dimensions, at most %d exist (%s)", name, n_dims, TENSOR_DIMS_MAX, again);
+        ok = fail(c, GM_E_INPUT, "tensor \"%s\" has %" PRIu32 " dimensions, at most %d exist (%s)",
+                  name, n_dims, TENSOR_DIMS_MAX, again);
     for (uint32_t i = 0; ok && i < n_dims; i++) {
         uint64_t v;
         ok = get_u64(c, &v, "a dimension");
         if (ok && v > INT64_MAX)
-            ok = fail(c, GM_E_INPUT, "tensor \"%s\" has a dimension that does not fit 63 bits (%s)", name, again);
+            ok = fail(c, GM_E_INPUT, "tensor \"%s\" has a dimension that does not fit 63 bits (%s)",
+                      name, again);
         if (ok)
             t.shape[n_dims - 1 - i] = (int64_t)v;
     }
@@ -297,12 +331,17 @@ static bool get_tensor(struct cursor *c, struct gguf *g, uint64_t *offset, uint6
     }
     if (ok && !gguf_tensor_type(type, &t.type)) {
         const char *known = gguf_tensor_type_name(type);
-        ok = known ? fail(c, GM_E_UNSUPPORTED, "tensor \"%s\" is of type %s, which is not read here (take a Q8_0, Q4_K_M, BF16 or F16 file)",
+        ok = known ? fail(c, GM_E_UNSUPPORTED,
+                          "tensor \"%s\" is of type %s, which is not read here (take a Q8_0, "
+                          "Q4_K_M, BF16 or F16 file)",
                           name, known)
-                   : fail(c, GM_E_UNSUPPORTED, "tensor \"%s\" is of type %" PRIu32 ", which has no known name or size (%s)", name, type,
-                          "take a Q8_0, Q4_K_M, BF16 or F16 file");
+                   : fail(c, GM_E_UNSUPPORTED,
+                          "tensor \"%s\" is of type %" PRIu32
+                          ", which has no known name or size (%s)",
+                          name, type, "take a Q8_0, Q4_K_M, BF16 or F16 file");
     }
-    ok = ok && get_u64(c, offset, "the place of a tensor") && place_tensor(c, g, &t, *offset, expected);
+    ok = ok && get_u64(c, offset, "the place of a tensor") &&
+         place_tensor(c, g, &t, *offset, expected);
     if (ok && !tensor_table_add(&g->table, &t))
         ok = fail(c, GM_E_INPUT, "tensor \"%s\" stands there twice (%s)", name, again);
     mem_free(name);
@@ -312,19 +351,27 @@ static bool get_tensor(struct cursor *c, struct gguf *g, uint64_t *offset, uint6
 static bool get_tensors(struct cursor *c, struct gguf *g, uint64_t n)
 {
     if (n > TENSORS_MAX || n > (c->size - c->at) / TENSOR_MIN_BYTES)
-        return fail(c, GM_E_INPUT, "the header claims %" PRIu64 " tensors, more than the file can hold or than is read (%s)", n, again);
+        return fail(c, GM_E_INPUT,
+                    "the header claims %" PRIu64
+                    " tensors, more than the file can hold or than is read (%s)",
+                    n, again);
     uint64_t *offsets = mem_new((size_t)n + 1, sizeof *offsets), expected = 0;
     bool ok = true;
     for (uint64_t i = 0; ok && i < n; i++)
         ok = get_tensor(c, g, &offsets[i], &expected);
-    /* The data begins at the next border; it may be missing altogether when there are no tensors. */
+    /* The data begins at the next border; it may be missing altogether when there are no tensors.
+     */
     uint64_t start = ((uint64_t)c->at + g->alignment - 1) & ~(g->alignment - 1);
     for (int i = 0; ok && i < g->table.n; i++) {
         struct tensor_info *t = &g->table.items[i];
-        uint64_t room = start <= c->size ? c->size - start : 0; /* padding after the last tensor may be missing */
+        uint64_t room = start <= c->size ? c->size - start
+                                         : 0; /* padding after the last tensor may be missing */
         if (offsets[i] > room || t->bytes > room - offsets[i])
-            ok = error_set(c->err, GM_E_INPUT, "read %s: tensor \"%s\" ends at byte %" PRIu64 " of the data, which has %" PRIu64
-                           " (the file is cut short: download or copy it again)", c->path, t->name, offsets[i] + t->bytes, room);
+            ok = error_set(c->err, GM_E_INPUT,
+                           "read %s: tensor \"%s\" ends at byte %" PRIu64
+                           " of the data, which has %" PRIu64
+                           " (the file is cut short: download or copy it again)",
+                           c->path, t->name, offsets[i] + t->bytes, room);
         else
             t->data = t->bytes ? c->data + start + offsets[i] : NULL;
     }
@@ -335,18 +382,24 @@ static bool get_tensors(struct cursor *c, struct gguf *g, uint64_t n)
 static bool get_version(struct cursor *c, struct gguf *g)
 {
     uint32_t magic;
-    if (!sniff_refuse(c->data, c->size, SNIFF_GGUF, c->path, c->err) || !get_u32(c, &magic, "the magic"))
+    if (!sniff_refuse(c->data, c->size, SNIFF_GGUF, c->path, c->err) ||
+        !get_u32(c, &magic, "the magic"))
         return false;
     if (!sniff_is_gguf(c->data, c->size)) {
         c->at = 0;
-        return fail(c, GM_E_INPUT, "it does not begin with \"GGUF\" (this is no GGUF file, or it is damaged: download it again)");
+        return fail(c, GM_E_INPUT,
+                    "it does not begin with \"GGUF\" (this is no GGUF file, or it is damaged: "
+                    "download it again)");
     }
     if (!get_u32(c, &g->version, "the version"))
         return false;
     if ((g->version & 0xffffu) == 0)
-        return fail(c, GM_E_UNSUPPORTED, "it is written for big-endian machines (take the little-endian file)");
+        return fail(c, GM_E_UNSUPPORTED,
+                    "it is written for big-endian machines (take the little-endian file)");
     if (g->version < 2 || g->version > 3)
-        return fail(c, GM_E_UNSUPPORTED, "it is GGUF version %" PRIu32 ", versions 2 and 3 are read (convert it again)", g->version);
+        return fail(c, GM_E_UNSUPPORTED,
+                    "it is GGUF version %" PRIu32 ", versions 2 and 3 are read (convert it again)",
+                    g->version);
     return true;
 }
 
@@ -354,8 +407,9 @@ static bool parse(struct gguf *g, struct gm_error *err)
 {
     struct cursor c = {.path = g->path, .data = g->bytes, .size = g->size, .err = err};
     uint64_t n_tensors, n_kv;
-    if (!get_version(&c, g) || !get_u64(&c, &n_tensors, "the number of tensors") || !get_u64(&c, &n_kv, "the number of pairs")
-        || !get_pairs(&c, g, n_kv) || !check_alignment(g, &c) || !check_split(g, &c) || !get_tensors(&c, g, n_tensors))
+    if (!get_version(&c, g) || !get_u64(&c, &n_tensors, "the number of tensors") ||
+        !get_u64(&c, &n_kv, "the number of pairs") || !get_pairs(&c, g, n_kv) ||
+        !check_alignment(g, &c) || !check_split(g, &c) || !get_tensors(&c, g, n_tensors))
         return false;
     g->tensors = g->table.items;
     g->n_tensors = g->table.n;
@@ -375,7 +429,8 @@ bool gguf_open(struct gguf *g, const char *path, struct gm_error *err)
     return false;
 }
 
-bool gguf_open_bytes(struct gguf *g, const void *data, size_t size, const char *label, struct gm_error *err)
+bool gguf_open_bytes(struct gguf *g, const void *data, size_t size, const char *label,
+                     struct gm_error *err)
 {
     *g = (struct gguf){.path = mem_copy(label), .bytes = data, .size = size};
     if (parse(g, err))

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-bool gguf_has(const struct gguf *g, const char *key) { return gguf_get(g, key) != NULL; }
+bool gguf_has(const struct gguf *g, const char *key)
+{
+    return gguf_get(g, key) != NULL;
+}
 
 bool gguf_text_is(struct gguf_text t, const char *text)
 {
@@ -16,20 +19,25 @@ bool gguf_text_is(struct gguf_text t, const char *text)
 }
 
 /* The pair, or NULL; then *ok says whether that is fine. */
-static const struct gguf_kv *pair(const struct gguf *g, const char *key, enum need need, bool *ok, struct gm_error *err)
+static const struct gguf_kv *pair(const struct gguf *g, const char *key, enum need need, bool *ok,
+                                  struct gm_error *err)
 {
     const struct gguf_kv *kv = gguf_get(g, key);
     *ok = kv || need == OPTIONAL;
     if (!*ok)
-        error_set(err, GM_E_INPUT, "read %s: key \"%s\" is missing (convert the model again with a newer converter)", g->path, key);
+        error_set(err, GM_E_INPUT,
+                  "read %s: key \"%s\" is missing (convert the model again with a newer converter)",
+                  g->path, key);
     return kv;
 }
 
-static bool wrong_type(const struct gguf *g, const struct gguf_kv *kv, const char *wanted, struct gm_error *err)
+static bool wrong_type(const struct gguf *g, const struct gguf_kv *kv, const char *wanted,
+                       struct gm_error *err)
 {
     bool array = kv->type == GGUF_ARRAY;
-    return error_set(err, GM_E_INPUT, "read %s: key \"%s\" is of type %s%s, not %s (convert the model again)", g->path, kv->key,
-                     array ? "array of " : "", gguf_type_name(kv->element), wanted);
+    return error_set(
+        err, GM_E_INPUT, "read %s: key \"%s\" is of type %s%s, not %s (convert the model again)",
+        g->path, kv->key, array ? "array of " : "", gguf_type_name(kv->element), wanted);
 }
 
 /* Element i as a signed number; *big is set when it is a u64 beyond that. False: no integer. */
@@ -38,29 +46,30 @@ static bool as_integer(const struct gguf_kv *kv, uint64_t i, int64_t *out, bool 
     const unsigned char *p = kv->data;
     *big = false;
     switch (kv->element) {
-#define CASE(id, ctype)                                                                                                \
-    case id: {                                                                                                         \
-        ctype v;                                                                                                       \
-        memcpy(&v, p + i * sizeof v, sizeof v);                                                                        \
-        *out = (int64_t)v;                                                                                             \
-        *big = id == GGUF_U64 && *out < 0;                                                                             \
-        return true;                                                                                                   \
+#define CASE(id, ctype)                         \
+    case id: {                                  \
+        ctype v;                                \
+        memcpy(&v, p + i * sizeof v, sizeof v); \
+        *out = (int64_t)v;                      \
+        *big = id == GGUF_U64 && *out < 0;      \
+        return true;                            \
     }
-    CASE(GGUF_U8, uint8_t)
-    CASE(GGUF_I8, int8_t)
-    CASE(GGUF_U16, uint16_t)
-    CASE(GGUF_I16, int16_t)
-    CASE(GGUF_U32, uint32_t)
-    CASE(GGUF_I32, int32_t)
-    CASE(GGUF_U64, uint64_t)
-    CASE(GGUF_I64, int64_t)
+        CASE(GGUF_U8, uint8_t)
+        CASE(GGUF_I8, int8_t)
+        CASE(GGUF_U16, uint16_t)
+        CASE(GGUF_I16, int16_t)
+        CASE(GGUF_U32, uint32_t)
+        CASE(GGUF_I32, int32_t)
+        CASE(GGUF_U64, uint64_t)
+        CASE(GGUF_I64, int64_t)
 #undef CASE
     default:
         return false;
     }
 }
 
-bool gguf_string(const struct gguf *g, const char *key, enum need need, struct gguf_text *out, struct gm_error *err)
+bool gguf_string(const struct gguf *g, const char *key, enum need need, struct gguf_text *out,
+                 struct gm_error *err)
 {
     bool ok;
     const struct gguf_kv *kv = pair(g, key, need, &ok, err);
@@ -72,7 +81,8 @@ bool gguf_string(const struct gguf *g, const char *key, enum need need, struct g
     return true;
 }
 
-bool gguf_i64(const struct gguf *g, const char *key, enum need need, int64_t min, int64_t max, int64_t *out, struct gm_error *err)
+bool gguf_i64(const struct gguf *g, const char *key, enum need need, int64_t min, int64_t max,
+              int64_t *out, struct gm_error *err)
 {
     bool ok, big;
     int64_t v;
@@ -82,13 +92,16 @@ bool gguf_i64(const struct gguf *g, const char *key, enum need need, int64_t min
     if (kv->type == GGUF_ARRAY || !as_integer(kv, 0, &v, &big))
         return wrong_type(g, kv, "an integer", err);
     if (big || v < min || v > max)
-        return error_set(err, GM_E_INPUT, "read %s: key \"%s\" is %s%" PRId64 " (it must be %" PRId64 " to %" PRId64 ")", g->path, key,
-                         big ? "more than " : "", big ? INT64_MAX : v, min, max);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: key \"%s\" is %s%" PRId64 " (it must be %" PRId64 " to %" PRId64
+                         ")",
+                         g->path, key, big ? "more than " : "", big ? INT64_MAX : v, min, max);
     *out = v;
     return true;
 }
 
-bool gguf_u64(const struct gguf *g, const char *key, enum need need, uint64_t min, uint64_t max, uint64_t *out, struct gm_error *err)
+bool gguf_u64(const struct gguf *g, const char *key, enum need need, uint64_t min, uint64_t max,
+              uint64_t *out, struct gm_error *err)
 {
     bool ok, big;
     int64_t v;
@@ -100,13 +113,16 @@ bool gguf_u64(const struct gguf *g, const char *key, enum need need, uint64_t mi
     if ((v < 0 && !big) || (uint64_t)v < min || (uint64_t)v > max) {
         char value[32];
         snprintf(value, sizeof value, big ? "%" PRIu64 : "%" PRId64, v);
-        return error_set(err, GM_E_INPUT, "read %s: key \"%s\" is %s (it must be %" PRIu64 " to %" PRIu64 ")", g->path, key, value, min, max);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: key \"%s\" is %s (it must be %" PRIu64 " to %" PRIu64 ")",
+                         g->path, key, value, min, max);
     }
     *out = (uint64_t)v;
     return true;
 }
 
-bool gguf_f64(const struct gguf *g, const char *key, enum need need, double min, double max, double *out, struct gm_error *err)
+bool gguf_f64(const struct gguf *g, const char *key, enum need need, double min, double max,
+              double *out, struct gm_error *err)
 {
     bool ok, big;
     int64_t whole;
@@ -126,12 +142,14 @@ bool gguf_f64(const struct gguf *g, const char *key, enum need need, double min,
         return wrong_type(g, kv, "a number", err);
     }
     if (!isfinite(v) || v < min || v > max)
-        return error_set(err, GM_E_INPUT, "read %s: key \"%s\" is %g (it must be %g to %g)", g->path, key, v, min, max);
+        return error_set(err, GM_E_INPUT, "read %s: key \"%s\" is %g (it must be %g to %g)",
+                         g->path, key, v, min, max);
     *out = v;
     return true;
 }
 
-bool gguf_bool(const struct gguf *g, const char *key, enum need need, bool *out, struct gm_error *err)
+bool gguf_bool(const struct gguf *g, const char *key, enum need need, bool *out,
+               struct gm_error *err)
 {
     bool ok;
     const struct gguf_kv *kv = pair(g, key, need, &ok, err);
@@ -144,8 +162,9 @@ bool gguf_bool(const struct gguf *g, const char *key, enum need need, bool *out,
 }
 
 /* The pair when it is an array of one of two element types. */
-static const struct gguf_kv *array(const struct gguf *g, const char *key, enum need need, enum gguf_type a, enum gguf_type b,
-                                   const char *wanted, bool *ok, struct gm_error *err)
+static const struct gguf_kv *array(const struct gguf *g, const char *key, enum need need,
+                                   enum gguf_type a, enum gguf_type b, const char *wanted, bool *ok,
+                                   struct gm_error *err)
 {
     const struct gguf_kv *kv = pair(g, key, need, ok, err);
     if (kv && (kv->type != GGUF_ARRAY || (kv->element != a && kv->element != b))) {
@@ -155,10 +174,12 @@ static const struct gguf_kv *array(const struct gguf *g, const char *key, enum n
     return kv;
 }
 
-bool gguf_array_string(const struct gguf *g, const char *key, enum need need, const struct gguf_text **out, uint64_t *n, struct gm_error *err)
+bool gguf_array_string(const struct gguf *g, const char *key, enum need need,
+                       const struct gguf_text **out, uint64_t *n, struct gm_error *err)
 {
     bool ok;
-    const struct gguf_kv *kv = array(g, key, need, GGUF_STRING, GGUF_STRING, "an array of strings", &ok, err);
+    const struct gguf_kv *kv =
+        array(g, key, need, GGUF_STRING, GGUF_STRING, "an array of strings", &ok, err);
     if (kv) {
         *out = kv->strings;
         *n = kv->n;
@@ -167,7 +188,8 @@ bool gguf_array_string(const struct gguf *g, const char *key, enum need need, co
 }
 
 /* n elements of `size` bytes, copied to aligned memory of our own. */
-static void *copied(const struct gguf *g, const struct gguf_kv *kv, size_t size, struct gm_error *err)
+static void *copied(const struct gguf *g, const struct gguf_kv *kv, size_t size,
+                    struct gm_error *err)
 {
     void *block = mem_alloc((size_t)(kv->n ? kv->n : 1) * size, kv->key, err);
     if (block)
@@ -177,7 +199,8 @@ static void *copied(const struct gguf *g, const struct gguf_kv *kv, size_t size,
     return block;
 }
 
-bool gguf_array_f32(const struct gguf *g, const char *key, enum need need, float **out, uint64_t *n, struct gm_error *err)
+bool gguf_array_f32(const struct gguf *g, const char *key, enum need need, float **out, uint64_t *n,
+                    struct gm_error *err)
 {
     bool ok;
     const struct gguf_kv *kv = array(g, key, need, GGUF_F32, GGUF_F32, "an array of f32", &ok, err);
@@ -191,7 +214,8 @@ bool gguf_array_f32(const struct gguf *g, const char *key, enum need need, float
     return true;
 }
 
-bool gguf_array_i32(const struct gguf *g, const char *key, enum need need, int32_t **out, uint64_t *n, struct gm_error *err)
+bool gguf_array_i32(const struct gguf *g, const char *key, enum need need, int32_t **out,
+                    uint64_t *n, struct gm_error *err)
 {
     bool ok;
     const struct gguf_kv *kv = array(g, key, need, GGUF_I32, GGUF_U32, "an array of i32", &ok, err);
@@ -204,7 +228,9 @@ bool gguf_array_i32(const struct gguf *g, const char *key, enum need need, int32
         if (block[i] >= 0)
             continue;
         mem_free(block);
-        return error_set(err, GM_E_INPUT, "read %s: key \"%s\", element %" PRIu64 ": it does not fit 31 bits (convert the model again)",
+        return error_set(err, GM_E_INPUT,
+                         "read %s: key \"%s\", element %" PRIu64
+                         ": it does not fit 31 bits (convert the model again)",
                          g->path, key, i);
     }
     *out = block;
@@ -212,13 +238,16 @@ bool gguf_array_i32(const struct gguf *g, const char *key, enum need need, int32
     return true;
 }
 
-bool gguf_array_bool(const struct gguf *g, const char *key, enum need need, bool **out, uint64_t *n, struct gm_error *err)
+bool gguf_array_bool(const struct gguf *g, const char *key, enum need need, bool **out, uint64_t *n,
+                     struct gm_error *err)
 {
     bool ok;
-    const struct gguf_kv *kv = array(g, key, need, GGUF_BOOL, GGUF_BOOL, "an array of true and false", &ok, err);
+    const struct gguf_kv *kv =
+        array(g, key, need, GGUF_BOOL, GGUF_BOOL, "an array of true and false", &ok, err);
     if (!kv)
         return ok;
-    bool *block = copied(g, kv, sizeof *block, err); /* each byte was found to be 0 or 1 when the file was opened */
+    bool *block = copied(g, kv, sizeof *block,
+                         err); /* each byte was found to be 0 or 1 when the file was opened */
     if (!block)
         return false;
     *out = block;

@@ -1,4 +1,5 @@
-/* hub_cache.c - models--ORG--NAME/refs/main -> a commit -> snapshots/COMMIT (huggingface_hub, file_download.py). */
+/* hub_cache.c - models--ORG--NAME/refs/main -> a commit -> snapshots/COMMIT (huggingface_hub,
+ * file_download.py). */
 #include "engine/format/hub_cache.h"
 
 #include "engine/base/file.h"
@@ -17,7 +18,8 @@ bool hub_id_valid(const char *id)
             if (letters == 0 || ++slashes > 1)
                 return false;
             letters = 0;
-        } else if (isalnum((unsigned char)*p) || *p == '-' || *p == '_' || (*p == '.' && letters > 0 && p[1] != '.')) {
+        } else if (isalnum((unsigned char)*p) || *p == '-' || *p == '_' ||
+                   (*p == '.' && letters > 0 && p[1] != '.')) {
             letters++;
         } else {
             return false;
@@ -36,7 +38,9 @@ static const char *set(const char *variable)
 static char *expanded(const char *path)
 {
     const char *home = set("HOME");
-    return path[0] == '~' && (path[1] == '/' || !path[1]) && home ? mem_printf("%s%s", home, path + 1) : mem_copy(path);
+    return path[0] == '~' && (path[1] == '/' || !path[1]) && home
+               ? mem_printf("%s%s", home, path + 1)
+               : mem_copy(path);
 }
 
 static char *cache_folder(void)
@@ -71,7 +75,8 @@ static bool read_ref(const char *repo, char **commit, struct gm_error *err)
         if (ok)
             *commit = mem_copy_n(text.data, n);
         else
-            error_set(err, GM_E_INPUT, "read %s: it holds no commit (download the model again)", path);
+            error_set(err, GM_E_INPUT, "read %s: it holds no commit (download the model again)",
+                      path);
         str_free(&text);
     } else {
         ok = false;
@@ -89,14 +94,19 @@ char *hub_cache_find(const char *id, struct gm_error *err)
         str_add_n(&name, *p == '/' ? "--" : p, *p == '/' ? 2 : 1);
     char *repo = path_join(folder, str_text(&name));
     if (!dir_exists(repo)) {
-        error_set(err, GM_E_INPUT, "open %s: there is no such file or folder, and no such model in %s (check the name, or download it with "
-                  "`hf download %s`)", id, folder, id);
+        error_set(err, GM_E_INPUT,
+                  "open %s: there is no such file or folder, and no such model in %s (check the "
+                  "name, or download it with "
+                  "`hf download %s`)",
+                  id, folder, id);
     } else if (read_ref(repo, &commit, err)) {
         char *snapshots = path_join(repo, "snapshots");
         found = path_join(snapshots, commit);
         mem_free(snapshots);
         if (!dir_exists(found)) {
-            error_set(err, GM_E_INPUT, "open %s: %s is not there (download it again with `hf download %s`)", id, found, id);
+            error_set(err, GM_E_INPUT,
+                      "open %s: %s is not there (download it again with `hf download %s`)", id,
+                      found, id);
             mem_free(found);
             found = NULL;
         }

@@ -1,4 +1,5 @@
-/* json.c - Jansson behind one door: what it would accept silently or report badly is handled here. */
+/* json.c - Jansson behind one door: what it would accept silently or report badly is handled here.
+ */
 #include "engine/format/json.h"
 
 #include "engine/base/file.h"
@@ -26,8 +27,10 @@ static void place_of(const char *text, size_t at, int64_t *line, int64_t *column
     *column = since;
 }
 
-/* The depth of brackets outside of strings. Jansson recurses up to 2048 deep; whoever walks the tree should not have to. */
-static bool check_depth(const char *text, size_t n, const char *label, int64_t first_line, struct gm_error *err)
+/* The depth of brackets outside of strings. Jansson recurses up to 2048 deep; whoever walks the
+ * tree should not have to. */
+static bool check_depth(const char *text, size_t n, const char *label, int64_t first_line,
+                        struct gm_error *err)
 {
     int depth = 0;
     bool quoted = false;
@@ -44,8 +47,10 @@ static bool check_depth(const char *text, size_t n, const char *label, int64_t f
             if (++depth > JSON_DEPTH_MAX) {
                 int64_t line, column;
                 place_of(text, i, &line, &column);
-                return error_set(err, GM_E_INPUT, "read %s:%" PRId64 ":%" PRId64 ": nested deeper than %d levels (flatten it)", label,
-                                 line + first_line, column, JSON_DEPTH_MAX);
+                return error_set(err, GM_E_INPUT,
+                                 "read %s:%" PRId64 ":%" PRId64
+                                 ": nested deeper than %d levels (flatten it)",
+                                 label, line + first_line, column, JSON_DEPTH_MAX);
             }
         } else if ((c == ']' || c == '}') && depth > 0) {
             depth--;
@@ -68,7 +73,8 @@ static const char *remedy_of(enum json_error_code code)
     }
 }
 
-json_t *json_parse_at(const char *text, size_t n, const char *label, int64_t first_line, struct gm_error *err)
+json_t *json_parse_at(const char *text, size_t n, const char *label, int64_t first_line,
+                      struct gm_error *err)
 {
     if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
         text += 3;
@@ -78,8 +84,9 @@ json_t *json_parse_at(const char *text, size_t n, const char *label, int64_t fir
     while (blank < n && strchr(" \t\r\n", text[blank]) && text[blank])
         blank++;
     if (blank == n) {
-        error_set(err, GM_E_INPUT, "read %s:%" PRId64 ":1: there is no JSON, only %s (put a value there)", label, first_line,
-                  n ? "blanks" : "an empty text");
+        error_set(err, GM_E_INPUT,
+                  "read %s:%" PRId64 ":1: there is no JSON, only %s (put a value there)", label,
+                  first_line, n ? "blanks" : "an empty text");
         return NULL;
     }
     if (!check_depth(text, n, label, first_line, err))
@@ -93,8 +100,9 @@ json_t *json_parse_at(const char *text, size_t n, const char *label, int64_t fir
     size_t at = problem.position > 0 ? (size_t)problem.position : 0;
     place_of(text, at <= n ? at : n, &line, &column);
     /* Jansson's position is the byte after the offending token. */
-    error_set(err, code == json_error_out_of_memory ? GM_E_MEMORY : GM_E_INPUT, "read %s:%" PRId64 ":%" PRId64 ": %s (%s)", label,
-              line + first_line, column > 1 ? column - 1 : 1, problem.text, remedy_of(code));
+    error_set(err, code == json_error_out_of_memory ? GM_E_MEMORY : GM_E_INPUT,
+              "read %s:%" PRId64 ":%" PRId64 ": %s (%s)", label, line + first_line,
+              column > 1 ? column - 1 : 1, problem.text, remedy_of(code));
     return NULL;
 }
 
@@ -136,11 +144,15 @@ static const char *type_name(const json_t *v)
 }
 
 /* The field, or NULL; then *ok says whether that is fine. */
-static const json_t *field(const json_t *object, const char *key, enum need need, bool *ok, struct gm_error *err)
+static const json_t *field(const json_t *object, const char *key, enum need need, bool *ok,
+                           struct gm_error *err)
 {
     *ok = false;
     if (!json_is_object(object)) {
-        error_set(err, GM_E_INPUT, "field \"%s\" is asked of something that is no object (the file has another form than expected)", key);
+        error_set(err, GM_E_INPUT,
+                  "field \"%s\" is asked of something that is no object (the file has another form "
+                  "than expected)",
+                  key);
         return NULL;
     }
     const json_t *v = json_object_get(object, key);
@@ -163,7 +175,8 @@ bool json_has(const json_t *object, const char *key)
     return v && !json_is_null(v);
 }
 
-bool json_get_int(const json_t *object, const char *key, enum need need, int64_t min, int64_t max, int64_t *out, struct gm_error *err)
+bool json_get_int(const json_t *object, const char *key, enum need need, int64_t min, int64_t max,
+                  int64_t *out, struct gm_error *err)
 {
     bool ok;
     const json_t *v = field(object, key, need, &ok, err);
@@ -173,12 +186,15 @@ bool json_get_int(const json_t *object, const char *key, enum need need, int64_t
         return wrong_type(key, v, "an integer", err);
     int64_t n = json_integer_value(v);
     if (n < min || n > max)
-        return error_set(err, GM_E_INPUT, "field \"%s\" is %" PRId64 " (it must be %" PRId64 " to %" PRId64 ")", key, n, min, max);
+        return error_set(err, GM_E_INPUT,
+                         "field \"%s\" is %" PRId64 " (it must be %" PRId64 " to %" PRId64 ")", key,
+                         n, min, max);
     *out = n;
     return true;
 }
 
-bool json_get_double(const json_t *object, const char *key, enum need need, double min, double max, double *out, struct gm_error *err)
+bool json_get_double(const json_t *object, const char *key, enum need need, double min, double max,
+                     double *out, struct gm_error *err)
 {
     bool ok;
     const json_t *v = field(object, key, need, &ok, err);
@@ -188,12 +204,14 @@ bool json_get_double(const json_t *object, const char *key, enum need need, doub
         return wrong_type(key, v, "a number", err);
     double x = json_number_value(v);
     if (!isfinite(x) || x < min || x > max)
-        return error_set(err, GM_E_INPUT, "field \"%s\" is %g (it must be %g to %g)", key, x, min, max);
+        return error_set(err, GM_E_INPUT, "field \"%s\" is %g (it must be %g to %g)", key, x, min,
+                         max);
     *out = x;
     return true;
 }
 
-bool json_get_bool(const json_t *object, const char *key, enum need need, bool *out, struct gm_error *err)
+bool json_get_bool(const json_t *object, const char *key, enum need need, bool *out,
+                   struct gm_error *err)
 {
     bool ok;
     const json_t *v = field(object, key, need, &ok, err);
@@ -205,7 +223,8 @@ bool json_get_bool(const json_t *object, const char *key, enum need need, bool *
     return true;
 }
 
-bool json_get_string(const json_t *object, const char *key, enum need need, const char **out, struct gm_error *err)
+bool json_get_string(const json_t *object, const char *key, enum need need, const char **out,
+                     struct gm_error *err)
 {
     bool ok;
     const json_t *v = field(object, key, need, &ok, err);
@@ -217,7 +236,8 @@ bool json_get_string(const json_t *object, const char *key, enum need need, cons
     return true;
 }
 
-bool json_get_object(const json_t *object, const char *key, enum need need, const json_t **out, struct gm_error *err)
+bool json_get_object(const json_t *object, const char *key, enum need need, const json_t **out,
+                     struct gm_error *err)
 {
     bool ok;
     const json_t *v = field(object, key, need, &ok, err);
@@ -229,7 +249,8 @@ bool json_get_object(const json_t *object, const char *key, enum need need, cons
     return true;
 }
 
-bool json_get_array(const json_t *object, const char *key, enum need need, const json_t **out, struct gm_error *err)
+bool json_get_array(const json_t *object, const char *key, enum need need, const json_t **out,
+                    struct gm_error *err)
 {
     bool ok;
     const json_t *v = field(object, key, need, &ok, err);

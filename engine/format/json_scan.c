@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-struct json_scan json_scan_begin(const char *text, size_t n, const char *label, size_t base, struct gm_error *err)
+struct json_scan json_scan_begin(const char *text, size_t n, const char *label, size_t base,
+                                 struct gm_error *err)
 {
-    return (struct json_scan){.label = label, .text = text, .p = text, .end = text + n, .base = base, .err = err};
+    return (struct json_scan){
+        .label = label, .text = text, .p = text, .end = text + n, .base = base, .err = err};
 }
 
 bool scan_fail(struct json_scan *s, enum gm_code code, const char *format, ...)
@@ -21,14 +23,18 @@ bool scan_fail(struct json_scan *s, enum gm_code code, const char *format, ...)
     va_start(args, format);
     vsnprintf(fact, sizeof fact, format, args);
     va_end(args);
-    return error_set(s->err, code, "read %s: at byte %zu: %s", s->label, s->base + (size_t)(s->p - s->text), fact);
+    return error_set(s->err, code, "read %s: at byte %zu: %s", s->label,
+                     s->base + (size_t)(s->p - s->text), fact);
 }
 
 static bool expected(struct json_scan *s, const char *what)
 {
     if (s->p >= s->end)
-        return scan_fail(s, GM_E_INPUT, "the text ends where %s should stand (it is cut short: copy the file again)", what);
-    return scan_fail(s, GM_E_INPUT, "%s should stand here (the file is damaged: copy it again)", what);
+        return scan_fail(
+            s, GM_E_INPUT,
+            "the text ends where %s should stand (it is cut short: copy the file again)", what);
+    return scan_fail(s, GM_E_INPUT, "%s should stand here (the file is damaged: copy it again)",
+                     what);
 }
 
 char scan_peek(struct json_scan *s)
@@ -58,8 +64,14 @@ static bool enter(struct json_scan *s, char open, char close, const char *what)
     return false;
 }
 
-bool scan_object(struct json_scan *s) { return enter(s, '{', '}', "an object, '{',"); }
-bool scan_array(struct json_scan *s) { return enter(s, '[', ']', "an array, '[',"); }
+bool scan_object(struct json_scan *s)
+{
+    return enter(s, '{', '}', "an object, '{',");
+}
+bool scan_array(struct json_scan *s)
+{
+    return enter(s, '[', ']', "an array, '[',");
+}
 
 bool scan_more(struct json_scan *s, char close)
 {
@@ -83,7 +95,10 @@ static bool hex4(struct json_scan *s, uint32_t *out)
     uint32_t v = 0;
     for (int i = 0; i < 4; i++) {
         char c = s->p < s->end ? *s->p : 0;
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0)
             return expected(s, "a hexadecimal digit");
         v = v * 16 + (uint32_t)digit;
@@ -104,12 +119,14 @@ static bool unicode_escape(struct json_scan *s, struct str *out)
         return scan_fail(s, GM_E_INPUT, "half a surrogate pair in a string (write the whole pair)");
     if (c >= 0xD800 && c < 0xDC00) {
         if (s->end - s->p < 2 || s->p[0] != '\\' || s->p[1] != 'u')
-            return scan_fail(s, GM_E_INPUT, "half a surrogate pair in a string (write the whole pair)");
+            return scan_fail(s, GM_E_INPUT,
+                             "half a surrogate pair in a string (write the whole pair)");
         s->p += 2;
         if (!hex4(s, &low))
             return false;
         if (low < 0xDC00 || low >= 0xE000)
-            return scan_fail(s, GM_E_INPUT, "half a surrogate pair in a string (write the whole pair)");
+            return scan_fail(s, GM_E_INPUT,
+                             "half a surrogate pair in a string (write the whole pair)");
         c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
     }
     str_add_utf8(out, c);
@@ -142,7 +159,9 @@ bool scan_string(struct json_scan *s, struct str *out)
         while (s->p < s->end && (unsigned char)*s->p >= 0x20 && *s->p != '"' && *s->p != '\\')
             s->p++;
         if (s->p > from && !utf8_valid(from, (size_t)(s->p - from)))
-            return scan_fail(s, GM_E_INPUT, "the string that ends here is not UTF-8 (the file is damaged: copy it again)");
+            return scan_fail(
+                s, GM_E_INPUT,
+                "the string that ends here is not UTF-8 (the file is damaged: copy it again)");
         str_add_n(out, from, (size_t)(s->p - from));
         if (s->p >= s->end)
             break;
@@ -151,7 +170,9 @@ bool scan_string(struct json_scan *s, struct str *out)
             return true;
         if (c != '\\') {
             s->p--;
-            return scan_fail(s, GM_E_INPUT, "a raw control character inside a string (the file is damaged: copy it again)");
+            return scan_fail(
+                s, GM_E_INPUT,
+                "a raw control character inside a string (the file is damaged: copy it again)");
         }
         if (!escape(s, out))
             return false;
@@ -169,9 +190,13 @@ bool scan_u64(struct json_scan *s, uint64_t *out)
         return expected(s, "a whole number without a sign");
     const char *from = s->p;
     for (; s->p < s->end && *s->p >= '0' && *s->p <= '9'; s->p++)
-        if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(*s->p - '0'), &v))
-            return scan_fail(s, GM_E_INPUT, "a number that does not fit 64 bits (the file is damaged: copy it again)");
-    if ((first == '0' && s->p - from > 1) || (s->p < s->end && (*s->p == '.' || *s->p == 'e' || *s->p == 'E')))
+        if (__builtin_mul_overflow(v, 10u, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(*s->p - '0'), &v))
+            return scan_fail(
+                s, GM_E_INPUT,
+                "a number that does not fit 64 bits (the file is damaged: copy it again)");
+    if ((first == '0' && s->p - from > 1) ||
+        (s->p < s->end && (*s->p == '.' || *s->p == 'e' || *s->p == 'E')))
         return expected(s, "a whole number");
     *out = v;
     return true;
@@ -225,7 +250,9 @@ static bool skip_word(struct json_scan *s)
 static bool skip_value(struct json_scan *s, struct str *scratch, int depth)
 {
     if (depth > JSON_DEPTH_MAX)
-        return scan_fail(s, GM_E_INPUT, "nested deeper than %d levels (the file is damaged: copy it again)", JSON_DEPTH_MAX);
+        return scan_fail(s, GM_E_INPUT,
+                         "nested deeper than %d levels (the file is damaged: copy it again)",
+                         JSON_DEPTH_MAX);
     char c = scan_peek(s);
     if (c == '"')
         return scan_string(s, scratch);

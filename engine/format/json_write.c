@@ -1,4 +1,5 @@
-/* json_write.c - JSON as text: numbers as short as they can be read back, text that is safe on a terminal. */
+/* json_write.c - JSON as text: numbers as short as they can be read back, text that is safe on a
+ * terminal. */
 #include "engine/format/json.h"
 
 #include "engine/base/file.h"
@@ -10,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Characters that a terminal would act on, or that reorder or break the line they stand in: written as escapes. */
+/* Characters that a terminal would act on, or that reorder or break the line they stand in: written
+ * as escapes. */
 static bool needs_escape(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || (c >= 0x202A && c <= 0x202E)
-           || (c >= 0x2066 && c <= 0x2069);
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 ||
+           (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
 }
 
 void json_quote(struct str *out, const char *text, size_t n)
@@ -37,7 +39,8 @@ void json_quote(struct str *out, const char *text, size_t n)
         } else if (needs_escape(c)) {
             str_printf(out, "\\u%04x", (unsigned)c);
         } else if (c == 0xFFFD) {
-            str_add(out, "\xEF\xBF\xBD"); /* also what stood there as invalid bytes: JSON is UTF-8 */
+            str_add(out,
+                    "\xEF\xBF\xBD"); /* also what stood there as invalid bytes: JSON is UTF-8 */
         } else {
             str_add_n(out, at, (size_t)(p - at));
         }
@@ -45,7 +48,8 @@ void json_quote(struct str *out, const char *text, size_t n)
     str_add_char(out, '"');
 }
 
-/* The shortest of 15, 16, 17 digits that reads back as the same number; always with a mark of a fraction. */
+/* The shortest of 15, 16, 17 digits that reads back as the same number; always with a mark of a
+ * fraction. */
 static void put_real(struct str *out, double x)
 {
     char text[40];
@@ -66,9 +70,7 @@ static bool is_flat(const json_t *array)
 {
     size_t i;
     json_t *v;
-    json_array_foreach(array, i, v)
-        if (json_is_object(v) || json_is_array(v))
-            return false;
+    json_array_foreach(array, i, v) if (json_is_object(v) || json_is_array(v)) return false;
     return true;
 }
 
@@ -87,10 +89,13 @@ static void put_value(struct str *out, const json_t *v, int indent);
 static void put_object(struct str *out, const json_t *v, int indent)
 {
     const char *key, *sep = "";
-    json_t *child, *object = (json_t *)(uintptr_t)v; /* Jansson's iterators want it writable and do not write */
+    json_t *child,
+        *object =
+            (json_t *)(uintptr_t)v; /* Jansson's iterators want it writable and do not write */
     int inner = indent < 0 ? indent : indent + 1;
     str_add_char(out, '{');
-    json_object_foreach(object, key, child) {
+    json_object_foreach(object, key, child)
+    {
         str_add(out, sep);
         new_line(out, inner);
         json_quote(out, key, strlen(key));
@@ -110,7 +115,8 @@ static void put_array(struct str *out, const json_t *v, int indent)
     size_t i;
     json_t *child;
     str_add_char(out, '[');
-    json_array_foreach(v, i, child) {
+    json_array_foreach(v, i, child)
+    {
         if (i > 0)
             str_add(out, flat ? ", " : ",");
         new_line(out, inner);

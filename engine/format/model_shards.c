@@ -1,5 +1,5 @@
-/* model_shards.c - opening the shards that an index names, and holding both against each other: each name of the index stands in the
- * shard that it says, and the shards hold no other. */
+/* model_shards.c - opening the shards that an index names, and holding both against each other:
+ * each name of the index stands in the shard that it says, and the shards hold no other. */
 #include "engine/format/model_shards.h"
 
 #include "engine/base/file.h"
@@ -32,7 +32,8 @@ bool model_shards_add(struct model_source *s, const char *name, struct gm_error 
     return ok;
 }
 
-bool model_shards_add_bytes(struct model_source *s, const void *data, size_t size, struct gm_error *err)
+bool model_shards_add_bytes(struct model_source *s, const void *data, size_t size,
+                            struct gm_error *err)
 {
     char *label = mem_printf("%s/model.safetensors", s->path);
     bool ok = safetensors_open_bytes(grow(s, "model.safetensors"), data, size, label, err);
@@ -61,16 +62,20 @@ static int by_text(const void *a, const void *b)
 }
 
 /* The file names in the index, each once, sorted; *names points into the tree. */
-static bool file_names(const json_t *map, const char *path, const char ***names, int *n, struct gm_error *err)
+static bool file_names(const json_t *map, const char *path, const char ***names, int *n,
+                       struct gm_error *err)
 {
     const char *tensor;
     json_t *file, *object = (json_t *)(uintptr_t)map;
     size_t total = json_object_size(map), i = 0;
     const char **all = mem_new(total + 1, sizeof *all);
-    json_object_foreach(object, tensor, file) {
+    json_object_foreach(object, tensor, file)
+    {
         const char *name = json_string_value(file);
         if (!name || !model_file_name_plain(name)) {
-            error_set(err, GM_E_INPUT, "read %s: tensor \"%s\" is said to be in \"%s\", which is no plain file name (download the file again)",
+            error_set(err, GM_E_INPUT,
+                      "read %s: tensor \"%s\" is said to be in \"%s\", which is no plain file name "
+                      "(download the file again)",
                       path, tensor, name ? name : "(no text)");
             mem_free(all);
             return false;
@@ -96,51 +101,71 @@ static int shard_of(const struct model_source *s, const char *name)
 }
 
 /* Index -> shards: every name is where the index says. */
-static bool check_index(const struct model_source *s, const json_t *map, const char *path, struct gm_error *err)
+static bool check_index(const struct model_source *s, const json_t *map, const char *path,
+                        struct gm_error *err)
 {
     const char *tensor;
     json_t *file, *object = (json_t *)(uintptr_t)map;
-    json_object_foreach(object, tensor, file) {
+    json_object_foreach(object, tensor, file)
+    {
         int i = shard_of(s, json_string_value(file));
         if (i < 0 || !safetensors_find(&s->shards[i], tensor))
-            return error_set(err, GM_E_INPUT, "read %s: tensor \"%s\" is said to be in %s and is not (download both files again)", path, tensor,
-                             json_string_value(file));
+            return error_set(
+                err, GM_E_INPUT,
+                "read %s: tensor \"%s\" is said to be in %s and is not (download both files again)",
+                path, tensor, json_string_value(file));
     }
     return true;
 }
 
 /* Shards -> index: no shard holds a name that the index puts elsewhere or does not know. */
-static bool check_shards(const struct model_source *s, const json_t *map, const char *path, struct gm_error *err)
+static bool check_shards(const struct model_source *s, const json_t *map, const char *path,
+                         struct gm_error *err)
 {
     for (int i = 0; i < s->n_shards; i++) {
         for (int k = 0; k < s->shards[i].n_tensors; k++) {
-            const char *tensor = s->shards[i].tensors[k].name, *file = json_string_value(json_object_get(map, tensor));
+            const char *tensor = s->shards[i].tensors[k].name,
+                       *file = json_string_value(json_object_get(map, tensor));
             if (!file)
-                return error_set(err, GM_E_INPUT, "read %s: %s holds tensor \"%s\", which the index does not name (download both files again)",
+                return error_set(err, GM_E_INPUT,
+                                 "read %s: %s holds tensor \"%s\", which the index does not name "
+                                 "(download both files again)",
                                  path, s->shard_names[i], tensor);
             if (strcmp(file, s->shard_names[i]) != 0)
-                return error_set(err, GM_E_INPUT, "read %s: tensor \"%s\" stands twice, in %s and in %s (download the files again)", path, tensor,
-                                 file, s->shard_names[i]);
+                return error_set(err, GM_E_INPUT,
+                                 "read %s: tensor \"%s\" stands twice, in %s and in %s (download "
+                                 "the files again)",
+                                 path, tensor, file, s->shard_names[i]);
         }
     }
     return true;
 }
 
-static bool open_named(struct model_source *s, const json_t *map, const char *path, bool has_single, struct gm_error *err)
+static bool open_named(struct model_source *s, const json_t *map, const char *path, bool has_single,
+                       struct gm_error *err)
 {
     const char **names;
     int n;
     if (!file_names(map, path, &names, &n, err))
         return false;
-    bool ok = n > 0 || error_set(err, GM_E_INPUT, "read %s: weight_map names no tensor (download the file again)", path);
+    bool ok =
+        n > 0 || error_set(err, GM_E_INPUT,
+                           "read %s: weight_map names no tensor (download the file again)", path);
     if (ok && n > SHARDS_MAX)
-        ok = error_set(err, GM_E_UNSUPPORTED, "read %s: it names %d files, at most %d are read (merge them)", path, n, SHARDS_MAX);
+        ok = error_set(err, GM_E_UNSUPPORTED,
+                       "read %s: it names %d files, at most %d are read (merge them)", path, n,
+                       SHARDS_MAX);
     bool single_named = ok && n == 1 && strcmp(names[0], "model.safetensors") == 0;
     if (ok && has_single && !single_named)
-        ok = error_set(err, GM_E_INPUT, "open %s: it holds model.safetensors and an index of other files (remove the one that is old)", s->path);
+        ok = error_set(err, GM_E_INPUT,
+                       "open %s: it holds model.safetensors and an index of other files (remove "
+                       "the one that is old)",
+                       s->path);
     for (int i = 0; ok && i < n; i++) {
         if (!model_source_has_file(s, names[i]))
-            ok = error_set(err, GM_E_INPUT, "read %s: it names %s, which is not there (download that file, too)", path, names[i]);
+            ok = error_set(err, GM_E_INPUT,
+                           "read %s: it names %s, which is not there (download that file, too)",
+                           path, names[i]);
         else
             ok = model_shards_add(s, names[i], err);
     }

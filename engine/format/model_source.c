@@ -1,4 +1,5 @@
-/* model_source.c - finding out what MODEL names, and giving access to what was found. Shards stand in model_shards.c. */
+/* model_source.c - finding out what MODEL names, and giving access to what was found. Shards stand
+ * in model_shards.c. */
 #include "engine/format/model_source.h"
 
 #include "engine/base/file.h"
@@ -15,8 +16,18 @@ enum { CONFIG_MAX = 4 << 20 };
 
 /* What a fused model takes from an embedded one, where it is there. */
 static const char *const known_files[] = {
-    "LICENSE", "README.md", "added_tokens.json", "chat_template.jinja", "config.json", "generation_config.json", "merges.txt",
-    "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json",
+    "LICENSE",
+    "README.md",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
 };
 
 static const struct builtin_file *builtin_of(const char *model, const char *name)
@@ -50,12 +61,17 @@ bool model_source_has_file(const struct model_source *s, const char *name)
     return there;
 }
 
-bool model_source_read_file(const struct model_source *s, const char *name, size_t max_bytes, struct str *out, struct gm_error *err)
+bool model_source_read_file(const struct model_source *s, const char *name, size_t max_bytes,
+                            struct str *out, struct gm_error *err)
 {
     if (s->kind != SOURCE_HF)
-        return error_set(err, GM_E_USAGE, "read %s: a GGUF file has no %s beside it (name a model folder)", s->path, name);
+        return error_set(err, GM_E_USAGE,
+                         "read %s: a GGUF file has no %s beside it (name a model folder)", s->path,
+                         name);
     if (!model_file_name_plain(name))
-        return error_set(err, GM_E_USAGE, "read %s: \"%s\" is no plain file name (leave out the folders)", s->name, name);
+        return error_set(err, GM_E_USAGE,
+                         "read %s: \"%s\" is no plain file name (leave out the folders)", s->name,
+                         name);
     if (!s->builtin) {
         char *path = path_join(s->path, name);
         bool ok = file_read_all(path, max_bytes, out, err);
@@ -64,15 +80,19 @@ bool model_source_read_file(const struct model_source *s, const char *name, size
     }
     const struct builtin_file *f = builtin_of(s->path, name);
     if (!f)
-        return error_set(err, GM_E_INPUT, "read %s: the built-in model has no %s (ask for another file)", s->path, name);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: the built-in model has no %s (ask for another file)", s->path,
+                         name);
     if (f->size > max_bytes)
-        return error_set(err, GM_E_INPUT, "read %s/%s: it has %zu bytes, at most %zu are read here", s->path, name, f->size, max_bytes);
+        return error_set(err, GM_E_INPUT, "read %s/%s: it has %zu bytes, at most %zu are read here",
+                         s->path, name, f->size, max_bytes);
     *out = (struct str){0};
     str_add_n(out, (const char *)f->data, f->size);
     return true;
 }
 
-json_t *model_source_read_json(const struct model_source *s, const char *name, size_t max_bytes, struct gm_error *err)
+json_t *model_source_read_json(const struct model_source *s, const char *name, size_t max_bytes,
+                               struct gm_error *err)
 {
     if (s->kind == SOURCE_HF && !s->builtin && model_file_name_plain(name)) {
         char *path = path_join(s->path, name);
@@ -92,8 +112,12 @@ json_t *model_source_read_json(const struct model_source *s, const char *name, s
 
 static bool is_weights(const char *name)
 {
-    static const char *const ends[] = {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf",
-                                       ".onnx", ".h5", ".msgpack", ".ckpt", ".pkl"};
+    static const char *const ends[] = {".safetensors", ".safetensors.index.json",
+                                       ".bin",         ".bin.index.json",
+                                       ".pt",          ".pth",
+                                       ".gguf",        ".onnx",
+                                       ".h5",          ".msgpack",
+                                       ".ckpt",        ".pkl"};
     size_t n = strlen(name);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         size_t m = strlen(ends[i]);
@@ -103,7 +127,8 @@ static bool is_weights(const char *name)
     return false;
 }
 
-bool model_source_files(const struct model_source *s, char ***names, size_t *count, struct gm_error *err)
+bool model_source_files(const struct model_source *s, char ***names, size_t *count,
+                        struct gm_error *err)
 {
     char **all = NULL;
     size_t n = 0, kept = 0;
@@ -126,7 +151,8 @@ bool model_source_files(const struct model_source *s, char ***names, size_t *cou
     return true;
 }
 
-static bool open_builtin(struct model_source *s, const char *model, bool weights, struct gm_error *err)
+static bool open_builtin(struct model_source *s, const char *model, bool weights,
+                         struct gm_error *err)
 {
     s->kind = SOURCE_HF;
     s->builtin = true;
@@ -141,7 +167,9 @@ static bool open_builtin(struct model_source *s, const char *model, bool weights
         return true;
     const struct builtin_file *f = builtin_of(model, "model.safetensors");
     if (!f || !s->config)
-        return error_set(err, GM_E_UNSUPPORTED, "open %s: this build has no built-in model (name a model folder or file)", model);
+        return error_set(err, GM_E_UNSUPPORTED,
+                         "open %s: this build has no built-in model (name a model folder or file)",
+                         model);
     return model_shards_add_bytes(s, f->data, f->size, err);
 }
 
@@ -164,9 +192,14 @@ static bool open_gguf(struct model_source *s, const char *path, struct gm_error 
 static bool refuse_folder(const struct model_source *s, struct gm_error *err)
 {
     if (model_source_has_file(s, "adapter_config.json"))
-        return error_set(err, GM_E_INPUT, "open %s: it is an adapter, not a model (name its base as the model, and this as --adapter)", s->path);
-    if (model_source_has_file(s, "pytorch_model.bin") || model_source_has_file(s, "pytorch_model.bin.index.json"))
-        return error_set(err, GM_E_UNSUPPORTED, "open %s: its weights are pickles (convert them to safetensors)", s->path);
+        return error_set(err, GM_E_INPUT,
+                         "open %s: it is an adapter, not a model (name its base as the model, and "
+                         "this as --adapter)",
+                         s->path);
+    if (model_source_has_file(s, "pytorch_model.bin") ||
+        model_source_has_file(s, "pytorch_model.bin.index.json"))
+        return error_set(err, GM_E_UNSUPPORTED,
+                         "open %s: its weights are pickles (convert them to safetensors)", s->path);
     char **names;
     size_t n;
     if (!dir_list(s->path, &names, &n, err))
@@ -180,15 +213,22 @@ static bool refuse_folder(const struct model_source *s, struct gm_error *err)
     }
     mem_free(names);
     if (gguf)
-        error_set(err, GM_E_INPUT, "open %s: the folder holds no config.json and safetensors, but a GGUF file (name %s)", s->path, gguf);
+        error_set(
+            err, GM_E_INPUT,
+            "open %s: the folder holds no config.json and safetensors, but a GGUF file (name %s)",
+            s->path, gguf);
     else
-        error_set(err, GM_E_INPUT, "open %s: there is no %s in it (name a folder with config.json, model.safetensors and tokenizer.json)",
-                  s->path, model_source_has_file(s, "config.json") ? "model.safetensors" : "config.json");
+        error_set(err, GM_E_INPUT,
+                  "open %s: there is no %s in it (name a folder with config.json, "
+                  "model.safetensors and tokenizer.json)",
+                  s->path,
+                  model_source_has_file(s, "config.json") ? "model.safetensors" : "config.json");
     mem_free(gguf);
     return false;
 }
 
-static bool open_folder(struct model_source *s, const char *name, const char *path, bool weights, struct gm_error *err)
+static bool open_folder(struct model_source *s, const char *name, const char *path, bool weights,
+                        struct gm_error *err)
 {
     s->kind = SOURCE_HF;
     s->path = mem_copy(path);
@@ -202,17 +242,24 @@ static bool open_folder(struct model_source *s, const char *name, const char *pa
         if (!s->config)
             return false;
         if (!json_is_object(s->config))
-            return error_set(err, GM_E_INPUT, "read %s/config.json: it is no JSON object (download the file again)", s->path);
+            return error_set(err, GM_E_INPUT,
+                             "read %s/config.json: it is no JSON object (download the file again)",
+                             s->path);
     }
     if (!weights) {
-        if (has_config || model_source_has_file(s, "tokenizer.json") || model_source_has_file(s, "tokenizer.model"))
+        if (has_config || model_source_has_file(s, "tokenizer.json") ||
+            model_source_has_file(s, "tokenizer.model"))
             return true;
-        return error_set(err, GM_E_INPUT, "open %s: there is no tokenizer.json in it (name a folder that has one)", s->path);
+        return error_set(err, GM_E_INPUT,
+                         "open %s: there is no tokenizer.json in it (name a folder that has one)",
+                         s->path);
     }
-    bool has_index = model_source_has_file(s, "model.safetensors.index.json"), has_single = model_source_has_file(s, "model.safetensors");
+    bool has_index = model_source_has_file(s, "model.safetensors.index.json"),
+         has_single = model_source_has_file(s, "model.safetensors");
     if (!has_config || (!has_index && !has_single))
         return refuse_folder(s, err);
-    return has_index ? model_shards_open_index(s, has_single, err) : model_shards_add(s, "model.safetensors", err);
+    return has_index ? model_shards_open_index(s, has_single, err)
+                     : model_shards_add(s, "model.safetensors", err);
 }
 
 static bool open_file(struct model_source *s, const char *path, struct gm_error *err)
@@ -227,15 +274,20 @@ static bool open_file(struct model_source *s, const char *path, struct gm_error 
     if (gguf)
         return open_gguf(s, path, err);
     if (ok)
-        error_set(err, GM_E_INPUT, "open %s: it is no GGUF file (name a .gguf file, or the folder of a model)", path);
+        error_set(err, GM_E_INPUT,
+                  "open %s: it is no GGUF file (name a .gguf file, or the folder of a model)",
+                  path);
     return false;
 }
 
 static bool open_any(struct model_source *s, const char *model, bool weights, struct gm_error *err)
 {
     if (!model || !*model)
-        return error_set(err, GM_E_USAGE, "open a model: its name is empty (give a folder, a .gguf file, a hub id, or nano)");
-    if (strcmp(model, "nano") == 0 || (model_file_name_plain(model) && builtin_of(model, "config.json")))
+        return error_set(
+            err, GM_E_USAGE,
+            "open a model: its name is empty (give a folder, a .gguf file, a hub id, or nano)");
+    if (strcmp(model, "nano") == 0 ||
+        (model_file_name_plain(model) && builtin_of(model, "config.json")))
         return open_builtin(s, model, weights, err);
     if (dir_exists(model))
         return open_folder(s, NULL, model, weights, err);
@@ -249,7 +301,8 @@ static bool open_any(struct model_source *s, const char *model, bool weights, st
     return ok;
 }
 
-static bool open_or_close(struct model_source *s, const char *model, bool weights, struct gm_error *err)
+static bool open_or_close(struct model_source *s, const char *model, bool weights,
+                          struct gm_error *err)
 {
     *s = (struct model_source){0};
     if (open_any(s, model, weights, err))
@@ -309,7 +362,9 @@ bool model_source_hash(const struct model_source *s, char hex[65], struct gm_err
         return true;
     }
     if (s->n_shards == 0)
-        return error_set(err, GM_E_USAGE, "hash %s: its weights are not open (open the model, not the tokenizer alone)", s->name);
+        return error_set(
+            err, GM_E_USAGE,
+            "hash %s: its weights are not open (open the model, not the tokenizer alone)", s->name);
     if (s->n_shards == 1) {
         sha256_bytes(s->shards[0].bytes, s->shards[0].size, hex);
         return true;

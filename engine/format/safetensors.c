@@ -1,10 +1,11 @@
-/* safetensors.c - the reader: u64 length of the header, the header (JSON), the bytes of the tensors without gaps.
+/* safetensors.c - the reader: u64 length of the header, the header (JSON), the bytes of the tensors
+ * without gaps.
  *
- * The rules are those of the format's reference reader (huggingface/safetensors, README.md and tensor.rs), and duplicates are refused.
+ * The rules are those of the format's reference reader (huggingface/safetensors, README.md and
+ * tensor.rs), and duplicates are refused.
  */
 #include "engine/format/safetensors.h"
 
-#include "engine/base/checked.h"
 #include "engine/base/mem.h"
 #include "engine/format/json_scan.h"
 #include "engine/format/safetensors_types.h"
@@ -33,10 +34,12 @@ static bool read_type(struct json_scan *h, const char *name, struct entry *e, st
     case SAFETENSORS_TYPE_READ:
         return true;
     case SAFETENSORS_TYPE_KNOWN:
-        return scan_fail(h, GM_E_UNSUPPORTED, "tensor \"%s\" is of type %s, which is not read here (convert it to BF16)", name,
-                         str_text(text));
+        return scan_fail(h, GM_E_UNSUPPORTED,
+                         "tensor \"%s\" is of type %s, which is not read here (convert it to BF16)",
+                         name, str_text(text));
     default:
-        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" is of an unknown type \"%s\" (%s)", name, str_text(text), again);
+        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" is of an unknown type \"%s\" (%s)", name,
+                         str_text(text), again);
     }
 }
 
@@ -49,10 +52,14 @@ static bool read_shape(struct json_scan *h, const char *name, struct entry *e)
         if (!scan_u64(h, &v))
             return false;
         if (e->info.n_dims == TENSOR_DIMS_MAX)
-            return scan_fail(h, GM_E_UNSUPPORTED, "tensor \"%s\" has more than %d dimensions (such tensors are not read here)", name,
-                             TENSOR_DIMS_MAX);
+            return scan_fail(
+                h, GM_E_UNSUPPORTED,
+                "tensor \"%s\" has more than %d dimensions (such tensors are not read here)", name,
+                TENSOR_DIMS_MAX);
         if (v > INT64_MAX)
-            return scan_fail(h, GM_E_INPUT, "tensor \"%s\" has a dimension that does not fit 63 bits (%s)", name, again);
+            return scan_fail(h, GM_E_INPUT,
+                             "tensor \"%s\" has a dimension that does not fit 63 bits (%s)", name,
+                             again);
         e->info.shape[e->info.n_dims++] = (int64_t)v;
     }
     return !h->failed;
@@ -65,43 +72,57 @@ static bool read_offsets(struct json_scan *h, const char *name, struct entry *e)
     e->has_offsets = true;
     for (bool more = scan_array(h); more; more = scan_more(h, ']')) {
         if (n == 2)
-            return scan_fail(h, GM_E_INPUT, "tensor \"%s\" has more than two data_offsets (%s)", name, again);
+            return scan_fail(h, GM_E_INPUT, "tensor \"%s\" has more than two data_offsets (%s)",
+                             name, again);
         if (!scan_u64(h, &v[n++]))
             return false;
     }
     if (!h->failed && n != 2)
-        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" has fewer than two data_offsets (%s)", name, again);
+        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" has fewer than two data_offsets (%s)", name,
+                         again);
     e->begin = v[0];
     e->end = v[1];
     return !h->failed;
 }
 
-/* What must hold of one tensor alone: its bytes lie in the file and are as many as shape and type say. */
+/* What must hold of one tensor alone: its bytes lie in the file and are as many as shape and type
+ * say. */
 static bool check_entry(struct json_scan *h, const struct entry *e, uint64_t data_size)
 {
     const char *name = e->info.name;
     if (!e->has_type || !e->has_shape || !e->has_offsets)
         return scan_fail(h, GM_E_INPUT, "tensor \"%s\" has no %s (%s)", name,
-                         !e->has_type ? "dtype" : !e->has_shape ? "shape" : "data_offsets", again);
-    if (e->end < e->begin)
-        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" ends at %" PRIu64 ", before it begins at %" PRIu64 " (%s)", name, e->end, e->begin,
+                         !e->has_type    ? "dtype"
+                         : !e->has_shape ? "shape"
+                                         : "data_offsets",
                          again);
+    if (e->end < e->begin)
+        return scan_fail(h, GM_E_INPUT,
+                         "tensor \"%s\" ends at %" PRIu64 ", before it begins at %" PRIu64 " (%s)",
+                         name, e->end, e->begin, again);
     if (e->end > data_size)
-        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" ends at byte %" PRIu64 " of the data, which has %" PRIu64
-                         " (the file is cut short: download or copy it again)", name, e->end, data_size);
+        return scan_fail(h, GM_E_INPUT,
+                         "tensor \"%s\" ends at byte %" PRIu64 " of the data, which has %" PRIu64
+                         " (the file is cut short: download or copy it again)",
+                         name, e->end, data_size);
     size_t bytes;
     char shape[128];
     struct gm_error why = {0};
     if (!tensor_bytes(e->info.type, e->info.shape, e->info.n_dims, &bytes, &why))
         return scan_fail(h, why.code, "tensor \"%s\": %s (%s)", name, why.text, again);
     if (bytes != e->end - e->begin)
-        return scan_fail(h, GM_E_INPUT, "tensor \"%s\" of type %s and shape %s needs %zu bytes and has %" PRIu64 " (%s)", name,
-                         dtype_name(e->info.type), tensor_shape_text(&e->info, shape, sizeof shape), bytes, e->end - e->begin, again);
+        return scan_fail(
+            h, GM_E_INPUT,
+            "tensor \"%s\" of type %s and shape %s needs %zu bytes and has %" PRIu64 " (%s)", name,
+            dtype_name(e->info.type), tensor_shape_text(&e->info, shape, sizeof shape), bytes,
+            e->end - e->begin, again);
     return true;
 }
 
-/* {"dtype": ..., "shape": [...], "data_offsets": [b, e]}; other members are skipped, as the reference does. */
-static bool read_tensor(struct safetensors *s, struct json_scan *h, const char *name, const unsigned char *data, uint64_t data_size)
+/* {"dtype": ..., "shape": [...], "data_offsets": [b, e]}; other members are skipped, as the
+ * reference does. */
+static bool read_tensor(struct safetensors *s, struct json_scan *h, const char *name,
+                        const unsigned char *data, uint64_t data_size)
 {
     struct entry e = {.info = {.name = name}};
     struct str key = {0}, text = {0};
@@ -116,7 +137,8 @@ static bool read_tensor(struct safetensors *s, struct json_scan *h, const char *
         else if (ok && strcmp(str_text(&key), "data_offsets") == 0)
             seen = &e.has_offsets;
         if (ok && seen && *seen)
-            ok = scan_fail(h, GM_E_INPUT, "tensor \"%s\" has two fields \"%s\" (%s)", name, str_text(&key), again);
+            ok = scan_fail(h, GM_E_INPUT, "tensor \"%s\" has two fields \"%s\" (%s)", name,
+                           str_text(&key), again);
         if (!ok)
             break;
         ok = seen == &e.has_type      ? read_type(h, name, &e, &text)
@@ -131,7 +153,8 @@ static bool read_tensor(struct safetensors *s, struct json_scan *h, const char *
     e.info.data = data + e.begin;
     e.info.bytes = (size_t)(e.end - e.begin);
     if (s->table.n >= TENSORS_MAX)
-        return scan_fail(h, GM_E_UNSUPPORTED, "more than %d tensors (such files are not read here)", TENSORS_MAX);
+        return scan_fail(h, GM_E_UNSUPPORTED, "more than %d tensors (such files are not read here)",
+                         TENSORS_MAX);
     if (!tensor_table_add(&s->table, &e.info))
         return scan_fail(h, GM_E_INPUT, "tensor \"%s\" stands there twice (%s)", name, again);
     return true;
@@ -145,9 +168,12 @@ static bool read_meta(struct safetensors *s, struct json_scan *h)
     for (bool more = scan_object(h); more && ok; more = ok && scan_more(h, '}')) {
         ok = scan_key(h, &key) && scan_string(h, &value);
         if (ok && safetensors_meta(s, str_text(&key)))
-            ok = scan_fail(h, GM_E_INPUT, "__metadata__ has \"%s\" twice (%s)", str_text(&key), again);
+            ok = scan_fail(h, GM_E_INPUT, "__metadata__ has \"%s\" twice (%s)", str_text(&key),
+                           again);
         if (ok && s->n_meta >= META_MAX)
-            ok = scan_fail(h, GM_E_UNSUPPORTED, "__metadata__ has more than %d entries (such files are not read here)", META_MAX);
+            ok = scan_fail(h, GM_E_UNSUPPORTED,
+                           "__metadata__ has more than %d entries (such files are not read here)",
+                           META_MAX);
         if (!ok)
             break;
         if (s->n_meta == cap) {
@@ -164,7 +190,8 @@ static bool read_meta(struct safetensors *s, struct json_scan *h)
     return ok && !h->failed;
 }
 
-static bool read_header(struct safetensors *s, struct json_scan *h, const unsigned char *data, uint64_t data_size)
+static bool read_header(struct safetensors *s, struct json_scan *h, const unsigned char *data,
+                        uint64_t data_size)
 {
     struct str key = {0};
     bool ok = true, had_meta = false;
@@ -173,7 +200,8 @@ static bool read_header(struct safetensors *s, struct json_scan *h, const unsign
         if (!ok)
             break;
         if (strcmp(str_text(&key), "__metadata__") == 0) {
-            ok = had_meta ? scan_fail(h, GM_E_INPUT, "__metadata__ stands there twice (%s)", again) : read_meta(s, h);
+            ok = had_meta ? scan_fail(h, GM_E_INPUT, "__metadata__ stands there twice (%s)", again)
+                          : read_meta(s, h);
             had_meta = true;
         } else if (key.len == 0) {
             ok = scan_fail(h, GM_E_INPUT, "a tensor without a name (%s)", again);
@@ -186,21 +214,26 @@ static bool read_header(struct safetensors *s, struct json_scan *h, const unsign
 }
 
 /* Tensors sorted by place must cover the data from the first byte to the last, none of it twice. */
-static bool check_cover(const struct safetensors *s, const unsigned char *data, uint64_t data_size, struct gm_error *err)
+static bool check_cover(const struct safetensors *s, const unsigned char *data, uint64_t data_size,
+                        struct gm_error *err)
 {
     uint64_t at = 0;
     for (int i = 0; i < s->table.n; i++) {
         const struct tensor_info *t = &s->table.items[i];
         uint64_t begin = (uint64_t)((const unsigned char *)t->data - data);
         if (begin != at)
-            return error_set(err, GM_E_INPUT, "read %s: tensor \"%s\" begins at byte %" PRIu64 " of the data, %s byte %" PRIu64
-                             " where the one before ends (%s)", s->label, t->name, begin, begin < at ? "overlapping" : "leaving a gap after",
-                             at, again);
+            return error_set(err, GM_E_INPUT,
+                             "read %s: tensor \"%s\" begins at byte %" PRIu64
+                             " of the data, %s byte %" PRIu64 " where the one before ends (%s)",
+                             s->label, t->name, begin,
+                             begin < at ? "overlapping" : "leaving a gap after", at, again);
         at += t->bytes;
     }
     if (at != data_size)
-        return error_set(err, GM_E_INPUT, "read %s: the tensors end at byte %" PRIu64 " of the data, the file at %" PRIu64 " (%s)", s->label,
-                         at, data_size, again);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: the tensors end at byte %" PRIu64
+                         " of the data, the file at %" PRIu64 " (%s)",
+                         s->label, at, data_size, again);
     return true;
 }
 
@@ -228,16 +261,24 @@ static bool parse(struct safetensors *s, struct gm_error *err)
     if (!sniff_refuse(s->bytes, s->size, SNIFF_SAFETENSORS, s->label, err))
         return false;
     if (s->size < 8)
-        return error_set(err, GM_E_INPUT, "read %s: it has %zu bytes, the length of the header alone needs 8 (%s)", s->label, s->size, again);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: it has %zu bytes, the length of the header alone needs 8 (%s)",
+                         s->label, s->size, again);
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--)
         n = n << 8 | s->bytes[i];
     if (n > HEADER_MAX)
-        return error_set(err, GM_E_INPUT, "read %s: at byte 0: a header of %" PRIu64 " bytes, at most %d are read (this is no safetensors file, "
-                         "or it is damaged: download it again)", s->label, n, HEADER_MAX);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: at byte 0: a header of %" PRIu64
+                         " bytes, at most %d are read (this is no safetensors file, "
+                         "or it is damaged: download it again)",
+                         s->label, n, HEADER_MAX);
     if (n > s->size - 8)
-        return error_set(err, GM_E_INPUT, "read %s: at byte 0: the header should have %" PRIu64 " bytes, the file has %zu in all (it is cut "
-                         "short: download or copy it again)", s->label, n, s->size);
+        return error_set(err, GM_E_INPUT,
+                         "read %s: at byte 0: the header should have %" PRIu64
+                         " bytes, the file has %zu in all (it is cut "
+                         "short: download or copy it again)",
+                         s->label, n, s->size);
     const unsigned char *data = s->bytes + 8 + n;
     uint64_t data_size = s->size - 8 - n;
     struct json_scan h = json_scan_begin((const char *)s->bytes + 8, (size_t)n, s->label, 8, err);
@@ -251,7 +292,8 @@ static bool parse(struct safetensors *s, struct gm_error *err)
     return true;
 }
 
-bool safetensors_open_bytes(struct safetensors *s, const void *data, size_t size, const char *label, struct gm_error *err)
+bool safetensors_open_bytes(struct safetensors *s, const void *data, size_t size, const char *label,
+                            struct gm_error *err)
 {
     *s = (struct safetensors){.label = mem_copy(label), .bytes = data, .size = size};
     if (parse(s, err))
@@ -266,7 +308,8 @@ bool safetensors_open(struct safetensors *s, const char *path, struct gm_error *
     *s = (struct safetensors){0};
     if (!mapping_open(&map, path, err))
         return false;
-    *s = (struct safetensors){.label = mem_copy(path), .bytes = map.data, .size = map.size, .map = map};
+    *s = (struct safetensors){
+        .label = mem_copy(path), .bytes = map.data, .size = map.size, .map = map};
     if (parse(s, err))
         return true;
     safetensors_close(s);

@@ -17,9 +17,11 @@ struct type_row {
 
 /* In the format's own order, which is the writer's order backwards. */
 static const struct type_row types[] = {
-    {"BOOL", DT_BOOL}, {"F4", -1}, {"F6_E2M3", -1}, {"F6_E3M2", -1}, {"U8", DT_U8}, {"I8", DT_I8}, {"F8_E5M2", -1},
-    {"F8_E4M3", -1}, {"F8_E8M0", -1}, {"F8_E4M3FNUZ", -1}, {"F8_E5M2FNUZ", -1}, {"I16", DT_I16}, {"U16", DT_U16}, {"F16", DT_F16},
-    {"BF16", DT_BF16}, {"I32", DT_I32}, {"U32", DT_U32}, {"F32", DT_F32}, {"C64", -1}, {"F64", DT_F64}, {"I64", DT_I64}, {"U64", DT_U64},
+    {"BOOL", DT_BOOL},   {"F4", -1},      {"F6_E2M3", -1}, {"F6_E3M2", -1}, {"U8", DT_U8},
+    {"I8", DT_I8},       {"F8_E5M2", -1}, {"F8_E4M3", -1}, {"F8_E8M0", -1}, {"F8_E4M3FNUZ", -1},
+    {"F8_E5M2FNUZ", -1}, {"I16", DT_I16}, {"U16", DT_U16}, {"F16", DT_F16}, {"BF16", DT_BF16},
+    {"I32", DT_I32},     {"U32", DT_U32}, {"F32", DT_F32}, {"C64", -1},     {"F64", DT_F64},
+    {"I64", DT_I64},     {"U64", DT_U64},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -71,18 +73,24 @@ static bool check_jobs(const char *path, struct job *jobs, int n, struct gm_erro
 {
     for (int i = 0; i < n; i++) {
         const struct tensor_out *t = jobs[i].t;
-        if (!t->name || !*t->name || strcmp(t->name, "__metadata__") == 0 || !utf8_valid(t->name, strlen(t->name)))
-            return error_set(err, GM_E_INPUT, "write %s: tensor %d has a name that the format cannot hold (rename it)", path, i);
+        if (!t->name || !*t->name || strcmp(t->name, "__metadata__") == 0 ||
+            !utf8_valid(t->name, strlen(t->name)))
+            return error_set(
+                err, GM_E_INPUT,
+                "write %s: tensor %d has a name that the format cannot hold (rename it)", path, i);
         if (!safetensors_type_name(t->type))
-            return error_set(err, GM_E_UNSUPPORTED, "write %s: tensor \"%s\" is of type %s, which safetensors cannot hold (write BF16)",
-                             path, t->name, dtype_name(t->type));
+            return error_set(
+                err, GM_E_UNSUPPORTED,
+                "write %s: tensor \"%s\" is of type %s, which safetensors cannot hold (write BF16)",
+                path, t->name, dtype_name(t->type));
         if (!tensor_bytes(t->type, t->shape, t->n_dims, &jobs[i].bytes, err))
             return error_context(err, "write %s: tensor \"%s\"", path, t->name);
     }
     qsort(jobs, (size_t)n, sizeof *jobs, by_type_and_name);
     for (int i = 1; i < n; i++)
         if (strcmp(jobs[i - 1].t->name, jobs[i].t->name) == 0)
-            return error_set(err, GM_E_INPUT, "write %s: tensor \"%s\" twice (rename one)", path, jobs[i].t->name);
+            return error_set(err, GM_E_INPUT, "write %s: tensor \"%s\" twice (rename one)", path,
+                             jobs[i].t->name);
     return true;
 }
 
@@ -104,8 +112,8 @@ static void put_meta(struct str *header, const char *const *pairs, int n_pairs)
     mem_free(order);
 }
 
-static bool put_header(const char *path, struct str *header, const struct job *jobs, int n, const char *const *pairs, int n_pairs,
-                       struct gm_error *err)
+static bool put_header(const char *path, struct str *header, const struct job *jobs, int n,
+                       const char *const *pairs, int n_pairs, struct gm_error *err)
 {
     size_t at = 0;
     str_add_char(header, '{');
@@ -115,7 +123,9 @@ static bool put_header(const char *path, struct str *header, const struct job *j
         const struct tensor_out *t = jobs[i].t;
         size_t end;
         if (!checked_add(at, jobs[i].bytes, &end))
-            return error_set(err, GM_E_INPUT, "write %s: the sizes of its tensors do not fit 64 bits (write fewer)", path);
+            return error_set(err, GM_E_INPUT,
+                             "write %s: the sizes of its tensors do not fit 64 bits (write fewer)",
+                             path);
         if (i > 0 || n_pairs > 0)
             str_add_char(header, ',');
         json_quote(header, t->name, strlen(t->name));
@@ -131,7 +141,8 @@ static bool put_header(const char *path, struct str *header, const struct job *j
     return true;
 }
 
-static bool put_tensor(struct writer *w, const char *path, const struct job *job, struct gm_error *err)
+static bool put_tensor(struct writer *w, const char *path, const struct job *job,
+                       struct gm_error *err)
 {
     const struct tensor_out *t = job->t;
     uint64_t before = w->written;
@@ -143,21 +154,24 @@ static bool put_tensor(struct writer *w, const char *path, const struct job *job
     }
     /* A failed write keeps its errno for writer_commit to tell; the count says nothing then. */
     if (w->failed_errno == 0 && w->written - before != job->bytes)
-        return error_set(err, GM_E_INPUT, "write %s: tensor \"%s\" needs %zu bytes and got %" PRIu64 " (a defect of this program)", path,
-                         t->name, job->bytes, w->written - before);
+        return error_set(err, GM_E_INPUT,
+                         "write %s: tensor \"%s\" needs %zu bytes and got %" PRIu64
+                         " (a defect of this program)",
+                         path, t->name, job->bytes, w->written - before);
     return true;
 }
 
-bool safetensors_write(const char *path, const struct tensor_out *tensors, int n, const char *const *meta_pairs, int n_pairs,
-                       struct gm_error *err)
+bool safetensors_write(const char *path, const struct tensor_out *tensors, int n,
+                       const char *const *meta_pairs, int n_pairs, struct gm_error *err)
 {
     struct job *jobs = mem_new((size_t)(n > 0 ? n : 1), sizeof *jobs);
     struct str header = {0};
     struct writer w = {0};
     for (int i = 0; i < n; i++)
         jobs[i].t = &tensors[i];
-    bool ok = check_jobs(path, jobs, n, err) && put_header(path, &header, jobs, n, meta_pairs, n_pairs, err)
-              && writer_open(&w, path, err);
+    bool ok = check_jobs(path, jobs, n, err) &&
+              put_header(path, &header, jobs, n, meta_pairs, n_pairs, err) &&
+              writer_open(&w, path, err);
     if (ok) {
         unsigned char length[8];
         for (int i = 0; i < 8; i++)

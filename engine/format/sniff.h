@@ -1,7 +1,8 @@
-/* sniff.h - recognising the files that people hand over by mistake: git-lfs pointers, web pages, archives, pickles.
+/* sniff.h - recognising the files that people hand over by mistake: git-lfs pointers, web pages,
+ * archives, pickles.
  *
- * A reader calls this before it complains about a header: "it is a git-lfs pointer (run `git lfs pull`)" helps, "header too large"
- * does not. Pure functions. Room-internal.
+ * A reader calls this before it complains about a header: "it is a git-lfs pointer (run `git lfs
+ * pull`)" helps, "header too large" does not. Pure functions. Room-internal.
  */
 #ifndef GM_FORMAT_SNIFF_H
 #define GM_FORMAT_SNIFF_H
@@ -10,8 +11,10 @@
 
 enum sniff_wanted { SNIFF_JSON, SNIFF_SAFETENSORS, SNIFF_GGUF };
 
-/* False, with an error, when the bytes are empty or are clearly another kind of file than `wanted`. True says nothing. */
-bool sniff_refuse(const unsigned char *bytes, size_t n, enum sniff_wanted wanted, const char *label, struct gm_error *err);
+/* False, with an error, when the bytes are empty or are clearly another kind of file than `wanted`.
+ * True says nothing. */
+bool sniff_refuse(const unsigned char *bytes, size_t n, enum sniff_wanted wanted, const char *label,
+                  struct gm_error *err);
 /* True for the first bytes of a GGUF file. */
 bool sniff_is_gguf(const unsigned char *bytes, size_t n);
 

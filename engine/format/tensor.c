@@ -1,4 +1,5 @@
-/* tensor.c - what can be said of a tensor without knowing which file it came from, and the table of names. */
+/* tensor.c - what can be said of a tensor without knowing which file it came from, and the table of
+ * names. */
 #include "engine/format/tensor.h"
 
 #include "engine/base/checked.h"
@@ -28,10 +29,12 @@ const char *tensor_shape_text(const struct tensor_info *t, char *out, size_t siz
     return out;
 }
 
-bool tensor_bytes(enum dtype type, const int64_t *shape, int n_dims, size_t *bytes, struct gm_error *err)
+bool tensor_bytes(enum dtype type, const int64_t *shape, int n_dims, size_t *bytes,
+                  struct gm_error *err)
 {
     if (n_dims < 0 || n_dims > TENSOR_DIMS_MAX)
-        return error_set(err, GM_E_UNSUPPORTED, "%d dimensions (at most %d are read)", n_dims, TENSOR_DIMS_MAX);
+        return error_set(err, GM_E_UNSUPPORTED, "%d dimensions (at most %d are read)", n_dims,
+                         TENSOR_DIMS_MAX);
     size_t rows = 1, elements = 1;
     for (int i = 0; i < n_dims; i++) {
         if (shape[i] < 0)
@@ -44,9 +47,11 @@ bool tensor_bytes(enum dtype type, const int64_t *shape, int n_dims, size_t *byt
     }
     size_t cols = n_dims > 0 ? (size_t)shape[n_dims - 1] : 1, row_bytes;
     if (cols % (size_t)dtype_block(type) != 0)
-        return error_set(err, GM_E_INPUT, "a row of %zu elements is no multiple of the %d of a block of %s", cols, dtype_block(type),
-                         dtype_name(type));
-    if (!dtype_row_bytes(type, cols, &row_bytes) || !checked_mul(row_bytes, rows, bytes) || *bytes > INT64_MAX)
+        return error_set(err, GM_E_INPUT,
+                         "a row of %zu elements is no multiple of the %d of a block of %s", cols,
+                         dtype_block(type), dtype_name(type));
+    if (!dtype_row_bytes(type, cols, &row_bytes) || !checked_mul(row_bytes, rows, bytes) ||
+        *bytes > INT64_MAX)
         return error_set(err, GM_E_INPUT, "its size in bytes does not fit 63 bits");
     return true;
 }
@@ -55,20 +60,27 @@ bool tensor_mat(const struct tensor_info *t, struct mat *out, struct gm_error *e
 {
     char shape[128];
     if (!dtype_is_weight(t->type))
-        return error_set(err, GM_E_UNSUPPORTED, "tensor \"%s\" holds %s, which is no weight type (convert it to BF16)", t->name,
-                         dtype_name(t->type));
+        return error_set(err, GM_E_UNSUPPORTED,
+                         "tensor \"%s\" holds %s, which is no weight type (convert it to BF16)",
+                         t->name, dtype_name(t->type));
     if (t->n_dims < 1 || tensor_elements(t) == 0)
-        return error_set(err, GM_E_INPUT, "tensor \"%s\" has shape %s (a matrix or a vector with elements is needed)", t->name,
-                         tensor_shape_text(t, shape, sizeof shape));
+        return error_set(
+            err, GM_E_INPUT,
+            "tensor \"%s\" has shape %s (a matrix or a vector with elements is needed)", t->name,
+            tensor_shape_text(t, shape, sizeof shape));
     int64_t cols = t->shape[t->n_dims - 1];
-    *out = (struct mat){.data = t->data, .type = t->type, .rows = tensor_elements(t) / cols, .cols = cols};
+    *out = (struct mat){
+        .data = t->data, .type = t->type, .rows = tensor_elements(t) / cols, .cols = cols};
     if (!dtype_row_bytes(t->type, (size_t)cols, &out->row_bytes))
-        return error_set(err, GM_E_INPUT, "tensor \"%s\": a row of %" PRId64 " elements is no multiple of a block of %s", t->name, cols,
-                         dtype_name(t->type));
+        return error_set(err, GM_E_INPUT,
+                         "tensor \"%s\": a row of %" PRId64
+                         " elements is no multiple of a block of %s",
+                         t->name, cols, dtype_name(t->type));
     return true;
 }
 
-bool tensor_mat_expect(const struct tensor_info *t, int64_t rows, int64_t cols, struct mat *out, struct gm_error *err)
+bool tensor_mat_expect(const struct tensor_info *t, int64_t rows, int64_t cols, struct mat *out,
+                       struct gm_error *err)
 {
     char shape[128];
     bool fits = rows == 0 ? t->n_dims == 1 && t->shape[0] == cols
@@ -77,9 +89,13 @@ bool tensor_mat_expect(const struct tensor_info *t, int64_t rows, int64_t cols, 
         return tensor_mat(t, out, err);
     tensor_shape_text(t, shape, sizeof shape);
     if (rows == 0)
-        return error_set(err, GM_E_INPUT, "tensor \"%s\" has shape %s (the configuration asks for [%" PRId64 "])", t->name, shape, cols);
-    return error_set(err, GM_E_INPUT, "tensor \"%s\" has shape %s (the configuration asks for [%" PRId64 ", %" PRId64 "])", t->name,
-                     shape, rows, cols);
+        return error_set(err, GM_E_INPUT,
+                         "tensor \"%s\" has shape %s (the configuration asks for [%" PRId64 "])",
+                         t->name, shape, cols);
+    return error_set(err, GM_E_INPUT,
+                     "tensor \"%s\" has shape %s (the configuration asks for [%" PRId64 ", %" PRId64
+                     "])",
+                     t->name, shape, rows, cols);
 }
 
 /* The table of names. */
@@ -107,7 +123,8 @@ bool tensor_table_add(struct tensor_table *table, const struct tensor_info *info
         return false;
     if (table->n == table->cap) {
         int cap = table->cap ? 2 * table->cap : 64;
-        table->items = mem_grow(table->items, (size_t)table->cap, (size_t)cap, sizeof *table->items);
+        table->items =
+            mem_grow(table->items, (size_t)table->cap, (size_t)cap, sizeof *table->items);
         table->cap = cap;
         reindex(table, 2 * (uint32_t)cap);
     }

@@ -1,7 +1,8 @@
 /* tensor_finite.c - looking for NaN and infinity in stored weights, at the speed of memory.
  *
- * A number is NaN or infinite when all bits of its exponent are set; adding the lowest exponent bit to the masked exponent then carries into the
- * sign place and never further, so eight bytes are tested at once. Only a chunk that says yes is searched one by one.
+ * A number is NaN or infinite when all bits of its exponent are set; adding the lowest exponent bit
+ * to the masked exponent then carries into the sign place and never further, so eight bytes are
+ * tested at once. Only a chunk that says yes is searched one by one.
  */
 #include "engine/format/tensor.h"
 
@@ -13,10 +14,14 @@ struct lane {
     size_t bytes;              /* of one element */
 };
 
-static const struct lane lane_f64 = {0x7ff0000000000000u, 0x0010000000000000u, 0x8000000000000000u, 8};
-static const struct lane lane_f32 = {0x7f8000007f800000u, 0x0080000000800000u, 0x8000000080000000u, 4};
-static const struct lane lane_bf16 = {0x7f807f807f807f80u, 0x0080008000800080u, 0x8000800080008000u, 2};
-static const struct lane lane_f16 = {0x7c007c007c007c00u, 0x0400040004000400u, 0x8000800080008000u, 2};
+static const struct lane lane_f64 = {0x7ff0000000000000u, 0x0010000000000000u, 0x8000000000000000u,
+                                     8};
+static const struct lane lane_f32 = {0x7f8000007f800000u, 0x0080000000800000u, 0x8000000080000000u,
+                                     4};
+static const struct lane lane_bf16 = {0x7f807f807f807f80u, 0x0080008000800080u, 0x8000800080008000u,
+                                      2};
+static const struct lane lane_f16 = {0x7c007c007c007c00u, 0x0400040004000400u, 0x8000800080008000u,
+                                     2};
 
 /* True when one of n bytes' elements is not finite; n is a multiple of the element. */
 static bool chunk_bad(const struct lane *l, const unsigned char *p, size_t n)
@@ -55,9 +60,16 @@ static int scales_of(enum dtype type, int at[2])
     at[0] = 0;
     at[1] = 2;
     switch (type) {
-    case DT_Q4_0: case DT_Q5_0: case DT_Q8_0: case DT_IQ4_NL: case DT_IQ4_XS:
+    case DT_Q4_0:
+    case DT_Q5_0:
+    case DT_Q8_0:
+    case DT_IQ4_NL:
+    case DT_IQ4_XS:
         return 1;
-    case DT_Q4_1: case DT_Q5_1: case DT_Q4_K: case DT_Q5_K:
+    case DT_Q4_1:
+    case DT_Q5_1:
+    case DT_Q4_K:
+    case DT_Q5_K:
         return 2;
     case DT_Q2_K:
         at[0] = 80;
@@ -112,6 +124,8 @@ bool tensor_check_finite(const struct tensor_info *t, struct gm_error *err)
     }
     if (element == SIZE_MAX)
         return true;
-    return error_set(err, GM_E_INPUT, "tensor \"%s\": %s %zu is not a finite number (the weights are damaged: download them again)",
+    return error_set(err, GM_E_INPUT,
+                     "tensor \"%s\": %s %zu is not a finite number (the weights are damaged: "
+                     "download them again)",
                      t->name, l ? "element" : "the scale of the block at element", element);
 }

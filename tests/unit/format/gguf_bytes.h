@@ -1,4 +1,5 @@
-/* gguf_bytes.h - putting a GGUF file together byte by byte, truthful or not. For the tests of this room. */
+/* gguf_bytes.h - putting a GGUF file together byte by byte, truthful or not. For the tests of this
+ * room. */
 #ifndef GM_TESTS_GGUF_BYTES_H
 #define GM_TESTS_GGUF_BYTES_H
 
@@ -7,14 +8,23 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline void put_u32(struct str *s, uint32_t v) { str_add_n(s, (const char *)&v, 4); }
-static inline void put_u64(struct str *s, uint64_t v) { str_add_n(s, (const char *)&v, 8); }
+static inline void put_u32(struct str *s, uint32_t v)
+{
+    str_add_n(s, (const char *)&v, 4);
+}
+static inline void put_u64(struct str *s, uint64_t v)
+{
+    str_add_n(s, (const char *)&v, 8);
+}
 static inline void put_text_n(struct str *s, const char *t, size_t n)
 {
     put_u64(s, n);
     str_add_n(s, t, n);
 }
-static inline void put_text(struct str *s, const char *t) { put_text_n(s, t, strlen(t)); }
+static inline void put_text(struct str *s, const char *t)
+{
+    put_text_n(s, t, strlen(t));
+}
 static inline void put_head(struct str *s, uint32_t version, uint64_t tensors, uint64_t pairs)
 {
     str_add_n(s, "GGUF", 4);
@@ -44,7 +54,8 @@ static inline void put_array(struct str *s, const char *key, uint32_t type, uint
     put_u64(s, n);
 }
 /* Dimensions innermost first, as the file has them. */
-static inline void put_tensor(struct str *s, const char *name, uint32_t n_dims, const uint64_t *ne, uint32_t type, uint64_t offset)
+static inline void put_tensor(struct str *s, const char *name, uint32_t n_dims, const uint64_t *ne,
+                              uint32_t type, uint64_t offset)
 {
     put_text(s, name);
     put_u32(s, n_dims);

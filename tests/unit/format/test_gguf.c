@@ -25,7 +25,9 @@ static void test_fixtures(void **state)
         const char *file, *arch;
         enum dtype embed;
     } files[] = {
-        {"llama_f16.gguf", "llama", DT_F16}, {"smollm2_q8_0.gguf", "llama", DT_Q8_0}, {"llama_f32_f32.gguf", "llama", DT_F32},
+        {"llama_f16.gguf", "llama", DT_F16},
+        {"smollm2_q8_0.gguf", "llama", DT_Q8_0},
+        {"llama_f32_f32.gguf", "llama", DT_F32},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct gguf g;
@@ -36,8 +38,10 @@ static void test_fixtures(void **state)
         char *width_key = mem_printf("%s.embedding_length", files[i].arch);
         open_fixture(&g, files[i].file);
         assert_int_equal(g.version, 3);
-        assert_true(gguf_string(&g, "general.architecture", REQUIRED, &arch, &err) && gguf_text_is(arch, files[i].arch));
-        assert_true(gguf_array_string(&g, "tokenizer.ggml.tokens", REQUIRED, &tokens, &n_tokens, &err));
+        assert_true(gguf_string(&g, "general.architecture", REQUIRED, &arch, &err) &&
+                    gguf_text_is(arch, files[i].arch));
+        assert_true(
+            gguf_array_string(&g, "tokenizer.ggml.tokens", REQUIRED, &tokens, &n_tokens, &err));
         assert_true(gguf_u64(&g, width_key, REQUIRED, 1, 1 << 20, &width, &err));
         const struct tensor_info *t = gguf_find(&g, "token_embd.weight");
         struct mat m;
@@ -107,7 +111,8 @@ static void test_getters(void **state)
     assert_true(gguf_array_string(&g, "a.none", REQUIRED, &texts, &n, &err) && n == 0);
     assert_true(gguf_array_f32(&g, "a.floats", REQUIRED, &f, &n, &err) && n == 2 && f[1] == 0.5f);
     assert_true(gguf_array_i32(&g, "a.ints", REQUIRED, &n32, &n, &err) && n == 2 && n32[1] == -1);
-    assert_true(gguf_array_bool(&g, "a.bools", REQUIRED, &flags, &n, &err) && n == 2 && flags[0] && !flags[1]);
+    assert_true(gguf_array_bool(&g, "a.bools", REQUIRED, &flags, &n, &err) && n == 2 && flags[0] &&
+                !flags[1]);
     mem_free(f);
     f = NULL;
     assert_false(gguf_array_f32(&g, "a.ints", REQUIRED, &f, &n, &err));
@@ -118,7 +123,8 @@ static void test_getters(void **state)
     mem_free(flags);
 
     const struct tensor_info *w = gguf_find(&g, "w"), *v = gguf_find(&g, "v");
-    assert_true(w && w->type == DT_Q8_0 && w->n_dims == 2 && w->shape[0] == 3 && w->shape[1] == 32 && w->bytes == 102);
+    assert_true(w && w->type == DT_Q8_0 && w->n_dims == 2 && w->shape[0] == 3 &&
+                w->shape[1] == 32 && w->bytes == 102);
     assert_true(v && v->type == DT_F32 && v->n_dims == 1 && v->shape[0] == 5 && v->bytes == 20);
     gguf_close(&g);
     str_free(&s);
@@ -139,7 +145,8 @@ static void test_allowed(void **state)
     assert_false(gguf_open_bytes(&g, s.data, s.len - 13, "short", &err));
     str_clear(&s);
     put_head(&s, 3, 0, 0);
-    assert_true(gguf_open_bytes(&g, s.data, s.len, "nothing in it", &err) && g.n_tensors == 0 && g.n_kv == 0);
+    assert_true(gguf_open_bytes(&g, s.data, s.len, "nothing in it", &err) && g.n_tensors == 0 &&
+                g.n_kv == 0);
     assert_false(gguf_has(&g, "x"));
     gguf_close(&g);
     str_free(&s);
@@ -163,7 +170,10 @@ static void test_types(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixtures), cmocka_unit_test(test_getters), cmocka_unit_test(test_allowed), cmocka_unit_test(test_types),
+        cmocka_unit_test(test_fixtures),
+        cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

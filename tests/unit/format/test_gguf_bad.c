@@ -29,9 +29,10 @@ static void refuse_as(struct str *s, enum gm_code code, const char *says, int li
 {
     struct gm_error err;
     bool ok = opens(s->data, s->len, &err);
-    if (ok || err.code != code || !strstr(err.text, says) || !strstr(err.text, "lie.gguf") || strchr(err.text, 0x1b)
-        || err.text[strlen(err.text) - 1] != ')')
-        fail_msg("line %d: %s (code %d), wanted \"%s\"", line, ok ? "accepted" : err.text, err.code, says);
+    if (ok || err.code != code || !strstr(err.text, says) || !strstr(err.text, "lie.gguf") ||
+        strchr(err.text, 0x1b) || err.text[strlen(err.text) - 1] != ')')
+        fail_msg("line %d: %s (code %d), wanted \"%s\"", line, ok ? "accepted" : err.text, err.code,
+                 says);
     str_clear(s);
 }
 #define REFUSED(s, says) refuse_as(&(s), GM_E_INPUT, says, __LINE__)
@@ -191,7 +192,8 @@ static void test_alignment(void **state)
 }
 
 /* A file with one tensor and room for `data` bytes. */
-static void one(struct str *s, const char *name, uint32_t n_dims, const uint64_t *ne, uint32_t type, uint64_t offset, size_t data)
+static void one(struct str *s, const char *name, uint32_t n_dims, const uint64_t *ne, uint32_t type,
+                uint64_t offset, size_t data)
 {
     put_head(s, 3, 1, 0);
     put_tensor(s, name, n_dims, ne, type, offset);
@@ -202,8 +204,10 @@ static void one(struct str *s, const char *name, uint32_t n_dims, const uint64_t
 static void test_tensors(void **state)
 {
     struct str s = {0};
-    const uint64_t small[8] = {32, 2, 1, 1, 1}, odd[2] = {33, 2}, huge[4] = {1ull << 32, 1ull << 32, 1, 1}, negative[1] = {1ull << 63},
-                   wide[2] = {1ull << 62, 1}, k[2] = {128, 2}, wraps[4] = {(1ull << 62) + 1, 4, 1, 1};
+    const uint64_t small[8] = {32, 2, 1, 1, 1}, odd[2] = {33, 2},
+                   huge[4] = {1ull << 32, 1ull << 32, 1, 1}, negative[1] = {1ull << 63},
+                   wide[2] = {1ull << 62, 1}, k[2] = {128, 2},
+                   wraps[4] = {(1ull << 62) + 1, 4, 1, 1};
     one(&s, "t", 5, small, 0, 0, 512);
     REFUSED(s, "5 dimensions");
     one(&s, "t", 2, odd, 8, 0, 512);
@@ -236,7 +240,8 @@ static void test_tensors(void **state)
     REFUSED(s, "cut short");
     one(&s, "", 2, small, 0, 0, 512);
     REFUSED(s, "empty");
-    one(&s, "0123456789012345678901234567890123456789012345678901234567890123", 2, small, 0, 0, 512); /* 64 letters */
+    one(&s, "0123456789012345678901234567890123456789012345678901234567890123", 2, small, 0, 0,
+        512); /* 64 letters */
     REFUSED(s, "at most 63");
     one(&s, "\x1b[2J", 2, small, 999, 0, 512);
     UNSUPPORTED(s, "type 999");
@@ -302,8 +307,10 @@ static void test_look_alikes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),   cmocka_unit_test(test_pairs), cmocka_unit_test(test_arrays), cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_tensors), cmocka_unit_test(test_cuts),  cmocka_unit_test(test_look_alikes),
+        cmocka_unit_test(test_heads),       cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_arrays),      cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_tensors),     cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_look_alikes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

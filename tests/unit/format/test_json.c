@@ -43,8 +43,8 @@ static void test_broken(void **state)
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         struct gm_error err = {0};
         json_t *v = json_parse(broken[i].text, strlen(broken[i].text), "f.json", &err);
-        if (v || err.code != GM_E_INPUT || !strstr(err.text, broken[i].place) || !strstr(err.text, broken[i].says)
-            || strchr(err.text, '\x1b'))
+        if (v || err.code != GM_E_INPUT || !strstr(err.text, broken[i].place) ||
+            !strstr(err.text, broken[i].says) || strchr(err.text, '\x1b'))
             fail_msg("case %zu: %s", i, v ? "accepted" : err.text);
     }
 }
@@ -54,7 +54,8 @@ static void test_place(void **state)
     struct gm_error err = {0};
     const char *text = "{\n  \"gr\xc3\xbc\xc3\x9f\": tru\n}";
     assert_null(json_parse_at(text, strlen(text), "rows.jsonl", 17, &err));
-    assert_non_null(strstr(err.text, "read rows.jsonl:18:13:")); /* columns count characters, not bytes */
+    assert_non_null(
+        strstr(err.text, "read rows.jsonl:18:13:")); /* columns count characters, not bytes */
 }
 
 static void test_depth(void **state)
@@ -70,7 +71,8 @@ static void test_depth(void **state)
     memset(text + 300, 0, 300);
     assert_null(json_parse(text, 300, "deep", &err));
     assert_non_null(strstr(err.text, "deep:1:65: nested deeper"));
-    const char *quoted = "[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[\"]";
+    const char *quoted =
+        "[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[\"]";
     v = json_parse(quoted, strlen(quoted), "quoted", &err);
     assert_non_null(v);
     json_decref(v);
@@ -88,7 +90,8 @@ static void test_bom(void **state)
 static void test_getters(void **state)
 {
     struct gm_error err = {0};
-    const char *text = "{\"i\": 7, \"r\": 0.5, \"f\": 64.0, \"b\": true, \"s\": \"x\", \"n\": null, \"a\": [1], \"o\": {}}";
+    const char *text = "{\"i\": 7, \"r\": 0.5, \"f\": 64.0, \"b\": true, \"s\": \"x\", \"n\": "
+                       "null, \"a\": [1], \"o\": {}}";
     json_t *o = json_parse(text, strlen(text), "t", &err);
     assert_non_null(o);
     int64_t i = 3;
@@ -138,11 +141,14 @@ static void check_line(const char *text, const char *expect)
 
 static void test_line(void **state)
 {
-    check_line("{ \"z\": [1, 2.50, -0.1, 1e30], \"a\": {\"k\": null} }", "{\"z\":[1,2.5,-0.1,1e+30],\"a\":{\"k\":null}}");
+    check_line("{ \"z\": [1, 2.50, -0.1, 1e30], \"a\": {\"k\": null} }",
+               "{\"z\":[1,2.5,-0.1,1e+30],\"a\":{\"k\":null}}");
     check_line("\"gr\\u00fc\\u00df\\n \\u65e5\"", "\"gr\xc3\xbc\xc3\x9f\\n \xe6\x97\xa5\"");
-    check_line("\"\\u001b \\u009b \\u202e \\u007f \\\" \\\\\"", "\"\\u001b \\u009b \\u202e \\u007f \\\" \\\\\"");
+    check_line("\"\\u001b \\u009b \\u202e \\u007f \\\" \\\\\"",
+               "\"\\u001b \\u009b \\u202e \\u007f \\\" \\\\\"");
     check_line("[0.1, 0.30000000000000004, 2.0, 4.35]", "[0.1,0.30000000000000004,2.0,4.35]");
-    check_line("[[],{},true,false,-9223372036854775807]", "[[],{},true,false,-9223372036854775807]");
+    check_line("[[],{},true,false,-9223372036854775807]",
+               "[[],{},true,false,-9223372036854775807]");
 }
 
 static void test_write(void **state)
@@ -155,7 +161,8 @@ static void test_write(void **state)
     assert_true(json_write_file(path, v, &err));
     struct str got = {0};
     assert_true(file_read_all(path, 4096, &got, &err));
-    assert_string_equal(str_text(&got), "{\n  \"b\": [1, 2],\n  \"a\": {\n    \"x\": [\n      {\n        \"y\": 1\n      }\n    ]\n  },\n  \"e\": {}\n}\n");
+    assert_string_equal(str_text(&got), "{\n  \"b\": [1, 2],\n  \"a\": {\n    \"x\": [\n      {\n  "
+                                        "      \"y\": 1\n      }\n    ]\n  },\n  \"e\": {}\n}\n");
     json_t *again = json_load_file_checked(path, 4096, &err);
     assert_true(again && json_equal(v, again));
     assert_null(json_load_file_checked(path, 10, &err));
@@ -175,10 +182,30 @@ static void test_scan(void **state)
         const char *text;
         bool good;
     } cases[] = {
-        {"{}", true}, {"[]", true}, {" [1, -2.5e+3, \"a\\u00e9\\ud83d\\ude00\", {\"k\": [true, false, null]}] ", true}, {"[1 2]", false},
-        {"[1,]", false}, {"{\"a\":}", false}, {"{\"a\" 1}", false}, {"[01]", false}, {"[1.]", false}, {"[.5]", false}, {"[1e]", false},
-        {"[-]", false}, {"[tru]", false}, {"[\"\\x\"]", false}, {"[\"\\ud83d\"]", false}, {"[\"\\ude00\"]", false}, {"[\"\\u00\"]", false},
-        {"[\"a", false}, {"[\"\xc3(\"]", false}, {"[\"\xed\xa0\x80\"]", false}, {"[", false}, {"[]]", false}, {"{\"a\":1,}", false}, {"[\"\n\"]", false},
+        {"{}", true},
+        {"[]", true},
+        {" [1, -2.5e+3, \"a\\u00e9\\ud83d\\ude00\", {\"k\": [true, false, null]}] ", true},
+        {"[1 2]", false},
+        {"[1,]", false},
+        {"{\"a\":}", false},
+        {"{\"a\" 1}", false},
+        {"[01]", false},
+        {"[1.]", false},
+        {"[.5]", false},
+        {"[1e]", false},
+        {"[-]", false},
+        {"[tru]", false},
+        {"[\"\\x\"]", false},
+        {"[\"\\ud83d\"]", false},
+        {"[\"\\ude00\"]", false},
+        {"[\"\\u00\"]", false},
+        {"[\"a", false},
+        {"[\"\xc3(\"]", false},
+        {"[\"\xed\xa0\x80\"]", false},
+        {"[", false},
+        {"[]]", false},
+        {"{\"a\":1,}", false},
+        {"[\"\n\"]", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct gm_error err = {0};
@@ -188,8 +215,10 @@ static void test_scan(void **state)
         struct json_scan s = json_scan_begin(exact, n, "t", 0, &err);
         bool ok = scan_skip(&s) && scan_end(&s);
         json_t *tree = json_parse(exact, n, "t", NULL);
-        if (ok != cases[i].good || (tree != NULL) != cases[i].good || (!ok && err.code != GM_E_INPUT))
-            fail_msg("case %zu (%s): scan %d, tree %d, %s", i, cases[i].text, ok, tree != NULL, err.text);
+        if (ok != cases[i].good || (tree != NULL) != cases[i].good ||
+            (!ok && err.code != GM_E_INPUT))
+            fail_msg("case %zu (%s): scan %d, tree %d, %s", i, cases[i].text, ok, tree != NULL,
+                     err.text);
         json_decref(tree);
         free(exact);
     }
@@ -198,8 +227,9 @@ static void test_scan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken), cmocka_unit_test(test_place), cmocka_unit_test(test_depth), cmocka_unit_test(test_bom),
-        cmocka_unit_test(test_getters), cmocka_unit_test(test_line), cmocka_unit_test(test_write), cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_broken), cmocka_unit_test(test_place),   cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_bom),    cmocka_unit_test(test_getters), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_write),  cmocka_unit_test(test_scan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* MODEL in all its forms: folders, shards, GGUF, the hub's cache, built-in names; and what is said of those that are none. */
+/* MODEL in all its forms: folders, shards, GGUF, the hub's cache, built-in names; and what is said
+ * of those that are none. */
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/builtin/builtin.h"
@@ -16,14 +17,21 @@
 
 static char folder[] = "/tmp/gm_source_XXXXXX";
 
-static int set_up(void **state) { return mkdtemp(folder) ? 0 : -1; }
-static int tear_down(void **state) { return dir_remove(folder, NULL) ? 0 : -1; }
+static int set_up(void **state)
+{
+    return mkdtemp(folder) ? 0 : -1;
+}
+static int tear_down(void **state)
+{
+    return dir_remove(folder, NULL) ? 0 : -1;
+}
 
 static void copy_file(const char *from, const char *to)
 {
     struct gm_error err = {0};
     struct str text = {0};
-    if (!file_read_all(from, 1 << 20, &text, &err) || !file_replace(to, str_text(&text), text.len, &err))
+    if (!file_read_all(from, 1 << 20, &text, &err) ||
+        !file_replace(to, str_text(&text), text.len, &err))
         fail_msg("%s", err.text);
     str_free(&text);
 }
@@ -78,7 +86,8 @@ static void refused(const char *model, const char *says)
 
 static void test_fixtures(void **state)
 {
-    static const char *const names[] = {"llama_f32", "llama_f16", "llama_sharded", "gemma3_text", "smollm2", "stories260k"};
+    static const char *const names[] = {"llama_f32",   "llama_f16", "llama_sharded",
+                                        "gemma3_text", "smollm2",   "stories260k"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct model_source s;
         struct gm_error err = {0};
@@ -90,7 +99,8 @@ static void test_fixtures(void **state)
         assert_string_equal(s.name, names[i]);
         assert_true(json_is_object(s.config) && !s.gguf && !s.builtin);
         for (int k = 0; k < s.n_tensors; k++)
-            assert_ptr_equal(model_source_find(&s, model_source_tensor(&s, k)->name), model_source_tensor(&s, k));
+            assert_ptr_equal(model_source_find(&s, model_source_tensor(&s, k)->name),
+                             model_source_tensor(&s, k));
         assert_null(model_source_tensor(&s, s.n_tensors));
         assert_null(model_source_tensor(&s, -1));
         assert_non_null(model_source_find(&s, "model.embed_tokens.weight"));
@@ -99,7 +109,8 @@ static void test_fixtures(void **state)
         assert_true(model_source_has_file(&s, "tokenizer.json"));
         assert_false(model_source_has_file(&s, "no.json"));
         assert_false(model_source_has_file(&s, "../llama_f32/config.json"));
-        assert_true(model_source_read_file(&s, "tokenizer.json", 1 << 20, &text, &err) && text.len > 100);
+        assert_true(model_source_read_file(&s, "tokenizer.json", 1 << 20, &text, &err) &&
+                    text.len > 100);
         str_free(&text);
         assert_false(model_source_read_file(&s, "tokenizer.json", 10, &text, &err));
         assert_false(model_source_read_file(&s, "../llama_f32/config.json", 1 << 20, &text, &err));
@@ -158,7 +169,8 @@ static void test_gguf(void **state)
     assert_true(model_source_files(&s, &files, &n, &err) && n == 0);
     mem_free(files);
     model_source_close(&s);
-    char *other = path_join(folder, "a model without an ending"); /* the magic decides, not the name */
+    char *other =
+        path_join(folder, "a model without an ending"); /* the magic decides, not the name */
     copy_file(path, other);
     open_ok(&s, other);
     assert_int_equal(s.kind, SOURCE_GGUF);
@@ -206,10 +218,13 @@ static void test_bad_index(void **state)
         {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", "no plain file name"},
         {"{\"weight_map\": {\"a\": \"..\"}}", "no plain file name"},
         {"{\"weight_map\": {\"a\": \"\"}}", "no plain file name"},
-        {"{\"weight_map\": {\"a\": \"model-9.safetensors\"}}", "names model-9.safetensors, which is not there"},
+        {"{\"weight_map\": {\"a\": \"model-9.safetensors\"}}",
+         "names model-9.safetensors, which is not there"},
         {"{\"weight_map\": {\"a\": \"config.json\"}}", "config.json"},
-        {"{\"weight_map\": {\"nothing\": \"model-00003-of-00003.safetensors\"}}", "\"nothing\" is said to be in model-00003-of-00003"},
-        {"{\"weight_map\": {\"model.norm.weight\": \"model-00003-of-00003.safetensors\"}}", "which the index does not name"},
+        {"{\"weight_map\": {\"nothing\": \"model-00003-of-00003.safetensors\"}}",
+         "\"nothing\" is said to be in model-00003-of-00003"},
+        {"{\"weight_map\": {\"model.norm.weight\": \"model-00003-of-00003.safetensors\"}}",
+         "which the index does not name"},
         {"{\"weight_map\": {\"a\": \"x\", \"a\": \"y\"}}", "duplicate"},
     };
     char *dir = new_folder("bad_index", "llama_sharded");
@@ -223,12 +238,15 @@ static void test_bad_index(void **state)
 static void test_shards(void **state)
 {
     struct gm_error err = {0};
-    char *dir = new_folder("shards", "llama_sharded"), *third = path_join(dir, "model-00003-of-00003.safetensors"),
-         *first = path_join(dir, "model-00001-of-00003.safetensors"), *index = path_join(dir, "model.safetensors.index.json");
+    char *dir = new_folder("shards", "llama_sharded"),
+         *third = path_join(dir, "model-00003-of-00003.safetensors"),
+         *first = path_join(dir, "model-00001-of-00003.safetensors"),
+         *index = path_join(dir, "model.safetensors.index.json");
     struct model_source s;
     open_ok(&s, dir);
     model_source_close(&s);
-    copy_file(FIXTURES "/models/llama_f16/model.safetensors", third); /* holds everything: each tensor twice */
+    copy_file(FIXTURES "/models/llama_f16/model.safetensors",
+              third); /* holds everything: each tensor twice */
     refused(dir, "stands twice");
     struct str text = {0};
     assert_true(file_read_all(first, 1 << 20, &text, &err));
@@ -271,9 +289,11 @@ static void test_bad_folders(void **state)
     refused(dir, "pickles");
     write_text(dir, "adapter_config.json", "{}");
     refused(dir, "--adapter");
-    write_text(dir, "model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n");
+    write_text(dir, "model.safetensors",
+               "version https://git-lfs.github.com/spec/v1\noid sha256:1\n");
     refused(dir, "git lfs pull");
-    char *file = path_join(dir, "config.json"), *gguf = path_join(dir, "model.gguf"), *weights = path_join(dir, "w.safetensors");
+    char *file = path_join(dir, "config.json"), *gguf = path_join(dir, "model.gguf"),
+         *weights = path_join(dir, "w.safetensors");
     refused(file, "name the folder");
     refused(gguf, "cut short");
     copy_file(FIXTURES "/models/llama_f32/model.safetensors", weights);
@@ -288,9 +308,12 @@ static void test_hub_cache(void **state)
 {
     struct gm_error err = {0};
     struct model_source s;
-    char *hub = new_folder("home/hub", NULL), *home = path_join(folder, "home"), *cache = path_join(folder, "home/hub");
+    char *hub = new_folder("home/hub", NULL), *home = path_join(folder, "home"),
+         *cache = path_join(folder, "home/hub");
     char *refs = new_folder("home/hub/models--some--tiny/refs", NULL),
-         *snapshot = new_folder("home/hub/models--some--tiny/snapshots/0123456789abcdef0123456789abcdef01234567", "llama_f32");
+         *snapshot = new_folder(
+             "home/hub/models--some--tiny/snapshots/0123456789abcdef0123456789abcdef01234567",
+             "llama_f32");
     unsetenv("HF_HUB_CACHE");
     unsetenv("HUGGINGFACE_HUB_CACHE");
     setenv("HF_HOME", home, 1);
@@ -329,7 +352,8 @@ static void test_hub_cache(void **state)
     mem_free(hub);
 }
 
-/* `nano` is opened from the program itself where the build has it, and is named as missing where it has not. */
+/* `nano` is opened from the program itself where the build has it, and is named as missing where it
+ * has not. */
 static void test_builtin(void **state)
 {
     struct gm_error err = {0};
@@ -349,9 +373,11 @@ static void test_builtin(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixtures),       cmocka_unit_test(test_sharded),   cmocka_unit_test(test_gguf),
-        cmocka_unit_test(test_tokenizer_only), cmocka_unit_test(test_bad_index), cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_bad_folders),    cmocka_unit_test(test_hub_cache), cmocka_unit_test(test_builtin),
+        cmocka_unit_test(test_fixtures),    cmocka_unit_test(test_sharded),
+        cmocka_unit_test(test_gguf),        cmocka_unit_test(test_tokenizer_only),
+        cmocka_unit_test(test_bad_index),   cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_hub_cache),
+        cmocka_unit_test(test_builtin),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,6 @@
-/* Thousands of damaged files, the same ones in each run: a reader may accept or refuse, but never leave its bytes, hang, or accept a tensor
- * that does not lie in the file. Meant for the sanitizer build; in the plain one it still checks what is handed out. */
+/* Thousands of damaged files, the same ones in each run: a reader may accept or refuse, but never
+ * leave its bytes, hang, or accept a tensor that does not lie in the file. Meant for the sanitizer
+ * build; in the plain one it still checks what is handed out. */
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
@@ -19,18 +20,44 @@
 enum { ROUNDS = 6000 };
 
 /* Numbers that arithmetic trips over. */
-static const uint64_t spikes[] = {0, 1, 7, 8, 31, 32, 33, 127, 255, 256, 65535, 1u << 16, 1u << 31, UINT32_MAX, 1ull << 32, 1ull << 61,
-                                  1ull << 62, INT64_MAX, 1ull << 63, UINT64_MAX - 31, UINT64_MAX - 7, UINT64_MAX};
-static const char *const words[] = {"[", "]", "{", "}", "\"", ":", ",", "-", "\\u0000", "\\ud800", "null", "99999999999999999999", "e9", "\xff", "0"};
+static const uint64_t spikes[] = {0,
+                                  1,
+                                  7,
+                                  8,
+                                  31,
+                                  32,
+                                  33,
+                                  127,
+                                  255,
+                                  256,
+                                  65535,
+                                  1u << 16,
+                                  1u << 31,
+                                  UINT32_MAX,
+                                  1ull << 32,
+                                  1ull << 61,
+                                  1ull << 62,
+                                  INT64_MAX,
+                                  1ull << 63,
+                                  UINT64_MAX - 31,
+                                  UINT64_MAX - 7,
+                                  UINT64_MAX};
+static const char *const words[] = {"[",       "]",       "{",    "}",
+                                    "\"",      ":",       ",",    "-",
+                                    "\\u0000", "\\ud800", "null", "99999999999999999999",
+                                    "e9",      "\xff",    "0"};
 
-/* A damaged copy of exactly its size (free it). `head`: damage falls on the first bytes, where the structure is. */
-static unsigned char *damaged(struct rng *r, const char *good, size_t n, size_t head, bool text, size_t *out_n)
+/* A damaged copy of exactly its size (free it). `head`: damage falls on the first bytes, where the
+ * structure is. */
+static unsigned char *damaged(struct rng *r, const char *good, size_t n, size_t head, bool text,
+                              size_t *out_n)
 {
     struct str s = {0};
     str_add_n(&s, good, n);
     for (uint64_t k = 1 + rng_below(r, 3); k > 0 && s.len > 0; k--) {
         size_t at = (size_t)rng_below(r, s.len < head ? s.len : head);
-        uint64_t how = rng_below(r, text ? 7 : 6), spike = spikes[rng_below(r, sizeof spikes / sizeof *spikes)];
+        uint64_t how = rng_below(r, text ? 7 : 6),
+                 spike = spikes[rng_below(r, sizeof spikes / sizeof *spikes)];
         size_t width = rng_below(r, 2) ? 8 : 4;
         if (how == 0) {
             s.data[at] = (char)rng_u32(r);
@@ -45,7 +72,8 @@ static unsigned char *damaged(struct rng *r, const char *good, size_t n, size_t 
             memmove(s.data + at, s.data + at + piece, s.len - at - piece);
             s.len -= piece;
         } else if (how == 5) { /* a piece stands twice */
-            size_t from = (size_t)rng_below(r, s.len), piece = s.len - from < 40 ? s.len - from : 40;
+            size_t from = (size_t)rng_below(r, s.len),
+                   piece = s.len - from < 40 ? s.len - from : 40;
             struct str t = {0};
             str_add_n(&t, s.data, at);
             str_add_n(&t, s.data + from, piece);
@@ -67,7 +95,8 @@ static unsigned char *damaged(struct rng *r, const char *good, size_t n, size_t 
 }
 
 /* Reads every byte that the tensor claims, so that the sanitizer sees where they lie. */
-static unsigned touch(const struct tensor_info *t, const unsigned char *file, size_t n, bool may_be_copy)
+static unsigned touch(const struct tensor_info *t, const unsigned char *file, size_t n,
+                      bool may_be_copy)
 {
     const unsigned char *p = t->data;
     struct gm_error err;
@@ -152,7 +181,8 @@ static int round_json(const unsigned char *bytes, size_t n)
     return 1;
 }
 
-static void mutate(const char *stream, const char *good, size_t n, size_t head, bool text, int (*fn)(const unsigned char *, size_t))
+static void mutate(const char *stream, const char *good, size_t n, size_t head, bool text,
+                   int (*fn)(const unsigned char *, size_t))
 {
     int accepted = 0;
     struct rng r = rng_stream(7, stream, 0);
@@ -162,15 +192,18 @@ static void mutate(const char *stream, const char *good, size_t n, size_t head, 
         accepted += fn(bytes, m);
         free(bytes);
     }
-    assert_true(accepted > 0 && accepted < ROUNDS); /* else the damage, or the judge, does nothing */
+    assert_true(accepted > 0 &&
+                accepted < ROUNDS); /* else the damage, or the judge, does nothing */
 }
 
 static void test_safetensors(void **state)
 {
     struct str s = {0};
     struct gm_error err = {0};
-    struct tensor_out out[5] = {{.name = "a", .type = DT_F32, .n_dims = 2, .shape = {3, 4}}, {.name = "b.weight", .type = DT_BF16, .n_dims = 1, .shape = {7}},
-                                {.name = "c", .type = DT_U8, .n_dims = 0}, {.name = "d", .type = DT_F16, .n_dims = 3, .shape = {2, 0, 2}},
+    struct tensor_out out[5] = {{.name = "a", .type = DT_F32, .n_dims = 2, .shape = {3, 4}},
+                                {.name = "b.weight", .type = DT_BF16, .n_dims = 1, .shape = {7}},
+                                {.name = "c", .type = DT_U8, .n_dims = 0},
+                                {.name = "d", .type = DT_F16, .n_dims = 3, .shape = {2, 0, 2}},
                                 {.name = "e", .type = DT_I64, .n_dims = 1, .shape = {2}}};
     static const unsigned char zeros[64];
     const char *meta[] = {"format", "pt", "note", "\xc3\xa9\"\\"};
@@ -180,7 +213,8 @@ static void test_safetensors(void **state)
     close(fd);
     for (int i = 0; i < 5; i++)
         out[i].data = zeros;
-    assert_true(safetensors_write(path, out, 5, meta, 2, &err) && file_read_all(path, 4096, &s, &err));
+    assert_true(safetensors_write(path, out, 5, meta, 2, &err) &&
+                file_read_all(path, 4096, &s, &err));
     unlink(path);
     uint64_t header;
     memcpy(&header, s.data, 8);
@@ -203,12 +237,15 @@ static void test_gguf(void **state)
 
 static void test_json(void **state)
 {
-    static const char good[] = "{\"model_type\": \"gemma3_text\", \"a\": [1, -2.5e3, 0.1, true, null], \"s\": \"\\u00e9\\ud83d\\ude00 \xe6\x97\xa5\\n\", \"o\": {\"x\": {\"y\": [[]]}}}";
+    static const char good[] =
+        "{\"model_type\": \"gemma3_text\", \"a\": [1, -2.5e3, 0.1, true, null], \"s\": "
+        "\"\\u00e9\\ud83d\\ude00 \xe6\x97\xa5\\n\", \"o\": {\"x\": {\"y\": [[]]}}}";
     mutate("json", good, sizeof good - 1, sizeof good - 1, true, round_json);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_safetensors), cmocka_unit_test(test_gguf), cmocka_unit_test(test_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_safetensors),
+                                       cmocka_unit_test(test_gguf), cmocka_unit_test(test_json)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

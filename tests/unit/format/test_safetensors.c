@@ -1,4 +1,5 @@
-/* safetensors: the fixtures open, what is written reads back the same, and the bytes depend on the content alone. */
+/* safetensors: the fixtures open, what is written reads back the same, and the bytes depend on the
+ * content alone. */
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
@@ -17,8 +18,14 @@
 
 static char folder[] = "/tmp/gm_st_XXXXXX";
 
-static int set_up(void **state) { return mkdtemp(folder) ? 0 : -1; }
-static int tear_down(void **state) { return dir_remove(folder, NULL) ? 0 : -1; }
+static int set_up(void **state)
+{
+    return mkdtemp(folder) ? 0 : -1;
+}
+static int tear_down(void **state)
+{
+    return dir_remove(folder, NULL) ? 0 : -1;
+}
 
 static void test_fixtures(void **state)
 {
@@ -91,12 +98,22 @@ static void test_round_trip(void **state)
     struct tensor_out a[] = {
         {.name = "b.f32", .type = DT_F32, .n_dims = 2, .shape = {2, 3}, .data = f},
         {.name = "a.f32", .type = DT_F32, .n_dims = 0, .data = f},
-        {.name = "gr\xc3\xbc\xc3\x9f \"quoted\"", .type = DT_BF16, .n_dims = 1, .shape = {3}, .data = h},
+        {.name = "gr\xc3\xbc\xc3\x9f \"quoted\"",
+         .type = DT_BF16,
+         .n_dims = 1,
+         .shape = {3},
+         .data = h},
         {.name = "ids", .type = DT_I32, .n_dims = 1, .shape = {2}, .data = id},
-        {.name = "made", .type = DT_U8, .n_dims = 1, .shape = {5}, .produce = produce_counting, .arg = &n_bytes},
+        {.name = "made",
+         .type = DT_U8,
+         .n_dims = 1,
+         .shape = {5},
+         .produce = produce_counting,
+         .arg = &n_bytes},
         {.name = "none", .type = DT_F16, .n_dims = 2, .shape = {0, 4}},
     };
-    const char *meta[] = {"z", "last", "format", "pt"}, *meta_turned[] = {"format", "pt", "z", "last"};
+    const char *meta[] = {"z", "last", "format", "pt"},
+               *meta_turned[] = {"format", "pt", "z", "last"};
     char *one = path_join(folder, "one.safetensors"), *two = path_join(folder, "two.safetensors");
     if (!safetensors_write(one, a, 6, meta, 2, &err))
         fail_msg("%s", err.text);
@@ -112,7 +129,10 @@ static void test_round_trip(void **state)
     uint64_t n;
     memcpy(&n, x.data, 8);
     assert_int_equal(n % 8, 0);
-    assert_memory_equal(x.data + 8, "{\"__metadata__\":{\"format\":\"pt\",\"z\":\"last\"},\"a.f32\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},", 98);
+    assert_memory_equal(x.data + 8,
+                        "{\"__metadata__\":{\"format\":\"pt\",\"z\":\"last\"},\"a.f32\":{\"dtype\":"
+                        "\"F32\",\"shape\":[],\"data_offsets\":[0,4]},",
+                        98);
 
     struct safetensors s;
     if (!safetensors_open(&s, one, &err))
@@ -129,7 +149,8 @@ static void test_round_trip(void **state)
             assert_memory_equal(t->data, a[i].data, t->bytes);
     }
     assert_memory_equal(safetensors_find(&s, "made")->data, "\0\1\2\3\4", 5);
-    assert_string_equal(s.tensors[0].name, "a.f32"); /* F32 before I32 before BF16 before F16 before U8 */
+    assert_string_equal(s.tensors[0].name,
+                        "a.f32"); /* F32 before I32 before BF16 before F16 before U8 */
     assert_string_equal(s.tensors[2].name, "ids");
     assert_string_equal(s.tensors[5].name, "made");
     assert_string_equal(safetensors_meta(&s, "z"), "last");
@@ -146,8 +167,9 @@ static void test_write_refusals(void **state)
     float f[4] = {0};
     int wrong = 3;
     char *path = path_join(folder, "bad.safetensors");
-    struct tensor_out twice[] = {{.name = "x", .type = DT_F32, .n_dims = 1, .shape = {4}, .data = f},
-                                 {.name = "x", .type = DT_F32, .n_dims = 1, .shape = {2}, .data = f}};
+    struct tensor_out twice[] = {
+        {.name = "x", .type = DT_F32, .n_dims = 1, .shape = {4}, .data = f},
+        {.name = "x", .type = DT_F32, .n_dims = 1, .shape = {2}, .data = f}};
     struct tensor_out bad[] = {
         {.name = "x", .type = DT_Q8_0, .n_dims = 1, .shape = {32}, .data = f},
         {.name = "", .type = DT_F32, .n_dims = 1, .shape = {4}, .data = f},
@@ -155,13 +177,19 @@ static void test_write_refusals(void **state)
         {.name = "\xff", .type = DT_F32, .n_dims = 1, .shape = {4}, .data = f},
         {.name = "x", .type = DT_F32, .n_dims = 2, .shape = {INT64_MAX, 4}, .data = f},
         {.name = "x", .type = DT_F32, .n_dims = 1, .shape = {-1}, .data = f},
-        {.name = "x", .type = DT_U8, .n_dims = 1, .shape = {4}, .produce = produce_counting, .arg = &wrong},
+        {.name = "x",
+         .type = DT_U8,
+         .n_dims = 1,
+         .shape = {4},
+         .produce = produce_counting,
+         .arg = &wrong},
         {.name = "x", .type = DT_U8, .n_dims = 1, .shape = {4}, .produce = produce_nothing},
     };
     assert_false(safetensors_write(path, twice, 2, NULL, 0, &err));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err = (struct gm_error){0};
-        if (safetensors_write(path, &bad[i], 1, NULL, 0, &err) || err.code == GM_OK || !strstr(err.text, path))
+        if (safetensors_write(path, &bad[i], 1, NULL, 0, &err) || err.code == GM_OK ||
+            !strstr(err.text, path))
             fail_msg("case %zu: %s", i, err.text);
     }
     assert_false(file_exists(path)); /* nothing half written */
@@ -192,7 +220,8 @@ static void test_empty(void **state)
 /* A header that nobody padded: f32 at an odd address. */
 static void test_unaligned(void **state)
 {
-    static const char header[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"f\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[1,9]}}";
+    static const char header[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                                 "\"f\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[1,9]}}";
     unsigned char file[8 + sizeof header + 8];
     float f[2] = {1.5f, -2};
     memset(file, 0, sizeof file);
@@ -217,16 +246,24 @@ static void test_finite(void **state)
     uint16_t *h = mem_new(N, sizeof *h);
     double *d = mem_new(N, sizeof *d);
     static const int places[] = {0, 1, 4095, 4096, N - 2, N - 1};
-    struct tensor_info tf = {.name = "f", .type = DT_F32, .n_dims = 1, .shape = {N}, .data = f, .bytes = N * sizeof *f};
-    struct tensor_info th = {.name = "h", .type = DT_F16, .n_dims = 1, .shape = {N}, .data = h, .bytes = N * sizeof *h};
-    struct tensor_info tb = th, td = {.name = "d", .type = DT_F64, .n_dims = 1, .shape = {N}, .data = d, .bytes = N * sizeof *d};
+    struct tensor_info tf = {
+        .name = "f", .type = DT_F32, .n_dims = 1, .shape = {N}, .data = f, .bytes = N * sizeof *f};
+    struct tensor_info th = {
+        .name = "h", .type = DT_F16, .n_dims = 1, .shape = {N}, .data = h, .bytes = N * sizeof *h};
+    struct tensor_info tb = th, td = {.name = "d",
+                                      .type = DT_F64,
+                                      .n_dims = 1,
+                                      .shape = {N},
+                                      .data = d,
+                                      .bytes = N * sizeof *d};
     tb.type = DT_BF16;
     for (int i = 0; i < N; i++) {
         f[i] = i % 2 ? -3.4e38f : 3.4e38f; /* the largest: one bit short of infinity */
         h[i] = i % 2 ? 0xfbff : 0x7bff;    /* as f16: 65504; as bf16: finite, too */
         d[i] = i % 2 ? -1.7e308 : 1.7e308;
     }
-    assert_true(tensor_check_finite(&tf, &err) && tensor_check_finite(&th, &err) && tensor_check_finite(&tb, &err) && tensor_check_finite(&td, &err));
+    assert_true(tensor_check_finite(&tf, &err) && tensor_check_finite(&th, &err) &&
+                tensor_check_finite(&tb, &err) && tensor_check_finite(&td, &err));
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char place[40];
         int k = places[i];
@@ -258,15 +295,21 @@ static void test_finite_blocks(void **state)
         enum dtype type;
         int at[2];
     } types[] = {
-        {DT_Q4_0, {0, -1}}, {DT_Q4_1, {0, 2}}, {DT_Q5_0, {0, -1}}, {DT_Q5_1, {0, 2}}, {DT_Q8_0, {0, -1}}, {DT_Q2_K, {80, 82}},
-        {DT_Q3_K, {108, -1}}, {DT_Q4_K, {0, 2}}, {DT_Q5_K, {0, 2}}, {DT_Q6_K, {208, -1}}, {DT_IQ4_NL, {0, -1}}, {DT_IQ4_XS, {0, -1}},
+        {DT_Q4_0, {0, -1}}, {DT_Q4_1, {0, 2}},    {DT_Q5_0, {0, -1}},   {DT_Q5_1, {0, 2}},
+        {DT_Q8_0, {0, -1}}, {DT_Q2_K, {80, 82}},  {DT_Q3_K, {108, -1}}, {DT_Q4_K, {0, 2}},
+        {DT_Q5_K, {0, 2}},  {DT_Q6_K, {208, -1}}, {DT_IQ4_NL, {0, -1}}, {DT_IQ4_XS, {0, -1}},
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         struct gm_error err = {0};
         size_t block = dtype_block_bytes(types[i].type);
         unsigned char bytes[3 * 256];
         memset(bytes, 0x3b, sizeof bytes); /* quants may be anything; 0x3b3b is a fine f16 */
-        struct tensor_info t = {.name = "q", .type = types[i].type, .n_dims = 1, .shape = {3 * dtype_block(types[i].type)}, .data = bytes, .bytes = 3 * block};
+        struct tensor_info t = {.name = "q",
+                                .type = types[i].type,
+                                .n_dims = 1,
+                                .shape = {3 * dtype_block(types[i].type)},
+                                .data = bytes,
+                                .bytes = 3 * block};
         assert_true(tensor_check_finite(&t, &err));
         for (int k = 0; k < 2 && types[i].at[k] >= 0; k++) {
             unsigned char *scale = bytes + 2 * block + types[i].at[k];
@@ -283,8 +326,10 @@ static void test_finite_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixtures), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_write_refusals), cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_unaligned), cmocka_unit_test(test_finite), cmocka_unit_test(test_finite_blocks),
+        cmocka_unit_test(test_fixtures),       cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_refusals), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_unaligned),      cmocka_unit_test(test_finite),
+        cmocka_unit_test(test_finite_blocks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,4 +1,5 @@
-/* safetensors files that lie: every one is refused, with the file, the place or the tensor, and what to do. */
+/* safetensors files that lie: every one is refused, with the file, the place or the tensor, and
+ * what to do. */
 #include "engine/base/file.h"
 #include "engine/format/safetensors.h"
 
@@ -11,7 +12,8 @@
 
 #include <cmocka.h>
 
-#define T(name, type, shape, b, e) "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":[" #b "," #e "]}"
+#define T(name, type, shape, b, e) \
+    "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":[" #b "," #e "]}"
 
 static const struct {
     const char *header;
@@ -31,23 +33,34 @@ static const struct {
     {"{\"\xff\":{}}", 0, GM_E_INPUT, "UTF-8"},
     {"{\"a\\u0000b\":{}}", 0, GM_E_INPUT, "NUL"},
     {"{\"a\\ud800\":{}}", 0, GM_E_INPUT, "surrogate"},
-    {"{\"\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, GM_E_INPUT, "without a name"},
+    {"{\"\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, GM_E_INPUT,
+     "without a name"},
     {"{" T("a", "F32", "[1]", 0, 4) ",}", 4, GM_E_INPUT, "string"},
     /* members */
     {"{\"a\":{}}", 0, GM_E_INPUT, "no dtype"},
     {"{\"a\":{\"dtype\":\"F32\"}}", 0, GM_E_INPUT, "no shape"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, GM_E_INPUT, "no data_offsets"},
-    {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, GM_E_INPUT, "two fields"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, GM_E_INPUT, "fewer than two"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, GM_E_INPUT, "more than two"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, GM_E_INPUT, "whole number"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.0]}}", 4, GM_E_INPUT, "whole number"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4e0]}}", 4, GM_E_INPUT, "whole number"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[00,4]}}", 4, GM_E_INPUT, "whole number"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,18446744073709551616]}}", 4, GM_E_INPUT, "64 bits"},
+    {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+     GM_E_INPUT, "two fields"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, GM_E_INPUT,
+     "fewer than two"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, GM_E_INPUT,
+     "more than two"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, GM_E_INPUT,
+     "whole number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4.0]}}", 4, GM_E_INPUT,
+     "whole number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4e0]}}", 4, GM_E_INPUT,
+     "whole number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[00,4]}}", 4, GM_E_INPUT,
+     "whole number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,18446744073709551616]}}", 4,
+     GM_E_INPUT, "64 bits"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":\"1\",\"data_offsets\":[0,4]}}", 4, GM_E_INPUT, "array"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, GM_E_INPUT, "whole number"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775808],\"data_offsets\":[0,4]}}", 4, GM_E_INPUT, "63 bits"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, GM_E_INPUT,
+     "whole number"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775808],\"data_offsets\":[0,4]}}", 4,
+     GM_E_INPUT, "63 bits"},
     {"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, GM_E_INPUT, "string"},
     /* types */
     {"{" T("a", "F33", "[1]", 0, 4) "}", 4, GM_E_INPUT, "unknown type"},
@@ -71,18 +84,23 @@ static const struct {
     {"{}", 1, GM_E_INPUT, "the file at 1"},
     {"{" T("a", "F32", "[1]", 1, 5) "}", 5, GM_E_INPUT, "gap"},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 5, 9) "}", 9, GM_E_INPUT, "gap"},
-    {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 0, 4) "}", 4, GM_E_INPUT, "overlapping"},
-    {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[1]", 4, 8) "}", 8, GM_E_INPUT, "overlapping"},
+    {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 0, 4) "}", 4, GM_E_INPUT,
+     "overlapping"},
+    {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[1]", 4, 8) "}", 8, GM_E_INPUT,
+     "overlapping"},
     {"{" T("a", "U8", "[1]", 18446744073709551615, 0) "}", 4, GM_E_INPUT, "before it begins"},
-    {"{" T("a", "U8", "[4]", 18446744073709551612, 18446744073709551615) "}", 4, GM_E_INPUT, "cut short"},
+    {"{" T("a", "U8", "[4]", 18446744073709551612, 18446744073709551615) "}", 4, GM_E_INPUT,
+     "cut short"},
     /* names */
     {"{" T("a", "F32", "[1]", 0, 4) "," T("a", "F32", "[1]", 4, 8) "}", 8, GM_E_INPUT, "twice"},
-    {"{" T("a", "F32", "[1]", 0, 4) "," T("\\u0061", "F32", "[1]", 4, 8) "}", 8, GM_E_INPUT, "twice"},
+    {"{" T("a", "F32", "[1]", 0, 4) "," T("\\u0061", "F32", "[1]", 4, 8) "}", 8, GM_E_INPUT,
+     "twice"},
     {"{\"__metadata__\":{\"a\":1}}", 0, GM_E_INPUT, "string"},
     {"{\"__metadata__\":\"pt\"}", 0, GM_E_INPUT, "object"},
     {"{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", 0, GM_E_INPUT, "twice"},
     {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, GM_E_INPUT, "twice"},
-    {"{\"\\u001b[2Jx\":{\"dtype\":\"F99\",\"shape\":[],\"data_offsets\":[0,0]}}", 0, GM_E_INPUT, "unknown type"},
+    {"{\"\\u001b[2Jx\":{\"dtype\":\"F99\",\"shape\":[],\"data_offsets\":[0,0]}}", 0, GM_E_INPUT,
+     "unknown type"},
 };
 
 /* Exactly these bytes, on the heap: the sanitizer sees one byte too far. */
@@ -109,11 +127,14 @@ static size_t assemble(unsigned char *out, uint64_t length, const char *header, 
     return 8 + n + data;
 }
 
-static void expect(size_t i, bool ok, const struct gm_error *err, enum gm_code code, const char *says)
+static void expect(size_t i, bool ok, const struct gm_error *err, enum gm_code code,
+                   const char *says)
 {
-    if (ok || err->code != code || !strstr(err->text, says) || !strstr(err->text, "lie.safetensors") || strchr(err->text, 0x1b)
-        || err->text[strlen(err->text) - 1] != ')')
-        fail_msg("case %zu: %s (code %d), wanted \"%s\"", i, ok ? "accepted" : err->text, err->code, says);
+    if (ok || err->code != code || !strstr(err->text, says) ||
+        !strstr(err->text, "lie.safetensors") || strchr(err->text, 0x1b) ||
+        err->text[strlen(err->text) - 1] != ')')
+        fail_msg("case %zu: %s (code %d), wanted \"%s\"", i, ok ? "accepted" : err->text, err->code,
+                 says);
 }
 
 static void test_lies(void **state)
@@ -138,7 +159,9 @@ static void test_lengths(void **state)
         bool ok = opens(file, cut, &err);
         expect(cut, ok, &err, GM_E_INPUT, cut == 0 ? "empty" : "");
     }
-    static const uint64_t lengths[] = {0, 1, 5, 1000, 100000000, 100000001, UINT64_MAX, UINT64_MAX - 7, UINT64_MAX / 2, 1ull << 32};
+    static const uint64_t lengths[] = {
+        0,         1, 5, 1000, 100000000, 100000001, UINT64_MAX, UINT64_MAX - 7, UINT64_MAX / 2,
+        1ull << 32};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         assemble(file, lengths[i], good, 4);
         bool ok = opens(file, n, &err);
@@ -182,8 +205,12 @@ static void test_allowed(void **state)
         {"{\"__metadata__\":{}}", 0},
         {"{" T("z", "F32", "[0]", 0, 0) "}", 0},
         {"{" T("b", "F32", "[1]", 4, 8) "," T("a", "F32", "[1]", 0, 4) "}", 8},
-        {"{" T("a", "F32", "[1]", 0, 4) "," T("e", "F32", "[0,7]", 4, 4) "," T("f", "U8", "[0]", 4, 4) "," T("b", "U8", "[1]", 4, 5) "}", 5},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"extra\":{\"deep\":[1,{\"x\":null}]}}}", 4},
+        {"{" T("a", "F32", "[1]", 0, 4) "," T("e", "F32", "[0,7]", 4, 4) "," T(
+             "f", "U8", "[0]", 4, 4) "," T("b", "U8", "[1]", 4, 5) "}",
+         5},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"extra\":{\"deep\":[1,{"
+         "\"x\":null}]}}}",
+         4},
     };
     unsigned char file[1024];
     struct gm_error err;
@@ -207,7 +234,8 @@ static void test_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lies), cmocka_unit_test(test_lengths), cmocka_unit_test(test_look_alikes), cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_lies),        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_look_alikes), cmocka_unit_test(test_allowed),
         cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
