@@ -8,8 +8,9 @@
  *
  *     struct gguf g;
  *     struct gguf_text arch;
- *     if (!gguf_open(&g, path, err) || !gguf_string(&g, "general.architecture", REQUIRED, &arch,
- * err)) ... if (gguf_text_is(arch, "llama")) ...
+ *     if (!gguf_open(&g, path, err)
+ *         || !gguf_string(&g, "general.architecture", REQUIRED, &arch, err)) ...
+ *     if (gguf_text_is(arch, "llama")) ...
  */
 #ifndef GM_FORMAT_GGUF_H
 #define GM_FORMAT_GGUF_H

@@ -11,6 +11,7 @@
  *     for (bool more = scan_object(&s); more && scan_key(&s, &key); more = scan_more(&s, '}'))
  *         if (!scan_skip(&s)) break;
  *     bool ok = scan_end(&s);      // nothing but blanks after the value, and no error
+ *     str_free(&key);
  */
 #ifndef GM_FORMAT_JSON_SCAN_H
 #define GM_FORMAT_JSON_SCAN_H
