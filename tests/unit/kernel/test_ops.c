@@ -33,6 +33,20 @@ static int stop_pools(void **state)
     return 0;
 }
 
+/* What the processor can do, whether or not the family has matrix kernels. */
+static bool runs_here(enum family f)
+{
+#if defined(__x86_64__)
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (f == FAMILY_AVX2)
+        return avx2;
+    if (f == FAMILY_AVX512F)
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512vl");
+#endif
+    return f == FAMILY_PLAIN;
+}
+
 static float *normals(size_t n, const char *name, double scale)
 {
     struct rng r = rng_stream(7, name, 0);
@@ -56,7 +70,7 @@ static void same_bits(operation op, void *args, float *out, size_t n)
     float *other = mem_new(n, sizeof(float));
     bool first = true;
     for (int f = FAMILY_COUNT - 1; f > FAMILY_AUTO; f--)
-        for (int p = 0; p < POOLS && family_runs_here((enum family)f); p++) {
+        for (int p = 0; p < POOLS && runs_here((enum family)f); p++) {
             struct compute c = {.pool = pools[p], .role = GM_TRAIN, .family = (enum family)f};
             op(&c, args, first ? out : other);
             if (!first && memcmp(out, other, n * sizeof(float)) != 0)
@@ -75,7 +89,7 @@ static void test_functions(void **state)
     const double bound[3] = {1.2e-7, 3e-7, 3e-7};
     for (int which = 0; which < 3; which++)
         for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
-            if (!family_runs_here((enum family)f))
+            if (!runs_here((enum family)f))
                 continue;
             double worst = 0;
             for (int i = 0; i < N; i++)
