@@ -28,6 +28,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
     X(logits, "next-token logits, to compare with other programs") \
     X(export, "adapters and fused models for other programs, proved by reading them back") \
     X(runs, "the runs that are here: list, show") \
+    X(vocab, "a vocabulary from a text, to make a model from nothing") \
     X(bench, "how fast this machine trains a model of a given shape")
 #define X(name, summary) int command_##name(int argc, char **argv);
 CLI_COMMANDS(X)
