@@ -1,9 +1,11 @@
-/* attention.c - cuts attention into blocks for the pool; the kernels stand in attention_body.inc, the oracles in attention_plain.c.
+/* attention.c - cuts attention into blocks for the pool; the kernels stand in attention_body.inc, the oracles in
+ * attention_plain.c.
  *
- * Forward: a block is a tile of queries of one sequence and one key head. Backward: a short sequence is one block per key head (dq, dk and dv
- * in one go); of a long one, tiles of queries give dq and stretches of keys give dk and dv, which computes the scores twice but needs
- * no sum across blocks. Every output is written by one block only, and how a sequence is cut depends on shapes alone: the
- * bits do not depend on the threads. Heavy blocks (late queries, early keys) come first.
+ * Forward: a block is a tile of queries of one sequence and one key head. Backward: a short sequence is one block
+ * per key head (dq, dk and dv in one go); of a long one, tiles of queries give dq and stretches of keys give dk and
+ * dv, which computes the scores twice but needs no sum across blocks. Every output is written by one block only, and
+ * how a sequence is cut depends on shapes alone: the bits do not depend on the threads. Heavy blocks (late queries,
+ * early keys) come first.
  */
 #include "engine/kernel/attention_kernels.h"
 #include "engine/kernel/table.h"
@@ -167,8 +169,9 @@ static void backward_block(void *arg, int block, int slot)
     }
 }
 
-/* Up to which length a sequence is one block, and how many keys a block of a longer one takes. Work is counted in multiplications
- * of a score, of which a core does some 10 to 30 a nanosecond: blocks are to stay about a millisecond. */
+/* Up to which length a sequence is one block, and how many keys a block of a longer one takes, so that a block lasts about a
+ * millisecond: a (query, key) pair costs 10 (joint) or 8 flops per head and dimension, of which a core does 50 to
+ * 100 a nanosecond. */
 static void plan_backward(struct work *w)
 {
     const struct attention_shape *a = w->part.a;
@@ -183,7 +186,7 @@ static void plan_backward(struct work *w)
             w->joint_length = length;
     const int64_t span = a->window > 0 && a->window + ATTENTION_KEYS < longest ? a->window + ATTENTION_KEYS : longest;
     w->key_step = ATTENTION_KEYS;
-    while (w->key_step > 8 && w->key_step * span * per_pair > 12 << 20)
+    while (w->key_step > 16 && w->key_step * span * per_pair > 16 << 20) /* below 16 keys gathering the queries costs most */
         w->key_step /= 2;
 }
 

@@ -1,4 +1,5 @@
-/* attention_avx2.c - attention with AVX2; compiled with its flags (isa.cmake) and called only where the caller's family has it. */
+/* attention_avx2.c - attention with AVX2; compiled with its flags (isa.cmake) and called only where the caller's
+ * family has it. */
 #include "engine/kernel/attention_kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__)

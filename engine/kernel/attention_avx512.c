@@ -1,4 +1,5 @@
-/* attention_avx512.c - attention with AVX-512F; compiled with its flags (isa.cmake) and called only where the caller's family has it. */
+/* attention_avx512.c - attention with AVX-512F; compiled with its flags (isa.cmake) and called only where the
+ * caller's family has it. */
 #include "engine/kernel/attention_kernels.h"
 
 #if defined(__AVX512F__)

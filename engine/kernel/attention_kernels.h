@@ -1,7 +1,7 @@
 /* attention_kernels.h - private to attention*.c: what one block of attention computes, and its kernels for one instruction set.
  *
- * All query heads that read one key head go together: a tile has up to ATTENTION_ROWS rows, row r = (query r / heads, head r % heads), and
- * meets keys in stretches of ATTENTION_KEYS. So keys and values are read once for the group.
+ * All query heads that read one key head go together: a tile has up to ATTENTION_ROWS rows, row r = (query r /
+ * heads, head r % heads), and meets keys in stretches of ATTENTION_KEYS. So keys and values are read once for the group.
  */
 #ifndef GM_KERNEL_ATTENTION_KERNELS_H
 #define GM_KERNEL_ATTENTION_KERNELS_H
@@ -28,7 +28,8 @@ struct attention_part {
 struct attention_kernels {
     /* Query rows first .. first+n-1, where row i of q, out and lse stands at position past+i; n * group may be anything. */
     void (*forward)(const struct attention_part *p, int past, int first, int n, float *scratch);
-    /* dk and dv of the keys first .. first+n-1 of a sequence; with_dq: the keys are all of the sequence, dq is written as well. */
+    /* dk and dv of the keys first .. first+n-1 of a sequence; with_dq: the keys are all of the sequence, dq is
+     * written as well. */
     void (*backward_keys)(const struct attention_part *p, int length, int first, int n, bool with_dq, float *scratch);
     void (*backward_queries)(const struct attention_part *p, int first, int n, float *scratch); /* dq of a range of queries */
 };

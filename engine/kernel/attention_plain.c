@@ -1,4 +1,5 @@
-/* attention_plain.c - the plain twins of attention.h: row by row, whole rows of probabilities, in double. Oracles of the tests. */
+/* attention_plain.c - the plain twins of attention.h: row by row, whole rows of probabilities, in double. Oracles of
+ * the tests. */
 #include "engine/kernel/attention.h"
 
 #include "engine/base/mem.h"
@@ -6,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Probabilities of query row i (of the sequence that starts at row `start`) over the keys start+first .. start+i; returns log-sum-exp. */
+/* Probabilities of query row i (of the sequence that starts at row `start`) over the keys start+first .. start+i;
+ * returns log-sum-exp. */
 static double row_probabilities(const struct attention_shape *a, double *p, int i, int first, const float *q, const float *k,
                                 int64_t ldk)
 {

@@ -1,4 +1,5 @@
-/* ops.c - cuts the element-wise kernels into blocks for the pool; the inner loops stand in ops_body.inc, the oracles in ops_plain.c.
+/* ops.c - cuts the element-wise kernels into blocks for the pool; the inner loops stand in ops_body.inc, the oracles
+ * in ops_plain.c.
  *
  * A block's number alone says what it computes, and no block lasts longer than about 0.1 ms. Sums across blocks
  * go through one slot per block and are added in order.
@@ -323,7 +324,8 @@ static void adamw_block(void *arg, int block, int slot)
     w->k->adamw(w->more, w->y + i, w->y2 + i, w->y3 + i, w->x + i, w->s, n);
 }
 
-void adamw_update(const struct compute *c, const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t count)
+void adamw_update(const struct compute *c, const struct adam *a, float *w, float *m, float *v, const float *g, float s,
+                  int64_t count)
 {
     struct work work = {.y = w, .y2 = m, .y3 = v, .x = g, .more = a, .s = s};
     run(c, &work, adamw_block, count, BLOCK_ELEMENTS);

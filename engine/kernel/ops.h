@@ -30,7 +30,7 @@ void rope_table_free(struct rope_table *t);
 void rope(const struct compute *c, float *x, int64_t ldx, const int32_t *positions, int64_t T, int n_heads,
           const struct rope_table *t, bool inverse);
 
-/* h = act(gate) * up, [T, n]. Backward writes dgate, dup (may alias gate, up... no: must not alias inputs except dgate==dh). */
+/* h = act(gate) * up, [T, n]. Backward writes dgate and dup; dgate may be dh, nothing else may overlap. */
 void glu(const struct compute *c, float *h, const float *gate, const float *up, int64_t count, enum activation act);
 void glu_backward(const struct compute *c, float *dgate, float *dup, const float *dh, const float *gate, const float *up,
                   int64_t count, enum activation act);

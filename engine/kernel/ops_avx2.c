@@ -1,4 +1,5 @@
-/* ops_avx2.c - the inner loops with AVX2; compiled with its flags (isa.cmake) and called only where the caller's family has it. */
+/* ops_avx2.c - the inner loops with AVX2; compiled with its flags (isa.cmake) and called only where the caller's
+ * family has it. */
 #include "engine/kernel/ops_kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__)

@@ -1,4 +1,5 @@
-/* ops_avx512.c - the inner loops with AVX-512F; compiled with its flags (isa.cmake) and called only where the caller's family has it. */
+/* ops_avx512.c - the inner loops with AVX-512F; compiled with its flags (isa.cmake) and called only where the
+ * caller's family has it. */
 #include "engine/kernel/ops_kernels.h"
 
 #if defined(__AVX512F__)

@@ -1,4 +1,5 @@
-/* ops_base.c - the inner loops for every processor: SSE2 on x86-64, NEON on aarch64, whatever the compiler makes of four floats elsewhere. */
+/* ops_base.c - the inner loops for every processor: SSE2 on x86-64, NEON on aarch64, whatever the compiler makes of
+ * four floats elsewhere. */
 #define GM_VW 4
 #include "engine/kernel/ops_body.inc"
 

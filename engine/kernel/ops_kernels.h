@@ -1,7 +1,7 @@
 /* ops_kernels.h - private to ops*.c: the inner loops of ops.h for one instruction set.
  *
- * ops_body.inc is compiled once per instruction set into such a table; ops.c cuts the work into blocks and calls through it. All tables
- * give the same bits. Ranges are [0, n) of the pointers given; nothing here knows of threads.
+ * ops_body.inc is compiled once per instruction set into such a table; ops.c cuts the work into blocks and calls
+ * through it. All tables give the same bits. Ranges are [0, n) of the pointers given; nothing here knows of threads.
  */
 #ifndef GM_KERNEL_OPS_KERNELS_H
 #define GM_KERNEL_OPS_KERNELS_H

@@ -1,4 +1,5 @@
-/* ops_plain.c - the plain twins of ops.h: one thread, sums and functions in double, one rounding at the end. Oracles of the tests. */
+/* ops_plain.c - the plain twins of ops.h: one thread, sums and functions in double, one rounding at the end. Oracles
+ * of the tests. */
 #include "engine/kernel/ops.h"
 
 #include <math.h>
@@ -17,8 +18,8 @@ void plain_rmsnorm(float *y, float *rstd, const float *x, const float *w, int64_
     }
 }
 
-void plain_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *rstd, const float *w, int64_t rows,
-                            int64_t n, bool accumulate)
+void plain_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x, const float *rstd, const float *w,
+                            int64_t rows, int64_t n, bool accumulate)
 {
     for (int64_t i = 0; dw && i < n; i++) {
         double sum = dw[i];

@@ -1,5 +1,6 @@
-/* Attention: all families against the plain twins, the backward twin against central differences in double, the same bits for 1, 2 and 4
- * threads, windows, packed sequences, grouped queries, soft-cap, odd head dimensions; the cached form against the full one. */
+/* Attention: all families against the plain twins, the backward twin against central differences in double, the same
+ * bits for 1, 2 and 4 threads, windows, packed sequences, grouped queries, soft-cap, odd head dimensions; the cached
+ * form against the full one. */
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/kernel/attention.h"
