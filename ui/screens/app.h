@@ -51,6 +51,7 @@ enum ui_reply ui_line(struct ui_state *ui, const struct view *view, const char *
 void ui_line_leave(struct ui_state *ui);               /* Esc, Ctrl-C or Ctrl-D on an empty line */
 /* The i-th completion of what is typed (`word` starts at byte `start` of `text`), NULL after the last. */
 const char *ui_complete(const struct ui_state *ui, const struct view *view, const char *text, size_t start, size_t i);
+bool ui_completes_files(const struct ui_state *ui, const char *text); /* a file name may stand where the cursor is */
 
 /* A message of the UI itself (unknown command ...); also used by the workbench for what term_* reports. */
 void ui_say(struct ui_state *ui, enum message_level level, const char *text);

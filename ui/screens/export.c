@@ -1,0 +1,217 @@
+/* export.c - screen 6: which checkpoint, into what, where to; then how it goes and how it was proved. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ui/core/width.h"
+#include "ui/screens/state.h"
+
+static size_t formats(const struct view *v)
+{
+    return v->export_form.format_count < EXPORT_FORMATS_MAX ? v->export_form.format_count : EXPORT_FORMATS_MAX;
+}
+
+/* Field 0 is the checkpoint, then the formats, then the folder, then the button. */
+size_t export_fields(const struct view *v)
+{
+    return formats(v) + 3;
+}
+
+void export_make(const struct view *v, struct ui_state *ui)
+{
+    struct export_state *e = &ui->export;
+    if (!e->made || e->version != v->export_form.version) {
+        e->made = true;
+        e->version = v->export_form.version;
+        e->on = 0;
+        for (size_t i = 0; i < formats(v); i++)
+            e->on |= (unsigned)v->export_form.formats[i].on << i;
+        str_clear(&e->folder);
+        str_add(&e->folder, v->export_form.folder ? v->export_form.folder : "");
+    }
+    if (e->ckpt >= (long)v->ckpts.count)
+        e->ckpt = -1;
+    if (e->field >= export_fields(v))
+        e->field = export_fields(v) - 1;
+}
+
+static long chosen(const struct view *v, const struct ui_state *ui)
+{
+    long at = ui->export.ckpt;
+    return at >= 0 && at < (long)v->ckpts.count && v->ckpts.rows[at].can_export ? at : ckpts_best(v);
+}
+
+void export_toggle(struct ui_state *ui, const struct view *v, int direction)
+{
+    struct export_state *e = &ui->export;
+    export_make(v, ui);
+    if (e->field == 0) {
+        long at = chosen(v, ui), n = (long)v->ckpts.count;
+        for (long k = 1; at >= 0 && k <= n; k++) {
+            long next = ((at + direction * k) % n + n) % n;
+            if (v->ckpts.rows[next].can_export) {
+                e->ckpt = next;
+                break;
+            }
+        }
+    } else if (e->field <= formats(v))
+        e->on ^= 1u << (e->field - 1);
+    else if (e->field == formats(v) + 1)
+        ui_open_prompt(ui, PROMPT_FOLDER, str_text(&e->folder));
+}
+
+enum ui_reply export_emit(struct ui_state *ui, const struct view *v, struct command *c)
+{
+    struct export_state *e = &ui->export;
+    export_make(v, ui);
+    long at = chosen(v, ui);
+    if (v->export_form.state == JOB_RUNNING)
+        ui_say(ui, MESSAGE_WARN, "an export is running (Ctrl-C stops it)");
+    else if (at < 0)
+        ui_say(ui, MESSAGE_ERROR, "there is no checkpoint to export yet (:save writes one)");
+    else if (e->on == 0)
+        ui_say(ui, MESSAGE_ERROR, "nothing is ticked to export");
+    else if (e->folder.len == 0)
+        ui_say(ui, MESSAGE_ERROR, "the folder has no name");
+    else {
+        c->id = COMMAND_EXPORT;
+        c->number = at;
+        c->flags = e->on;
+        str_clear(&c->text);
+        str_add(&c->text, str_text(&e->folder));
+        return UI_COMMAND;
+    }
+    return UI_DONE;
+}
+
+enum ui_reply export_enter(struct ui_state *ui, const struct view *v, struct command *c)
+{
+    export_make(v, ui);
+    if (ui->export.field == formats(v) + 2)
+        return export_emit(ui, v, c);
+    export_toggle(ui, v, +1);
+    return UI_DONE;
+}
+
+/* ---- drawing ---- */
+
+static void cursor_at(struct canvas *c, int row, struct rect in, bool focus, bool here)
+{
+    if (!here)
+        return;
+    canvas_put(c, row, in.col, ROLE_MARK, '>');
+    canvas_role(c, (struct rect){row, in.col, 1, in.cols}, focus ? ROLE_CURSOR : ROLE_CURSOR_BLUR);
+    if (focus) {
+        c->cursor_row = row;
+        c->cursor_col = in.col;
+    }
+}
+
+static void draw_form(struct canvas *c, const struct view *v, struct ui_state *ui, struct rect box, bool focus)
+{
+    const struct view_export *x = &v->export_form;
+    struct export_state *e = &ui->export;
+    struct rect in = rect_inside(box);
+    char bytes[24], loss[24];
+    size_t n = formats(v), need = 0;
+    canvas_box(c, box, focus, "export", v->run.name);
+    long at = chosen(v, ui);
+    int row = in.row + (in.rows > (int)n + 7);
+    canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "checkpoint");
+    if (at < 0)
+        canvas_fit(c, row, in.col + 14, in.cols - 14, ROLE_WARN, "none yet (:save writes one)");
+    else {
+        const struct view_ckpt *k = &v->ckpts.rows[at];
+        canvas_printf(c, row, in.col + 14, in.cols - 30, ROLE_TEXT, "%s   val %s%s", k->name ? k->name : "", loss_text(k->val_loss, loss),
+                      k->best_loss ? " best" : "");
+        canvas_right(c, row, in.col + in.cols - 16, 15, ROLE_DIM, "Space: next");
+    }
+    cursor_at(c, row, in, focus, e->field == 0);
+    row += 1 + (in.rows > (int)n + 5);
+    int about_cols = 0;
+    for (size_t i = 0; i < n; i++) {
+        int w = width_text(x->formats[i].name);
+        about_cols = w > about_cols ? w : about_cols;
+    }
+    for (size_t i = 0; i < n && row < in.row + in.rows; i++, row++) {
+        bool on = e->on >> i & 1;
+        canvas_text(c, row, in.col + 2, 3, on ? ROLE_OK : ROLE_DIM, on ? "[x]" : "[ ]");
+        canvas_fit(c, row, in.col + 6, about_cols, ROLE_TEXT, x->formats[i].name);
+        canvas_fit(c, row, in.col + 8 + about_cols, in.cols - 20 - about_cols, ROLE_DIM, x->formats[i].about);
+        if (x->formats[i].bytes)
+            canvas_right(c, row, in.col + in.cols - 11, 10, ROLE_DIM, bytes_text(x->formats[i].bytes, bytes));
+        need += on ? x->formats[i].bytes : 0;
+        cursor_at(c, row, in, focus, e->field == i + 1);
+    }
+    row += in.rows > (int)n + 5;
+    if (row >= in.row + in.rows)
+        return;
+    canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "folder");
+    canvas_fit(c, row, in.col + 14, in.cols - 15, ROLE_INPUT, str_text(&e->folder));
+    cursor_at(c, row++, in, focus, e->field == n + 1);
+    if (row >= in.row + in.rows)
+        return;
+    if (x->free_bytes) {
+        char free_text[24];
+        bool fits = need < x->free_bytes;
+        canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "disk");
+        canvas_printf(c, row, in.col + 14, in.cols - 15, fits ? ROLE_TEXT : ROLE_ERROR, "needs %s, free %s  %s", bytes_text(need, bytes),
+                      bytes_text(x->free_bytes, free_text), fits ? "ok" : "TOO LITTLE");
+        row++;
+    }
+    if (x->warning && row < in.row + in.rows - 1)
+        canvas_printf(c, row++, in.col + 2, in.cols - 3, ROLE_WARN, "note: %s", x->warning);
+    row += in.rows > (int)n + 6;
+    if (row >= in.row + in.rows)
+        row = in.row + in.rows - 1;
+    bool here = e->field == n + 2;
+    canvas_text(c, row, in.col + 14, 10, here && focus ? ROLE_BUTTON_FOCUS : ROLE_BUTTON, "[ Export ]");
+    if (here) {
+        canvas_put(c, row, in.col, ROLE_MARK, '>');
+        if (focus) {
+            c->cursor_row = row;
+            c->cursor_col = in.col + 16;
+        }
+    }
+}
+
+static void draw_result(struct canvas *c, const struct view *v, struct rect box, bool focus)
+{
+    const struct view_export *x = &v->export_form;
+    struct rect in = rect_inside(box);
+    static const char *const titles[] = {"result", "exporting", "done", "failed"};
+    canvas_box(c, box, focus, titles[x->state], x->state == JOB_RUNNING ? "Ctrl-C stops it" : NULL);
+    int row = in.row, end = in.row + in.rows;
+    if (x->state == JOB_NONE) {
+        canvas_fit(c, row, in.col + 1, in.cols - 2, ROLE_DIM, "Every file is read back and compared before it is called done.");
+        return;
+    }
+    if (x->state == JOB_RUNNING && row < end) {
+        double share = x->progress >= 0 && x->progress <= 1 ? x->progress : 0;
+        int bar = in.cols - 30 > 50 ? 50 : in.cols - 30;
+        canvas_put(c, row, in.col + 1, ROLE_TEXT, '[');
+        for (int i = 0; i < bar; i++)
+            canvas_put(c, row, in.col + 2 + i, i < share * bar ? ROLE_OK : ROLE_DIM, i < share * bar ? '#' : '-');
+        canvas_printf(c, row, in.col + 2 + bar, in.cols - bar - 3, ROLE_TEXT, "] %3.0f%%  %s", share * 100, x->stage ? x->stage : "");
+        row++;
+    }
+    for (size_t i = 0; i < x->result_count && row < end; i++) {
+        struct wrap w = {.rest = x->results[i]};
+        while (row < end && wrap_next(&w, in.cols - 2))
+            canvas_text_n(c, row++, in.col + 1, in.cols - 2, x->state == JOB_FAILED ? ROLE_ERROR : ROLE_TEXT, w.line, w.len);
+    }
+}
+
+void export_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
+{
+    const struct layout *l = &ui->layout;
+    int focus = ui_focus(ui, v);
+    export_make(v, ui);
+    bool result = layout_shown(l, EXPORT_RESULT);
+    if (layout_shown(l, EXPORT_FORM) && (result || v->export_form.state != JOB_RUNNING))
+        draw_form(c, v, ui, l->pane[EXPORT_FORM], focus == EXPORT_FORM);
+    else if (layout_shown(l, EXPORT_FORM)) /* a low screen: while it runs the form gives way */
+        draw_result(c, v, l->pane[EXPORT_FORM], true);
+    if (result)
+        draw_result(c, v, l->pane[EXPORT_RESULT], focus == EXPORT_RESULT);
+}
