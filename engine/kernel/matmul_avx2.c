@@ -1,7 +1,319 @@
-/* matmul_avx2.c - the family avx2. */
+/* matmul_avx2.c - the family avx2 (with FMA and F16C): f32 panels that hold bf16 values, 6 rows x 16 columns of sums in registers. */
 #include "engine/kernel/table.h"
 
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include <assert.h>
+#include <immintrin.h>
+#include <string.h>
+
+#define GM_VW 8
+#include "engine/kernel/ops_vec.inc"
+#include "engine/kernel/head_rows.inc"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Rounds to bf16 (nearest even, a NaN stays one), the value again as f32. */
+INLINE __m256 rounded(__m256 f)
+{
+    __m256i u = _mm256_castps_si256(f);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i r = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd);
+    __m256 value = _mm256_castsi256_ps(_mm256_and_si256(r, _mm256_set1_epi32((int)0xffff0000)));
+    return _mm256_blendv_ps(value, f, _mm256_cmp_ps(f, f, _CMP_UNORD_Q));
+}
+
+INLINE __m256 floats_of_bytes(const unsigned char *q8)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)q8)));
+}
+
+/* 32 small unsigned numbers q to rounded d * (q - zero) + m. */
+INLINE void scale_block(const unsigned char q[32], float d, float m, float zero, bool has_min, float *dst)
+{
+    for (int i = 0; i < 32; i += 8) {
+        __m256 f = _mm256_mul_ps(_mm256_set1_ps(d), _mm256_sub_ps(floats_of_bytes(q + i), _mm256_set1_ps(zero)));
+        if (has_min)
+            f = _mm256_add_ps(f, _mm256_set1_ps(m));
+        _mm256_storeu_ps(dst + i, rounded(f));
+    }
+}
+
+INLINE float half_at(const unsigned char *p)
+{
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return _cvtsh_ss(h);
+}
+
+INLINE void split_nibbles(const unsigned char *src, unsigned char q[32])
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)src), low = _mm_set1_epi8(15);
+    _mm_storeu_si128((__m128i *)(void *)q, _mm_and_si128(bytes, low));
+    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+}
+
+INLINE void expand_packed_bits(const unsigned char *src, int n, float *dst, bool has_min, bool five)
+{
+    unsigned char q[32];
+    const float zero = has_min ? 0.0f : five ? 16.0f : 8.0f;
+    const int header = has_min ? 4 : 2, block_bytes = header + (five ? 4 : 0) + 16;
+    for (int i = 0; i < n; i += 32, src += block_bytes) {
+        split_nibbles(src + header + (five ? 4 : 0), q);
+        if (five) {
+            uint32_t fifth;
+            memcpy(&fifth, src + header, 4);
+            for (int j = 0; j < 32; j++)
+                q[j] = (unsigned char)(q[j] | (fifth >> j & 1u) << 4);
+        }
+        scale_block(q, half_at(src), has_min ? half_at(src + 2) : 0, zero, has_min, dst + i);
+    }
+}
+
+static void expand_q8_0(const unsigned char *src, int n, float *dst)
+{
+    for (int i = 0; i < n; i += 32, src += 34) {
+        __m256 d = _mm256_set1_ps(half_at(src));
+        for (int j = 0; j < 32; j += 8) {
+            __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(src + 2 + j)));
+            _mm256_storeu_ps(dst + i + j, rounded(_mm256_mul_ps(d, _mm256_cvtepi32_ps(q))));
+        }
+    }
+}
+
+/* Element types and whatever has no code above: whole vectors, then the rest one by one. */
+static void expand_elements(enum dtype type, const unsigned char *src, int n, float *dst)
+{
+    int i = 0;
+    if (type == DT_F32) {
+        for (; i + 8 <= n; i += 8)
+            _mm256_storeu_ps(dst + i, rounded(_mm256_loadu_ps((const float *)(const void *)(src + 4 * i))));
+    } else if (type == DT_F16) {
+        for (; i + 8 <= n; i += 8)
+            _mm256_storeu_ps(dst + i, rounded(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(src + 2 * i)))));
+    } else if (type == DT_BF16) {
+        for (; i + 8 <= n; i += 8) {
+            __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(src + 2 * i)));
+            _mm256_storeu_si256((__m256i *)(void *)(dst + i), _mm256_slli_epi32(h, 16));
+        }
+    }
+    if (i < n) {
+        float rest[KC];
+        size_t done = (size_t)(i / dtype_block(type)) * dtype_block_bytes(type);
+        int block = dtype_block(type), whole = (n - i + block - 1) / block * block;
+        assert(whole <= KC);
+        dtype_to_f32(type, src + done, rest, (size_t)whole);
+        for (int j = i; j < n; j++)
+            dst[j] = bf16_to_f32(f32_to_bf16(rest[j - i]));
+    }
+}
+
+/* n values of a row from column col (a block border) on, rounded; zeros up to a multiple of 32. */
+static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
+{
+    int block = dtype_block(w->type);
+    assert(col % block == 0 && n <= KC);
+    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes
+                             + (size_t)(col / block) * dtype_block_bytes(w->type);
+    switch (w->type) {
+    case DT_Q4_0: expand_packed_bits(src, n, dst, false, false); break;
+    case DT_Q4_1: expand_packed_bits(src, n, dst, true, false); break;
+    case DT_Q5_0: expand_packed_bits(src, n, dst, false, true); break;
+    case DT_Q5_1: expand_packed_bits(src, n, dst, true, true); break;
+    case DT_Q8_0: expand_q8_0(src, n, dst); break;
+    default: expand_elements(w->type, src, n, dst); break;
+    }
+    for (int i = n; i < ((n + 31) & ~31); i++)
+        dst[i] = 0;
+}
+
+/* 8 rows x 8 columns, transposed to rows of a panel. */
+INLINE void transpose_8(const float *const rows[8], int k, float *panel)
+{
+    __m256 r[8], s[8];
+    for (int i = 0; i < 8; i++) /* rows i and i+4 side by side: the rest stays inside lanes */
+        r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i % 4] + k + i / 4 * 4)),
+                                    _mm_loadu_ps(rows[i % 4 + 4] + k + i / 4 * 4), 1);
+    for (int h = 0; h < 8; h += 4) {
+        __m256 ab = _mm256_unpacklo_ps(r[h], r[h + 1]), AB = _mm256_unpackhi_ps(r[h], r[h + 1]);
+        __m256 cd = _mm256_unpacklo_ps(r[h + 2], r[h + 3]), CD = _mm256_unpackhi_ps(r[h + 2], r[h + 3]);
+        s[h] = _mm256_shuffle_ps(ab, cd, 0x44), s[h + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
+        s[h + 2] = _mm256_shuffle_ps(AB, CD, 0x44), s[h + 3] = _mm256_shuffle_ps(AB, CD, 0xee);
+    }
+    for (int i = 0; i < 8; i++)
+        _mm256_store_ps(panel + (size_t)i * PANEL, s[i]);
+}
+
+static void pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
+{
+    _Alignas(32) float buffer[8][KC];
+    _Alignas(32) static const float nothing[KC];
+    int kpad = (k + 31) & ~31;
+    for (int j = 0; j < (n + PANEL - 1) / PANEL * PANEL; j += 8) {
+        const float *rows[8];
+        for (int i = 0; i < 8; i++) {
+            rows[i] = nothing;
+            if (j + i < n) {
+                expand(w, n0 + j + i, k0, k, buffer[i]);
+                rows[i] = buffer[i];
+            }
+        }
+        float *to = (float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + j % PANEL;
+        for (int kk = 0; kk < kpad; kk += 8)
+            transpose_8(rows, kk, to + (size_t)kk * PANEL);
+    }
+}
+
+static void pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
+{
+    int kpad = (k + 31) & ~31, columns = (n + PANEL - 1) / PANEL * PANEL;
+    float row[256 + 32] = {0};
+    assert(n <= 256);
+    for (int i = 0; i < kpad; i++) {
+        if (i < k)
+            expand(w, k0 + i, n0, n, row);
+        else
+            memset(row, 0, sizeof row);
+        for (int j = 0; j < columns; j += PANEL)
+            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL, row + j, PANEL * sizeof *row);
+    }
+}
+
+static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = (float *)dst + r * ld;
+        const float *from = src + r * lds;
+        int64_t i = 0;
+        for (; i + 8 <= k; i += 8)
+            _mm256_storeu_ps(to + i, rounded(_mm256_loadu_ps(from + i)));
+        for (; i < k; i++)
+            to[i] = bf16_to_f32(f32_to_bf16(from[i]));
+        for (; i < kpad; i++)
+            to[i] = 0;
+    }
+}
+
+enum { ROWS = 6 };
+
+/* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
+static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+{
+    const float *row[ROWS];
+    __m256 low[ROWS], high[ROWS];
+    float edge[ROWS][PANEL] = {{0}};
+    bool full = cols >= PANEL;
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+        row[r] = a + (r < rows ? r : rows - 1) * lda;
+        if (accumulate && r < rows)
+            memcpy(edge[r], c + r * ldc, (size_t)(full ? PANEL : cols) * sizeof(float));
+        low[r] = _mm256_loadu_ps(edge[r]);
+        high[r] = _mm256_loadu_ps(edge[r] + 8);
+    }
+    for (int k = 0; k < kpad; k++, b += PANEL) {
+        __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + 8);
+#pragma GCC unroll 6
+        for (int r = 0; r < ROWS; r++) {
+            __m256 x = _mm256_broadcast_ss(row[r] + k);
+            low[r] = _mm256_fmadd_ps(x, b0, low[r]);
+            high[r] = _mm256_fmadd_ps(x, b1, high[r]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+        _mm256_storeu_ps(edge[r], low[r]);
+        _mm256_storeu_ps(edge[r] + 8, high[r]);
+    }
+    for (int r = 0; r < rows; r++)
+        memcpy(c + r * ldc, edge[r], (size_t)(full ? PANEL : cols) * sizeof(float));
+}
+
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
+                     bool accumulate)
+{
+    for (int j = 0; j < cols; j += PANEL) {
+        const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
+        for (int r = 0; r < rows; r += ROWS)
+            tile((const float *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc, rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
+    }
+}
+
+static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k)
+{
+    convert(dst, ld, src, lds, rows, k, ld);
+}
+
+enum { SMALL_W = 2, SMALL_T = 4 };
+
+INLINE float lane_sum(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+/* Two rows of w with T <= 4 rows of x. */
+INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const int T, const struct mat *w, int64_t first, int n,
+                       bool accumulate)
+{
+    _Alignas(32) float values[SMALL_W][KC];
+    __m256 sum[SMALL_W][SMALL_T];
+    for (int r = 0; r < SMALL_W; r++) {
+        for (int t = 0; t < T; t++)
+            sum[r][t] = _mm256_setzero_ps();
+    }
+    for (int64_t k0 = 0; k0 < w->cols; k0 += KC) {
+        int k = w->cols - k0 < KC ? (int)(w->cols - k0) : KC;
+        for (int r = 0; r < SMALL_W; r++)
+            expand(w, first + (r < n ? r : n - 1), k0, k, values[r]);
+        for (int i = 0; i < k; i += 8) {
+#pragma GCC unroll 2
+            for (int r = 0; r < SMALL_W; r++) {
+                __m256 v = _mm256_load_ps(values[r] + i);
+#pragma GCC unroll 4
+                for (int t = 0; t < T; t++)
+                    sum[r][t] = _mm256_fmadd_ps(v, _mm256_loadu_ps(x + t * ldx + k0 + i), sum[r][t]);
+            }
+        }
+    }
+    for (int r = 0; r < n; r++) {
+        for (int t = 0; t < T; t++) {
+            float *to = y + t * ldy + first + r, total = lane_sum(sum[r][t]);
+            *to = accumulate ? *to + total : total;
+        }
+    }
+}
+
+static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n, bool accumulate)
+{
+    for (int i = 0; i < n; i += SMALL_W) {
+        int have = n - i < SMALL_W ? n - i : SMALL_W, now;
+        for (int done = 0; done < T; done += now) {
+            float *to = y + done * ldy;
+            const float *from = x + done * ldx;
+            now = T - done < SMALL_T ? T - done : SMALL_T;
+            switch (now) {
+            case 1: small_rows(to, ldy, from, ldx, 1, w, n0 + i, have, accumulate); break;
+            case 2: small_rows(to, ldy, from, ldx, 2, w, n0 + i, have, accumulate); break;
+            case 3: small_rows(to, ldy, from, ldx, 3, w, n0 + i, have, accumulate); break;
+            default: small_rows(to, ldy, from, ldx, 4, w, n0 + i, have, accumulate); break;
+            }
+        }
+    }
+}
+
+static const struct kernel_table table = {
+    .vnni = false, .block_flops = 15e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
+    .small = small, .convert_small = convert_small, .softmax_row = softmax_row, .scale_row = scale_row,
+};
+
+const struct kernel_table *kernel_table_avx2(void)
+{
+    return &table;
+}
+#else
 const struct kernel_table *kernel_table_avx2(void)
 {
     return NULL;
 }
+#endif

@@ -190,7 +190,7 @@ void avx512_expand(const struct mat *w, int64_t row, int64_t col, int n, uint16_
     }
 }
 
-/* 16 rows of 32 bf16 to 16 vectors; vector i holds pair i of every row. */
+/* 16 rows of 32 bf16 to 16 vectors; vector i holds pair i of every row. QUARTERS(r, c): eight values of the rows r, r + 4, r + 8, r + 12. */
 INLINE void transpose_pairs(const uint16_t *const rows[16], int k, __m512i out[16])
 {
 #define QUARTERS(r, c)                                                                                                              \
@@ -216,8 +216,6 @@ INLINE void transpose_pairs(const uint16_t *const rows[16], int k, __m512i out[1
 #undef QUARTERS
 }
 
-/* Lanes of the transposed rows: QUARTERS puts row r + 4 j into lane j, so a vector's order is r = 0, 1, 2, 3 of lane 0 (rows 0..3), then rows
- * 4..7 ... because row r + 4 j stands at position r of lane j. */
 INLINE void pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k, bool vnni)
 {
     _Alignas(64) uint16_t buffer[16][KC];

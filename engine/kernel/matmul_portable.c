@@ -2,8 +2,11 @@
 #include "engine/kernel/table.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
+
+#define GM_VW 4
+#include "engine/kernel/ops_vec.inc"
+#include "engine/kernel/head_rows.inc"
 
 static inline float rounded(float f) { return bf16_to_f32(f32_to_bf16(f)); }
 
@@ -120,30 +123,6 @@ static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, con
 static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k)
 {
     convert(dst, ld, src, lds, rows, k, k);
-}
-
-static void softmax_row(uint16_t *e, float *l, int n, float softcap, float *max, float *sum)
-{
-    float most = -INFINITY, total = 0;
-    for (int i = 0; i < n; i++) {
-        if (softcap > 0)
-            l[i] = softcap * tanhf(l[i] / softcap);
-        most = l[i] > most ? l[i] : most;
-    }
-    for (int i = 0; i < n; i++) {
-        float value = expf(l[i] - most), ratio = softcap > 0 ? l[i] / softcap : 0;
-        total += value;
-        if (e)
-            e[i] = f32_to_bf16(value * (1 - ratio * ratio));
-    }
-    *max = most;
-    *sum = total;
-}
-
-static void scale_row(float *dst, const uint16_t *e, float factor, int n)
-{
-    for (int i = 0; i < n; i++)
-        dst[i] = factor * bf16_to_f32(e[i]);
 }
 
 static const struct kernel_table table = {
