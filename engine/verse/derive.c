@@ -52,13 +52,9 @@ static bool stem_before_vowel(const struct lexicon *x, const char *w, size_t n, 
     return false;
 }
 
-/* wander + ing is also said with two syllables, twinkle + ing mostly. */
-static void add_to_liquid(const char *w, size_t n, bool with_e, struct reading *r) {
-    bool weak = ends(w, n, "er") || ends(w, n, "en") || ends(w, n, "el") || ends(w, n, "or");
-    if (with_e && syllabic_l(w, n)) {
-        reading_also(r, r->count[0] + 1);
-        return;
-    }
+/* wander + ing is also said with two syllables, twinkle + ing too: the fuller one is the likely one. */
+static void add_ing(const char *w, size_t n, bool with_e, struct reading *r) {
+    bool weak = ends(w, n, "er") || ends(w, n, "en") || ends(w, n, "el") || ends(w, n, "or") || (with_e && syllabic_l(w, n));
     bool several = r->count[0] > 1;
     reading_shift(r, 1);
     if (weak && several) reading_also(r, r->count[0] - 1);
@@ -94,7 +90,7 @@ static bool ing(const struct lexicon *x, const char *w, size_t n, int depth, str
         return true;
     }
     if (!stem_before_vowel(x, w, n - 3, depth, r, &with_e)) return false;
-    add_to_liquid(w, n - 3, with_e, r);
+    add_ing(w, n - 3, with_e, r);
     return true;
 }
 
@@ -185,7 +181,7 @@ bool derive_inflection(const struct lexicon *x, const char *w, size_t n, struct 
 /* Two words that merely meet inside another one (condit-ion, citr-ic) add syllables that the spelling does not have. */
 static bool plausible(const char *w, size_t n, size_t cut, const struct reading *r) {
     int by_spelling = spelling_count(w, NULL, n);
-    if (r->count[0] > by_spelling) return vowel(w[cut - 1]) && vowel(w[cut]);
+    if (r->count[0] > by_spelling) return (vowel(w[cut - 1]) && vowel(w[cut])) || (ends(w, n, "ed") && n - cut <= 4); /* seaeagle, hotbed */
     return r->count[0] == by_spelling || w[cut - 1] == 'e' || w[n - 1] == 'e' || w[n - 1] == 's' || w[n - 1] == 'd';
 }
 

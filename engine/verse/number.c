@@ -156,9 +156,10 @@ size_t number_read(const char *c, size_t n, size_t at, struct reading *r) {
     } else if (at + 2 < n && c[at] == ':' && digits_at(c, n, at + 1) == 2) {
         int minutes = (c[at + 1] - '0') * 10 + (c[at + 2] - '0');
         struct reading part = reading_of(below_hundred(minutes) + (minutes < 10), FROM_NUMBER); /* seven oh five */
-        if (minutes == 0) {
-            part = reading_of(2, FROM_NUMBER); /* o'clock; hundred */
-            reading_also(&part, 0);
+        if (minutes == 0) { /* seven o'clock, seven hundred; seven a.m. */
+            bool half_day = letters_at(c, n, at + 3, "am") || letters_at(c, n, at + 3, "pm");
+            part = reading_of(half_day ? 0 : 2, FROM_NUMBER);
+            reading_also(&part, half_day ? 2 : 0);
         }
         reading_plus(r, &part);
         at += 3;

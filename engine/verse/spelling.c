@@ -98,7 +98,7 @@ static bool parts_e(const struct word *w, size_t i) {
         if (i + 2 == w->n || ends_here(w, i, "eas")) return vowel_before(w, i) && before(w, i, 1) != 'h'; /* idea */
         if (follows(w, i, "eate") || follows(w, i, "eati") || follows(w, i, "eato")) return in(before(w, i, 1), "rlmn") && !precedes(w, i, "tr");
         if (ends_here(w, i, "eal") || ends_here(w, i, "eals")) return in(before(w, i, 1), "dnr") && vowel_before(w, i) && !precedes(w, i, "pp");
-        if (ends_here(w, i, "ean") || ends_here(w, i, "eans")) return vowel_before(w, i) && !in(before(w, i, 1), "cl");
+        if (ends_here(w, i, "ean") || ends_here(w, i, "eans")) return vowel_before(w, i) && !in(before(w, i, 1), "bc");
         if (follows(w, i, "eality") || follows(w, i, "ealis")) return true;
         return opens_re(w, i);
     case 'o':

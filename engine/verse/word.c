@@ -136,6 +136,9 @@ static struct reading read_letters(const struct lexicon *x, struct piece p, unsi
     if ((flags & WORD_AFTER_NUMBER) && p.n == 2 && (p.low[0] == 'a' || p.low[0] == 'p') && p.low[1] == 'm') return spelled(p);
     if (p.n == 1 && fold_is_upper(p.c[0]) && p.c[0] != 'A' && p.c[0] != 'I' && p.c[0] != 'O') return spelled(p);
     if (!(flags & WORD_SHOUTING) && all_upper(p) && capitals(x, p, &r)) return r;
+    if (p.n >= 3 && p.c[p.n - 1] == 's' && all_upper(cut(p, 0, p.n - 1)) && !lexicon_find(x, p.low, p.n, &r)
+        && capitals(x, cut(p, 0, p.n - 1), &r))
+        return r; /* DVDs */
     if (sounded_ed(x, p, &r)) return r;
     if (lexicon_find(x, p.low, p.n, &r)) {
         /* rosé is not rose: when the known word has just its silent-e count, the accent adds one. */
@@ -154,13 +157,22 @@ static struct reading read_letters(const struct lexicon *x, struct piece p, unsi
     for (size_t i = 0; i < p.n; i++) any_vowel = any_vowel || vowel(p.low[i]);
     if (!any_vowel) return without_vowels(p);
     for (size_t i = 1; i < p.n && depth < 4; i++)
-        if (fold_is_lower(p.c[i - 1]) && fold_is_upper(p.c[i])) { /* CamelCase */
+        if (fold_is_upper(p.c[i]) && (fold_is_lower(p.c[i - 1]) || (i + 1 < p.n && fold_is_lower(p.c[i + 1])))) { /* CamelCase, BSide */
             r = read_piece(x, cut(p, 0, i), flags, depth + 1);
             struct reading rest = read_piece(x, cut(p, i, p.n), flags, depth + 1);
             reading_plus(&r, &rest);
             return r;
         }
     bool accented = p.mark[p.n - 1] != 0; /* a final é is part of no English stem */
+    char full[LEXICON_WORD_MAX + 1]; /* countin: a dropped g */
+    if (tail_is(p, "in") && p.n < LEXICON_WORD_MAX) {
+        memcpy(full, p.low, p.n);
+        full[p.n] = 'g';
+        if (lexicon_find(x, full, p.n + 1, &r)) {
+            r.source = FROM_INFLECTION;
+            return r;
+        }
+    }
     if (!accented && derive_inflection(x, p.low, p.n, &r)) return r;
     if (!accented && derive_compound(x, p.low, p.n, &r)) return r;
     return reading_of(spelling_count(p.low, p.mark, p.n), FROM_RULES);
