@@ -1,6 +1,8 @@
-/* bpe_train.c - counts the words once, then merges the most frequent pair again and again, touching only the words that hold it.
+/* bpe_train.c - counts the words once, then merges the most frequent pair again and again, touching
+ * only the words that hold it.
  *
- * The heap is lazy: an entry whose count is out of date is put back with the count of today when it comes up.
+ * The heap is lazy: an entry whose count is out of date is put back with the count of today when it
+ * comes up.
  */
 #include "engine/text/bpe_train.h"
 
@@ -12,7 +14,8 @@
 
 enum { FIRST_BYTE = 6 };
 
-static const char *const specials[FIRST_BYTE] = {"<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"};
+static const char *const specials[FIRST_BYTE] = {"<pad>", "<eos>",           "<bos>",
+                                                 "<unk>", "<start_of_turn>", "<end_of_turn>"};
 
 struct word {
     size_t first; /* in symbols */
@@ -49,17 +52,21 @@ struct trainer {
     size_t n_grown, cap_grown;
 };
 
-static void *grow(void *block, size_t n, size_t *cap, size_t size) {
-    if (n < *cap) return block;
+static void *grow(void *block, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return block;
     size_t more = *cap ? 2 * *cap : 1024;
     block = mem_grow(block, *cap, more, size);
     *cap = more;
     return block;
 }
 
-static void count_word(void *arg, size_t begin, size_t end) {
+static void count_word(void *arg, size_t begin, size_t end)
+{
     struct trainer *r = arg;
-    int32_t known = piece_map_add(&r->words_by_text, r->text + begin, end - begin, (int32_t)r->n_words);
+    int32_t known =
+        piece_map_add(&r->words_by_text, r->text + begin, end - begin, (int32_t)r->n_words);
     if (known >= 0) {
         r->words[known].count++;
         return;
@@ -72,13 +79,16 @@ static void count_word(void *arg, size_t begin, size_t end) {
     }
 }
 
-static bool goes_first(const struct trainer *r, struct candidate a, struct candidate b) {
-    if (a.count != b.count) return a.count > b.count;
+static bool goes_first(const struct trainer *r, struct candidate a, struct candidate b)
+{
+    if (a.count != b.count)
+        return a.count > b.count;
     const struct pair *p = &r->pairs[a.pair], *q = &r->pairs[b.pair];
     return p->left != q->left ? p->left < q->left : p->right < q->right;
 }
 
-static void push(struct trainer *r, uint32_t pair) {
+static void push(struct trainer *r, uint32_t pair)
+{
     r->heap = grow(r->heap, r->n_heap, &r->cap_heap, sizeof *r->heap);
     struct candidate c = {r->pairs[pair].count, pair};
     size_t i = r->n_heap++;
@@ -89,12 +99,15 @@ static void push(struct trainer *r, uint32_t pair) {
     r->heap[i] = c;
 }
 
-static struct candidate pop(struct trainer *r) {
+static struct candidate pop(struct trainer *r)
+{
     struct candidate top = r->heap[0], c = r->heap[--r->n_heap];
     size_t i = 0, child;
     while ((child = 2 * i + 1) < r->n_heap) {
-        if (child + 1 < r->n_heap && goes_first(r, r->heap[child + 1], r->heap[child])) child++;
-        if (!goes_first(r, r->heap[child], c)) break;
+        if (child + 1 < r->n_heap && goes_first(r, r->heap[child + 1], r->heap[child]))
+            child++;
+        if (!goes_first(r, r->heap[child], c))
+            break;
         r->heap[i] = r->heap[child];
         i = child;
     }
@@ -103,17 +116,21 @@ static struct candidate pop(struct trainer *r) {
 }
 
 /* Good until the next call, which may move all of them. */
-static struct pair *pair_of(struct trainer *r, int32_t left, int32_t right) {
+static struct pair *pair_of(struct trainer *r, int32_t left, int32_t right)
+{
     const struct pair_slot *s = pair_map_find(&r->pairs_by_ids, left, right);
-    if (s) return &r->pairs[s->id];
+    if (s)
+        return &r->pairs[s->id];
     pair_map_set(&r->pairs_by_ids, left, right, 0, (int32_t)r->n_pairs);
     r->pairs = grow(r->pairs, r->n_pairs, &r->cap_pairs, sizeof *r->pairs);
     r->pairs[r->n_pairs] = (struct pair){.left = left, .right = right};
     return &r->pairs[r->n_pairs++];
 }
 
-static void note_word(struct pair *p, uint32_t word) {
-    if (p->n_words && p->words[p->n_words - 1] == word) return;
+static void note_word(struct pair *p, uint32_t word)
+{
+    if (p->n_words && p->words[p->n_words - 1] == word)
+        return;
     size_t cap = p->cap_words;
     if (p->n_words == cap) {
         cap = cap ? 2 * cap : 4;
@@ -123,30 +140,39 @@ static void note_word(struct pair *p, uint32_t word) {
     p->words[p->n_words++] = word;
 }
 
-static void count_first_pairs(struct trainer *r) {
+static void count_first_pairs(struct trainer *r)
+{
     for (size_t w = 0; w < r->n_words; w++) {
         const struct word *word = &r->words[w];
         for (uint32_t i = 0; i + 1 < word->n; i++) {
-            struct pair *p = pair_of(r, r->symbols[word->first + i], r->symbols[word->first + i + 1]);
+            struct pair *p =
+                pair_of(r, r->symbols[word->first + i], r->symbols[word->first + i + 1]);
             p->count += (int64_t)word->count;
             note_word(p, (uint32_t)w);
         }
     }
-    for (size_t i = 0; i < r->n_pairs; i++) push(r, (uint32_t)i);
+    for (size_t i = 0; i < r->n_pairs; i++)
+        push(r, (uint32_t)i);
 }
 
-static void add_counts(struct trainer *r, const struct word *word, int64_t by) {
+static void add_counts(struct trainer *r, const struct word *word, int64_t by)
+{
     const int32_t *s = r->symbols + word->first;
-    for (uint32_t i = 0; i + 1 < word->n; i++) pair_of(r, s[i], s[i + 1])->count += by;
+    for (uint32_t i = 0; i + 1 < word->n; i++)
+        pair_of(r, s[i], s[i + 1])->count += by;
 }
 
-/* Replaces left, right by id in one word and keeps the counts true; returns false when the word does not hold them any more. */
-static bool merge_in_word(struct trainer *r, uint32_t w, int32_t left, int32_t right, int32_t id) {
+/* Replaces left, right by id in one word and keeps the counts true; returns false when the word
+ * does not hold them any more. */
+static bool merge_in_word(struct trainer *r, uint32_t w, int32_t left, int32_t right, int32_t id)
+{
     struct word *word = &r->words[w];
     int32_t *s = r->symbols + word->first;
     uint32_t i = 0, out = 0;
-    while (i + 1 < word->n && !(s[i] == left && s[i + 1] == right)) i++;
-    if (i + 1 >= word->n) return false;
+    while (i + 1 < word->n && !(s[i] == left && s[i + 1] == right))
+        i++;
+    if (i + 1 >= word->n)
+        return false;
     add_counts(r, word, -(int64_t)word->count);
     for (out = i; i < word->n; out++) {
         bool hit = i + 1 < word->n && s[i] == left && s[i + 1] == right;
@@ -158,44 +184,53 @@ static bool merge_in_word(struct trainer *r, uint32_t w, int32_t left, int32_t r
     return true;
 }
 
-static void merge_everywhere(struct trainer *r, uint32_t merged, int32_t id, uint32_t round) {
+static void merge_everywhere(struct trainer *r, uint32_t merged, int32_t id, uint32_t round)
+{
     int32_t left = r->pairs[merged].left, right = r->pairs[merged].right;
     uint32_t n_words = r->pairs[merged].n_words, *words = r->pairs[merged].words;
     r->pairs[merged].words = NULL;
     r->pairs[merged].n_words = r->pairs[merged].cap_words = 0;
     for (uint32_t k = 0; k < n_words; k++) {
-        if (!merge_in_word(r, words[k], left, right, id)) continue;
+        if (!merge_in_word(r, words[k], left, right, id))
+            continue;
         const struct word *word = &r->words[words[k]];
         const int32_t *s = r->symbols + word->first;
         for (uint32_t i = 0; i + 1 < word->n; i++) {
-            if (s[i] != id && s[i + 1] != id) continue;
+            if (s[i] != id && s[i + 1] != id)
+                continue;
             struct pair *p = pair_of(r, s[i], s[i + 1]);
             note_word(p, words[k]);
-            if (p->touched == round) continue;
+            if (p->touched == round)
+                continue;
             p->touched = round;
             r->grown = grow(r->grown, r->n_grown, &r->cap_grown, sizeof *r->grown);
             r->grown[r->n_grown++] = (uint32_t)(p - r->pairs);
         }
     }
     mem_free(words);
-    for (size_t i = 0; i < r->n_grown; i++) push(r, r->grown[i]); /* only pairs with the new id have grown */
+    for (size_t i = 0; i < r->n_grown; i++)
+        push(r, r->grown[i]); /* only pairs with the new id have grown */
     r->n_grown = 0;
 }
 
-static bool learn(struct trainer *r, struct tokenizer *t, int n_pieces, struct gm_error *err) {
+static bool learn(struct trainer *r, struct tokenizer *t, int n_pieces, struct gm_error *err)
+{
     struct str text = {0};
     uint32_t rank = 0;
     bool ok = true;
     while (ok && t->vocab_size < n_pieces) {
         if (r->n_heap == 0) {
-            ok = error_set(err, GM_E_INPUT, "train vocabulary: the text gives %d pieces, %d were asked for (take more text or fewer pieces)",
+            ok = error_set(err, GM_E_INPUT,
+                           "train vocabulary: the text gives %d pieces, %d were asked for (take "
+                           "more text or fewer pieces)",
                            t->vocab_size, n_pieces);
             break;
         }
         struct candidate c = pop(r);
         struct pair *p = &r->pairs[c.pair];
         if (c.count != p->count) {
-            if (p->count > 0 && p->count < c.count) push(r, c.pair);
+            if (p->count > 0 && p->count < c.count)
+                push(r, c.pair);
             continue;
         }
         if (c.count < 2) {
@@ -206,22 +241,26 @@ static bool learn(struct trainer *r, struct tokenizer *t, int n_pieces, struct g
         str_add(&text, t->pieces[p->left].text);
         str_add(&text, t->pieces[p->right].text);
         int32_t id = piece_map_find(&t->ids, text.data, text.len);
-        if (id >= 0 && id < FIRST_BYTE) continue; /* the text spells a special token: it must not become one */
+        if (id >= 0 && id < FIRST_BYTE)
+            continue; /* the text spells a special token: it must not become one */
         if (id < 0) {
             id = t->vocab_size;
             ok = tokenizer_add_piece(t, id, text.data, text.len, PIECE_MODEL, err);
         }
         pair_map_set(&t->merges, p->left, p->right, rank++, id);
-        if (ok) merge_everywhere(r, c.pair, id, rank);
+        if (ok)
+            merge_everywhere(r, c.pair, id, rank);
     }
     str_free(&text);
     return ok;
 }
 
-static void trainer_free(struct trainer *r) {
+static void trainer_free(struct trainer *r)
+{
     piece_map_free(&r->words_by_text);
     pair_map_free(&r->pairs_by_ids);
-    for (size_t i = 0; i < r->n_pairs; i++) mem_free(r->pairs[i].words);
+    for (size_t i = 0; i < r->n_pairs; i++)
+        mem_free(r->pairs[i].words);
     mem_free(r->pairs);
     mem_free(r->words);
     mem_free(r->symbols);
@@ -229,17 +268,20 @@ static void trainer_free(struct trainer *r) {
     mem_free(r->grown);
 }
 
-static struct tokenizer *start(struct gm_error *err) {
+static struct tokenizer *start(struct gm_error *err)
+{
     struct tokenizer *t = tokenizer_new();
     bool ok = true;
     for (int i = 0; ok && i < FIRST_BYTE; i++)
-        ok = tokenizer_add_piece(t, i, specials[i], strlen(specials[i]), PIECE_ADDED | PIECE_SPECIAL, err);
+        ok = tokenizer_add_piece(t, i, specials[i], strlen(specials[i]),
+                                 PIECE_ADDED | PIECE_SPECIAL, err);
     for (int b = 0; ok && b < 256; b++) {
         char symbol[4];
         int len = utf8_encode(alphabet_char(b), symbol);
         ok = tokenizer_add_piece(t, FIRST_BYTE + b, symbol, (size_t)len, PIECE_MODEL, err);
     }
-    ok = ok && tokenizer_add_stage(t, STAGE_SPLIT_ALONE, "\n", err) && tokenizer_add_stage(t, STAGE_GPT2, "", err);
+    ok = ok && tokenizer_add_stage(t, STAGE_SPLIT_ALONE, "\n", err) &&
+         tokenizer_add_stage(t, STAGE_GPT2, "", err);
     t->byte_level = true;
     t->pad = 0;
     t->eos = 1;
@@ -247,17 +289,24 @@ static struct tokenizer *start(struct gm_error *err) {
     t->prefix = mem_new(1, sizeof *t->prefix);
     t->prefix[0] = t->bos;
     t->n_prefix = 1;
-    if (ok) return t;
+    if (ok)
+        return t;
     tokenizer_free(t);
     return NULL;
 }
 
-bool bpe_train(const char *text, size_t n, int n_pieces, struct str *tokenizer_json, struct gm_error *err) {
+bool bpe_train(const char *text, size_t n, int n_pieces, struct str *tokenizer_json,
+               struct gm_error *err)
+{
     if (n_pieces < 512 || n_pieces > 65536)
-        return error_set(err, GM_E_USAGE, "train vocabulary: %d pieces (take 512 to 65536)", n_pieces);
-    if (n >= 1u << 31) return error_set(err, GM_E_INPUT, "train vocabulary: the text has 2 GiB or more (take a part of it)");
+        return error_set(err, GM_E_USAGE, "train vocabulary: %d pieces (take 512 to 65536)",
+                         n_pieces);
+    if (n >= 1u << 31)
+        return error_set(err, GM_E_INPUT,
+                         "train vocabulary: the text has 2 GiB or more (take a part of it)");
     struct tokenizer *t = start(err);
-    if (!t) return false;
+    if (!t)
+        return false;
     struct trainer r = {.text = text};
     pretok_run(t->stages, t->n_stages, text, 0, n, count_word, &r);
     count_first_pairs(&r);
@@ -272,7 +321,8 @@ bool bpe_train(const char *text, size_t n, int n_pieces, struct str *tokenizer_j
     return ok;
 }
 
-void bpe_train_config(struct str *tokenizer_config_json) {
+void bpe_train_config(struct str *tokenizer_config_json)
+{
     struct tokenizer *t = start(NULL);
     struct chat_template *tpl = chat_template_from_name("gemma3", t, NULL);
     char *json = tokenizer_config_to_json(t, chat_template_text(tpl));

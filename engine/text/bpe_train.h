@@ -1,8 +1,9 @@
 /* bpe_train.h - makes a byte-level BPE vocabulary from a text.
  *
- * Ids: <pad> <eos> <bos> <unk> <start_of_turn> <end_of_turn> (0..5), the 256 bytes, then the merges by frequency. Words are GPT-2's (with
- * their leading space); none crosses a line, the newline is a token of its own. Deterministic: pairs of equal count by lowest ids.
- * Threads: the calling one alone; 44 MB of verse take it seconds.
+ * Ids: <pad> <eos> <bos> <unk> <start_of_turn> <end_of_turn> (0..5), the 256 bytes, then the merges
+ * by frequency. Words are GPT-2's (with their leading space); none crosses a line, the newline is a
+ * token of its own. Deterministic: pairs of equal count by lowest ids. Threads: the calling one
+ * alone; 44 MB of verse take it seconds.
  *
  *     struct str json = {0};
  *     bpe_train(text, n, 4096, &json, &err);
@@ -14,8 +15,10 @@
 #include "engine/base/error.h"
 #include "engine/base/str.h"
 
-/* n_pieces counts everything (512..65536). A text with too few pairs gives fewer pieces, which is an error naming both numbers. */
-bool bpe_train(const char *text, size_t n, int n_pieces, struct str *tokenizer_json, struct gm_error *err);
+/* n_pieces counts everything (512..65536). A text with too few pairs gives fewer pieces, which is
+ * an error naming both numbers. */
+bool bpe_train(const char *text, size_t n, int n_pieces, struct str *tokenizer_json,
+               struct gm_error *err);
 /* The tokenizer_config.json to go with it: special tokens and the Gemma 3 chat template. */
 void bpe_train_config(struct str *tokenizer_config_json);
 

@@ -1,4 +1,5 @@
-/* chat_known.h - the templates that this program can render; for chat_template.c and chat_known.c alone. */
+/* chat_known.h - the templates that this program can render; for chat_template.c and chat_known.c
+ * alone. */
 #ifndef GM_TEXT_CHAT_KNOWN_H
 #define GM_TEXT_CHAT_KNOWN_H
 
@@ -11,12 +12,13 @@ struct chat_writer {
 };
 
 struct chat_known {
-    const char *name; /* NULL: end of the list */
-    const char *text; /* Jinja of our own with the same result */
-    const char *published[4];    /* fingerprints of published texts, then NULL */
+    const char *name;         /* NULL: end of the list */
+    const char *text;         /* Jinja of our own with the same result */
+    const char *published[4]; /* fingerprints of published texts, then NULL */
     const char *marks[4], *stops[4];
     bool needs_bos, needs_eos;
-    bool (*render)(struct chat_writer *w, const struct chat_message *messages, size_t n, bool add_generation_prompt, struct gm_error *err);
+    bool (*render)(struct chat_writer *w, const struct chat_message *messages, size_t n,
+                   bool add_generation_prompt, struct gm_error *err);
 };
 const struct chat_known *chat_known_list(void);
 

@@ -1,8 +1,9 @@
 /* detok.h - ids one at a time to text that can be shown at once.
  *
- * A character may be spread over several tokens: bytes wait here until it is complete. All that was appended, put together, is what
- * tokenizer_decode(skip_special = true) gives for all the ids. Byte tokens of SentencePiece vocabularies wait until their run ends or
- * grows valid: that is how their decoder works.
+ * A character may be spread over several tokens: bytes wait here until it is complete. All that was
+ * appended, put together, is what tokenizer_decode(skip_special = true) gives for all the ids. Byte
+ * tokens of SentencePiece vocabularies wait until their run ends or grows valid: that is how their
+ * decoder works.
  *
  * Memory: a plain value, allocates through its str only; detok_free. Threads: one.
  *
@@ -23,10 +24,15 @@ struct detok {
     bool skip_special;
 };
 
-void detok_init(struct detok *d, const struct tokenizer *t); /* skip_special = true; may be changed before the first push */
-/* Appends the complete characters that this id brings. False (nothing appended) for an id outside the vocabulary. */
+void detok_init(
+    struct detok *d,
+    const struct tokenizer *t); /* skip_special = true; may be changed before the first push */
+/* Appends the complete characters that this id brings. False (nothing appended) for an id outside
+ * the vocabulary. */
 bool detok_push(struct detok *d, int32_t id, struct str *out);
-void detok_finish(struct detok *d, struct str *out); /* what is left, invalid bytes as U+FFFD; ready for a new text */
+void detok_finish(
+    struct detok *d,
+    struct str *out); /* what is left, invalid bytes as U+FFFD; ready for a new text */
 void detok_free(struct detok *d);
 
 #endif

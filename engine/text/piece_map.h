@@ -1,7 +1,9 @@
-/* piece_map.h - the two look-ups of BPE: bytes of a piece to its id, and a pair of ids to its merge.
+/* piece_map.h - the two look-ups of BPE: bytes of a piece to its id, and a pair of ids to its
+ * merge.
  *
- * Open addressing, grown by doubling. Memory: zero-initialise, free with *_free; a piece_map points to the bytes that it is given, which must
- * outlive it. Threads: look-ups from any thread once nothing is added any more.
+ * Open addressing, grown by doubling. Memory: zero-initialise, free with *_free; a piece_map points
+ * to the bytes that it is given, which must outlive it. Threads: look-ups from any thread once
+ * nothing is added any more.
  */
 #ifndef GM_TEXT_PIECE_MAP_H
 #define GM_TEXT_PIECE_MAP_H
@@ -35,7 +37,8 @@ struct pair_map {
 };
 /* NULL: these two never merge. */
 const struct pair_slot *pair_map_find(const struct pair_map *m, int32_t left, int32_t right);
-void pair_map_set(struct pair_map *m, int32_t left, int32_t right, uint32_t rank, int32_t id); /* a later one replaces */
+void pair_map_set(struct pair_map *m, int32_t left, int32_t right, uint32_t rank,
+                  int32_t id); /* a later one replaces */
 void pair_map_free(struct pair_map *m);
 
 #endif

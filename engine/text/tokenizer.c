@@ -9,7 +9,8 @@
 
 enum { BLOCK_SIZE = 1 << 18, JSON_MAX = 256 << 20, CONFIG_MAX = 16 << 20 };
 
-void id_list_add(struct id_list *list, int32_t id, uint32_t start) {
+void id_list_add(struct id_list *list, int32_t id, uint32_t start)
+{
     if (list->n == list->cap) {
         size_t cap = list->cap ? 2 * list->cap : 64;
         list->ids = mem_grow(list->ids, list->cap, cap, sizeof *list->ids);
@@ -20,22 +21,29 @@ void id_list_add(struct id_list *list, int32_t id, uint32_t start) {
     list->starts[list->n++] = start;
 }
 
-void id_list_clear(struct id_list *list) { list->n = 0; }
+void id_list_clear(struct id_list *list)
+{
+    list->n = 0;
+}
 
-void id_list_free(struct id_list *list) {
+void id_list_free(struct id_list *list)
+{
     mem_free(list->ids);
     mem_free(list->starts);
     *list = (struct id_list){0};
 }
 
-struct tokenizer *tokenizer_new(void) {
+struct tokenizer *tokenizer_new(void)
+{
     struct tokenizer *t = mem_new(1, sizeof *t);
     t->unk = t->bos = t->eos = t->pad = -1;
-    for (int i = 0; i < 256; i++) t->byte_ids[i] = -1;
+    for (int i = 0; i < 256; i++)
+        t->byte_ids[i] = -1;
     return t;
 }
 
-char *tokenizer_keep(struct tokenizer *t, const char *text, size_t len) {
+char *tokenizer_keep(struct tokenizer *t, const char *text, size_t len)
+{
     if (t->n_blocks == 0 || t->block_size - t->block_used < len + 1) {
         t->block_size = len + 1 > BLOCK_SIZE ? len + 1 : BLOCK_SIZE;
         t->blocks = mem_grow(t->blocks, t->n_blocks, t->n_blocks + 1, sizeof *t->blocks);
@@ -43,33 +51,47 @@ char *tokenizer_keep(struct tokenizer *t, const char *text, size_t len) {
         t->block_used = 0;
     }
     char *copy = t->blocks[t->n_blocks - 1] + t->block_used;
-    if (len) memcpy(copy, text, len);
+    if (len)
+        memcpy(copy, text, len);
     copy[len] = '\0';
     t->block_used += len + 1;
     return copy;
 }
 
-bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size_t len, uint8_t flags, struct gm_error *err) {
-    if (id < 0 || id >= PIECES_MAX) return error_set(err, GM_E_INPUT, "id %d of a piece is not below %d", id, PIECES_MAX);
-    if (!utf8_valid(text, len)) return error_set(err, GM_E_INPUT, "piece %d is not UTF-8", id);
-    if (len > 1 << 20) return error_set(err, GM_E_INPUT, "piece %d is longer than 1 MiB", id);
+bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size_t len,
+                         uint8_t flags, struct gm_error *err)
+{
+    if (id < 0 || id >= PIECES_MAX)
+        return error_set(err, GM_E_INPUT, "id %d of a piece is not below %d", id, PIECES_MAX);
+    if (!utf8_valid(text, len))
+        return error_set(err, GM_E_INPUT, "piece %d is not UTF-8", id);
+    if (len > PIECE_LENGTH_MAX)
+        return error_set(err, GM_E_INPUT, "piece %d has %zu bytes, more than %d", id, len,
+                         PIECE_LENGTH_MAX);
     if (id >= t->cap_pieces) {
         int32_t cap = t->cap_pieces ? t->cap_pieces : 1024;
-        while (cap <= id) cap *= 2;
+        while (cap <= id)
+            cap *= 2;
         t->pieces = mem_grow(t->pieces, (size_t)t->cap_pieces, (size_t)cap, sizeof *t->pieces);
         t->cap_pieces = cap;
     }
     struct piece *p = &t->pieces[id];
-    if (p->flags) return error_set(err, GM_E_INPUT, "id %d has two pieces, %.40s and %.40s", id, p->text, text);
+    if (p->flags)
+        return error_set(err, GM_E_INPUT, "id %d has two pieces, %.40s and %.40s", id, p->text,
+                         text);
     const char *copy = tokenizer_keep(t, text, len);
     int32_t other = piece_map_add(&t->ids, copy, len, id);
-    if (other >= 0) return error_set(err, GM_E_INPUT, "piece %.40s has two ids, %d and %d", copy, other, id);
+    if (other >= 0)
+        return error_set(err, GM_E_INPUT, "piece %.40s has two ids, %d and %d", copy, other, id);
     *p = (struct piece){.text = copy, .len = (uint32_t)len, .flags = flags | PIECE_EXISTS};
-    if (id >= t->vocab_size) t->vocab_size = id + 1;
+    if (id >= t->vocab_size)
+        t->vocab_size = id + 1;
     return true;
 }
 
-void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from, size_t from_len, const char *to, size_t to_len) {
+void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from,
+                        size_t from_len, const char *to, size_t to_len)
+{
     *rules = mem_grow(*rules, (size_t)*n, (size_t)*n + 1, sizeof **rules);
     struct text_rule *r = &(*rules)[(*n)++];
     r->kind = kind == RULE_PREPEND ? RULE_PREPEND : RULE_REPLACE;
@@ -79,9 +101,11 @@ void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *
     r->to_len = to_len;
 }
 
-bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, struct gm_error *err) {
+bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, struct gm_error *err)
+{
     if (t->n_stages == TOKENIZER_STAGES_MAX)
-        return error_set(err, GM_E_UNSUPPORTED, "pre_tokenizer has more than %d stages", TOKENIZER_STAGES_MAX);
+        return error_set(err, GM_E_UNSUPPORTED, "pre_tokenizer has more than %d stages",
+                         TOKENIZER_STAGES_MAX);
     struct stage *s = &t->stages[t->n_stages++];
     s->kind = kind;
     s->pattern = mem_copy(pattern);
@@ -89,90 +113,118 @@ bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, str
     return true;
 }
 
-static bool fill_cutters(struct tokenizer *t, struct gm_error *err) {
+static void fill_cutters(struct tokenizer *t)
+{
     for (int32_t id = 0; id < t->vocab_size; id++) {
         const struct piece *p = &t->pieces[id];
-        if (!(p->flags & PIECE_ADDED) || p->len == 0) continue;
-        if (p->len > ADDED_LENGTH_MAX)
-            return error_set(err, GM_E_UNSUPPORTED, "added token %d has %u bytes, more than %d", id, p->len, ADDED_LENGTH_MAX);
+        if (!(p->flags & PIECE_ADDED) || p->len == 0)
+            continue;
         if (!(p->flags & PIECE_NORMALIZED)) {
             cutter_add(&t->raw, p->text, p->len, id);
             continue;
         }
         struct normal_text n;
         normal_apply(t, p->text, 0, p->len, &n);
-        if (n.n > 0 && n.n <= UINT16_MAX) cutter_add(&t->normalized, tokenizer_keep(t, n.data, n.n), n.n, id);
+        if (n.n > 0 && n.n <= UINT16_MAX)
+            cutter_add(&t->normalized, tokenizer_keep(t, n.data, n.n), n.n, id);
         normal_free(&n);
     }
-    return true;
 }
 
-static void fill_bytes(struct tokenizer *t) {
+static void fill_bytes(struct tokenizer *t)
+{
     for (int b = 0; b < 256; b++) {
         char symbol[8];
         int len = 6;
-        if (t->byte_level) len = utf8_encode(alphabet_char(b), symbol);
-        else if (t->byte_fallback) memcpy(symbol, (char[]){'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15], '>'}, 6);
-        else continue;
+        if (t->byte_level)
+            len = utf8_encode(alphabet_char(b), symbol);
+        else if (t->byte_fallback)
+            memcpy(symbol,
+                   (char[]){'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15],
+                            '>'},
+                   6);
+        else
+            continue;
         int32_t id = piece_map_find(&t->ids, symbol, (size_t)len);
-        if (id >= 0 && t->byte_level && !(t->pieces[id].flags & PIECE_MODEL)) id = -1;
+        if (id >= 0 && t->byte_level && !(t->pieces[id].flags & PIECE_MODEL))
+            id = -1;
         t->byte_ids[b] = id;
     }
-    if (!t->decode_bytes) return;
+    if (!t->decode_bytes)
+        return;
     t->byte_of = mem_new((size_t)t->vocab_size, sizeof *t->byte_of);
     for (int32_t id = 0; id < t->vocab_size; id++) {
         const struct piece *p = &t->pieces[id];
         t->byte_of[id] = -1;
-        if (p->len != 6 || memcmp(p->text, "<0x", 3) != 0 || p->text[5] != '>') continue;
+        if (p->len != 6 || memcmp(p->text, "<0x", 3) != 0 || p->text[5] != '>')
+            continue;
         int value = 0;
         for (int i = 3; i < 5; i++) {
             char c = p->text[i];
-            int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 256;
+            int digit = c >= '0' && c <= '9'                 ? c - '0'
+                        : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                             : 256;
             value = 16 * value + digit;
         }
-        if (value < 256) t->byte_of[id] = (int16_t)value;
+        if (value < 256)
+            t->byte_of[id] = (int16_t)value;
     }
 }
 
-static int32_t first_known(const struct tokenizer *t, const char *const *names) {
+static int32_t first_known(const struct tokenizer *t, const char *const *names)
+{
     for (; *names; names++) {
         int32_t id = tokenizer_id_of(t, *names);
-        if (id >= 0 && t->pieces[id].flags & PIECE_ADDED) return id;
+        if (id >= 0 && t->pieces[id].flags & PIECE_ADDED)
+            return id;
     }
     return -1;
 }
 
-bool tokenizer_finish(struct tokenizer *t, struct gm_error *err) {
-    if (t->vocab_size == 0) return error_set(err, GM_E_INPUT, "vocabulary is empty");
+bool tokenizer_finish(struct tokenizer *t, struct gm_error *err)
+{
+    if (t->vocab_size == 0)
+        return error_set(err, GM_E_INPUT, "vocabulary is empty");
     fill_bytes(t);
-    if (!fill_cutters(t, err)) return false;
-    if (t->bos < 0 && t->n_prefix > 0) t->bos = t->prefix[0];
-    if (t->bos < 0) t->bos = first_known(t, (const char *const[]){"<bos>", "<s>", "<|begin_of_text|>", NULL});
-    if (t->eos < 0) t->eos = first_known(t, (const char *const[]){"<eos>", "</s>", "<|im_end|>", "<|end_of_text|>", "<|endoftext|>", NULL});
-    if (t->pad < 0) t->pad = first_known(t, (const char *const[]){"<pad>", NULL});
+    fill_cutters(t);
+    if (t->bos < 0 && t->n_prefix > 0)
+        t->bos = t->prefix[0];
+    if (t->bos < 0)
+        t->bos = first_known(t, (const char *const[]){"<bos>", "<s>", "<|begin_of_text|>", NULL});
+    if (t->eos < 0)
+        t->eos = first_known(t, (const char *const[]){"<eos>", "</s>", "<|im_end|>",
+                                                      "<|end_of_text|>", "<|endoftext|>", NULL});
+    if (t->pad < 0)
+        t->pad = first_known(t, (const char *const[]){"<pad>", NULL});
     return true;
 }
 
-struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error *err) {
+struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error *err)
+{
     if (src->kind == SOURCE_GGUF) {
         struct tokenizer *t = tokenizer_new();
-        if (tokenizer_load_gguf(t, src->gguf, err) && tokenizer_finish(t, err)) return t;
+        if (tokenizer_load_gguf(t, src->gguf, err) && tokenizer_finish(t, err))
+            return t;
         error_context(err, "read the tokenizer of %s", src->name);
         tokenizer_free(t);
         return NULL;
     }
     if (!model_source_has_file(src, "tokenizer.json")) {
-        error_set(err, GM_E_INPUT, "open tokenizer of %s: there is no tokenizer.json (take the file from where the model came from)",
+        error_set(err, GM_E_INPUT,
+                  "open tokenizer of %s: there is no tokenizer.json (take the file from where the "
+                  "model came from)",
                   src->path ? src->path : src->name);
         return NULL;
     }
     struct str json = {0}, config = {0};
     struct tokenizer *t = NULL;
     bool has_config = model_source_has_file(src, "tokenizer_config.json");
-    if (model_source_read_file(src, "tokenizer.json", JSON_MAX, &json, err)
-        && (!has_config || model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err))) {
+    if (model_source_read_file(src, "tokenizer.json", JSON_MAX, &json, err) &&
+        (!has_config ||
+         model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err))) {
         char *label = path_join(src->path ? src->path : src->name, "tokenizer.json");
-        t = tokenizer_open_json(str_text(&json), json.len, has_config ? str_text(&config) : NULL, label, err);
+        t = tokenizer_open_json(str_text(&json), json.len, has_config ? str_text(&config) : NULL,
+                                label, err);
         mem_free(label);
     }
     str_free(&json);
@@ -180,7 +232,8 @@ struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error
     return t;
 }
 
-static void free_rules(struct text_rule *rules, int n) {
+static void free_rules(struct text_rule *rules, int n)
+{
     for (int i = 0; i < n; i++) {
         mem_free(rules[i].from);
         mem_free(rules[i].to);
@@ -188,9 +241,12 @@ static void free_rules(struct text_rule *rules, int n) {
     mem_free(rules);
 }
 
-void tokenizer_free(struct tokenizer *t) {
-    if (!t) return;
-    for (size_t i = 0; i < t->n_blocks; i++) mem_free(t->blocks[i]);
+void tokenizer_free(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->n_blocks; i++)
+        mem_free(t->blocks[i]);
     mem_free(t->blocks);
     mem_free(t->pieces);
     piece_map_free(&t->ids);
@@ -200,7 +256,8 @@ void tokenizer_free(struct tokenizer *t) {
     mem_free(t->byte_of);
     free_rules(t->rules, t->n_rules);
     free_rules(t->decode_rules, t->n_decode_rules);
-    for (int i = 0; i < t->n_stages; i++) mem_free(t->stages[i].pattern);
+    for (int i = 0; i < t->n_stages; i++)
+        mem_free(t->stages[i].pattern);
     cutter_free(&t->raw);
     cutter_free(&t->normalized);
     mem_free(t->prefix);
@@ -209,21 +266,43 @@ void tokenizer_free(struct tokenizer *t) {
     mem_free(t);
 }
 
-int32_t tokenizer_vocab_size(const struct tokenizer *t) { return t->vocab_size; }
-int32_t tokenizer_bos(const struct tokenizer *t) { return t->bos; }
-int32_t tokenizer_eos(const struct tokenizer *t) { return t->eos; }
-int32_t tokenizer_pad(const struct tokenizer *t) { return t->pad; }
+int32_t tokenizer_vocab_size(const struct tokenizer *t)
+{
+    return t->vocab_size;
+}
+int32_t tokenizer_bos(const struct tokenizer *t)
+{
+    return t->bos;
+}
+int32_t tokenizer_eos(const struct tokenizer *t)
+{
+    return t->eos;
+}
+int32_t tokenizer_pad(const struct tokenizer *t)
+{
+    return t->pad;
+}
 
-bool tokenizer_is_special(const struct tokenizer *t, int32_t id) {
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
+{
     return id >= 0 && id < t->vocab_size && t->pieces[id].flags & PIECE_SPECIAL;
 }
 
-bool tokenizer_adds_bos(const struct tokenizer *t) { return t->n_prefix > 0 && t->bos >= 0 && t->prefix[0] == t->bos; }
+bool tokenizer_adds_bos(const struct tokenizer *t)
+{
+    return t->n_prefix > 0 && t->bos >= 0 && t->prefix[0] == t->bos;
+}
 
-int32_t tokenizer_id_of(const struct tokenizer *t, const char *piece) { return piece_map_find(&t->ids, piece, strlen(piece)); }
+int32_t tokenizer_id_of(const struct tokenizer *t, const char *piece)
+{
+    return piece_map_find(&t->ids, piece, strlen(piece));
+}
 
-const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *len) {
-    if (id < 0 || id >= t->vocab_size || !t->pieces[id].flags) return NULL;
-    if (len) *len = t->pieces[id].len;
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *len)
+{
+    if (id < 0 || id >= t->vocab_size || !t->pieces[id].flags)
+        return NULL;
+    if (len)
+        *len = t->pieces[id].len;
     return t->pieces[id].text;
 }

@@ -5,21 +5,29 @@
 
 #include <string.h>
 
-void cutter_add(struct cutter *c, const char *text, size_t len, int32_t id) {
+void cutter_add(struct cutter *c, const char *text, size_t len, int32_t id)
+{
     unsigned char first = (unsigned char)text[0];
-    if (piece_map_add(&c->map, text, len, id) >= 0) return; /* two tokens that normalise alike: the first one holds */
+    if (piece_map_add(&c->map, text, len, id) >= 0)
+        return; /* two tokens that normalise alike: the first one holds */
     int n = c->n_lengths[first], place = 0;
-    while (place < n && c->lengths[first][place] > len) place++;
-    if (place < n && c->lengths[first][place] == len) return;
-    c->lengths[first] = mem_grow(c->lengths[first], (size_t)n, (size_t)n + 1, sizeof *c->lengths[first]);
-    memmove(c->lengths[first] + place + 1, c->lengths[first] + place, (size_t)(n - place) * sizeof *c->lengths[first]);
+    while (place < n && c->lengths[first][place] > len)
+        place++;
+    if (place < n && c->lengths[first][place] == len)
+        return;
+    c->lengths[first] =
+        mem_grow(c->lengths[first], (size_t)n, (size_t)n + 1, sizeof *c->lengths[first]);
+    memmove(c->lengths[first] + place + 1, c->lengths[first] + place,
+            (size_t)(n - place) * sizeof *c->lengths[first]);
     c->lengths[first][place] = (uint16_t)len;
     c->n_lengths[first]++;
 }
 
-void cutter_free(struct cutter *c) {
+void cutter_free(struct cutter *c)
+{
     piece_map_free(&c->map);
-    for (int i = 0; i < 256; i++) mem_free(c->lengths[i]);
+    for (int i = 0; i < 256; i++)
+        mem_free(c->lengths[i]);
 }
 
 enum { CACHE_SLOTS = 4096, CACHE_FROM_BYTES = 1024 };
@@ -44,7 +52,8 @@ struct encoding {
     const uint32_t *origin;
 };
 
-static void encode_word(void *arg, size_t begin, size_t end) {
+static void encode_word(void *arg, size_t begin, size_t end)
+{
     struct encoding *e = arg;
     struct id_list *out = e->out;
     if (!e->cache) {
@@ -55,36 +64,49 @@ static void encode_word(void *arg, size_t begin, size_t end) {
     struct cached_word *c = &e->cache[piece_hash(e->text + begin, len) % CACHE_SLOTS];
     if (c->len == len && memcmp(e->text + c->begin, e->text + begin, len) == 0) {
         for (uint32_t i = 0; i < c->n; i++)
-            id_list_add(out, out->ids[c->first + i], out->starts[c->first + i] - c->begin + (uint32_t)begin);
+            id_list_add(out, out->ids[c->first + i],
+                        out->starts[c->first + i] - c->begin + (uint32_t)begin);
         return;
     }
     size_t first = out->n;
     bpe_word(e->t, &e->scratch, e->text, begin, end, out);
-    if (len < 64) *c = (struct cached_word){(uint32_t)begin, (uint32_t)len, first, (uint32_t)(out->n - first)};
+    if (len < 64)
+        *c =
+            (struct cached_word){(uint32_t)begin, (uint32_t)len, first, (uint32_t)(out->n - first)};
 }
 
-static bool in_literal(const struct encoding *e, size_t begin, size_t end) {
-    if (e->all_literal) return true;
+static bool in_literal(const struct encoding *e, size_t begin, size_t end)
+{
+    if (e->all_literal)
+        return true;
     size_t low = 0, high = e->n_literal; /* the first span that ends behind begin */
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (e->literal[middle].end <= begin) low = middle + 1;
-        else high = middle;
+        if (e->literal[middle].end <= begin)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < e->n_literal && e->literal[low].begin < end;
 }
 
 /* Longest added token at `at`, special ones only outside of what is literal. */
-static int32_t token_at(const struct encoding *e, const struct cutter *c, size_t at, size_t end, size_t *len) {
+static int32_t token_at(const struct encoding *e, const struct cutter *c, size_t at, size_t end,
+                        size_t *len)
+{
     unsigned char first = (unsigned char)e->text[at];
     for (int i = 0; i < c->n_lengths[first]; i++) {
         size_t n = c->lengths[first][i];
-        if (n > end - at) continue;
+        if (n > end - at)
+            continue;
         int32_t id = piece_map_find(&c->map, e->text + at, n);
-        if (id < 0) continue;
+        if (id < 0)
+            continue;
         if (e->t->pieces[id].flags & PIECE_SPECIAL) {
-            size_t from = e->origin ? e->origin[at] : at, to = e->origin ? e->origin[at + n - 1] + 1 : at + n;
-            if (in_literal(e, from, to)) continue;
+            size_t from = e->origin ? e->origin[at] : at,
+                   to = e->origin ? e->origin[at + n - 1] + 1 : at + n;
+            if (in_literal(e, from, to))
+                continue;
         }
         *len = n;
         return id;
@@ -92,21 +114,26 @@ static int32_t token_at(const struct encoding *e, const struct cutter *c, size_t
     return -1;
 }
 
-static size_t char_before(const char *text, size_t begin, size_t at) { /* where the character that ends at `at` begins */
+static size_t char_before(const char *text, size_t begin, size_t at)
+{ /* where the character that ends at `at` begins */
     size_t p = at - 1;
-    while (p > begin && ((unsigned char)text[p] & 0xC0) == 0x80) p--;
+    while (p > begin && ((unsigned char)text[p] & 0xC0) == 0x80)
+        p--;
     return p;
 }
 
-static bool word_touches(const char *text, size_t begin, size_t end, size_t at, size_t after) {
+static bool word_touches(const char *text, size_t begin, size_t end, size_t at, size_t after)
+{
     uint32_t c;
     if (at > begin) {
         utf8_decode(text + char_before(text, begin, at), text + at, &c);
-        if (unicode_is_word(c)) return true;
+        if (unicode_is_word(c))
+            return true;
     }
     if (after < end) {
         utf8_decode(text + after, text + end, &c);
-        if (unicode_is_word(c)) return true;
+        if (unicode_is_word(c))
+            return true;
     }
     return false;
 }
@@ -114,7 +141,8 @@ static bool word_touches(const char *text, size_t begin, size_t end, size_t at, 
 typedef void (*part_fn)(struct encoding *e, size_t begin, size_t end);
 
 /* Cuts text[begin, end) at the tokens of c; part() takes what is between. */
-static void cut(struct encoding *e, const struct cutter *c, size_t begin, size_t end, part_fn part) {
+static void cut(struct encoding *e, const struct cutter *c, size_t begin, size_t end, part_fn part)
+{
     size_t from = begin, at = begin;
     while (at < end) {
         size_t len;
@@ -126,36 +154,47 @@ static void cut(struct encoding *e, const struct cutter *c, size_t begin, size_t
         size_t start = at, stop = at + len;
         at = stop;
         uint8_t flags = e->t->pieces[id].flags;
-        if (flags & PIECE_WORD && word_touches(e->text, begin, end, start, stop)) continue;
+        if (flags & PIECE_WORD && word_touches(e->text, begin, end, start, stop))
+            continue;
         uint32_t scalar;
         while (flags & PIECE_LSTRIP && start > from) {
             size_t before = char_before(e->text, from, start);
             utf8_decode(e->text + before, e->text + start, &scalar);
-            if (!unicode_is_space(scalar)) break;
+            if (!unicode_is_space(scalar))
+                break;
             start = before;
         }
         while (flags & PIECE_RSTRIP && stop < end) {
             int n = utf8_decode(e->text + stop, e->text + end, &scalar);
-            if (!unicode_is_space(scalar)) break;
+            if (!unicode_is_space(scalar))
+                break;
             stop += (size_t)n;
         }
-        if (from < start) part(e, from, start);
+        if (from < start)
+            part(e, from, start);
         id_list_add(e->out, id, (uint32_t)start);
         from = stop;
     }
-    if (from < end) part(e, from, end);
+    if (from < end)
+        part(e, from, end);
 }
 
-static void encode_normalized(struct encoding *e, size_t begin, size_t end) {
-    if (e->t->n_stages == 0) bpe_word(e->t, &e->scratch, e->text, begin, end, e->out);
-    else pretok_run(e->t->stages, e->t->n_stages, e->text, begin, end, encode_word, e);
+static void encode_normalized(struct encoding *e, size_t begin, size_t end)
+{
+    if (e->t->n_stages == 0)
+        bpe_word(e->t, &e->scratch, e->text, begin, end, e->out);
+    else
+        pretok_run(e->t->stages, e->t->n_stages, e->text, begin, end, encode_word, e);
 }
 
-static void encode_part(struct encoding *e, size_t begin, size_t end) {
+static void encode_part(struct encoding *e, size_t begin, size_t end)
+{
     const struct tokenizer *t = e->t;
     if (t->n_rules == 0) {
-        if (t->normalized.map.n == 0) encode_normalized(e, begin, end);
-        else cut(e, &t->normalized, begin, end, encode_normalized);
+        if (t->normalized.map.n == 0)
+            encode_normalized(e, begin, end);
+        else
+            cut(e, &t->normalized, begin, end, encode_normalized);
         return;
     }
     struct normal_text n;
@@ -165,7 +204,8 @@ static void encode_part(struct encoding *e, size_t begin, size_t end) {
     e->text = n.data;
     e->origin = n.origin;
     if (t->normalized.map.n == 0) {
-        if (n.n) encode_normalized(e, 0, n.n);
+        if (n.n)
+            encode_normalized(e, 0, n.n);
     } else {
         cut(e, &t->normalized, 0, n.n, encode_normalized);
     }
@@ -178,27 +218,44 @@ static void encode_part(struct encoding *e, size_t begin, size_t end) {
     normal_free(&n);
 }
 
-bool tokenizer_encode_spans(const struct tokenizer *t, const char *text, size_t n, const struct text_span *literal, size_t n_spans,
-                            unsigned flags, struct id_list *out, struct gm_error *err) {
-    if (n >= 1u << 30) return error_set(err, GM_E_INPUT, "encode text: it has %zu bytes, 1 GiB or more (encode it in parts)", n);
+bool tokenizer_encode_spans(const struct tokenizer *t, const char *text, size_t n,
+                            const struct text_span *literal, size_t n_spans, unsigned flags,
+                            struct id_list *out, struct gm_error *err)
+{
+    if (n >= 1u << 30)
+        return error_set(err, GM_E_INPUT,
+                         "encode text: it has %zu bytes, 1 GiB or more (encode it in parts)", n);
     if (!utf8_valid(text, n)) {
         size_t at = 0;
         uint32_t c;
-        for (int len; at < n && ((len = utf8_decode(text + at, text + n, &c)), utf8_valid(text + at, (size_t)len));) at += (size_t)len;
-        return error_set(err, GM_E_INPUT, "encode text: byte %zu is not UTF-8 (convert the text to UTF-8)", at + 1);
+        for (int len; at < n && ((len = utf8_decode(text + at, text + n, &c)),
+                                 utf8_valid(text + at, (size_t)len));)
+            at += (size_t)len;
+        return error_set(err, GM_E_INPUT,
+                         "encode text: byte %zu is not UTF-8 (convert the text to UTF-8)", at + 1);
     }
-    struct encoding e = {.t = t, .literal = literal, .n_literal = n_spans, .all_literal = flags & TOKENIZE_LITERAL, .out = out, .text = text};
-    if (n >= CACHE_FROM_BYTES && t->n_stages > 0 && t->n_rules == 0) e.cache = mem_new(CACHE_SLOTS, sizeof *e.cache);
+    struct encoding e = {.t = t,
+                         .literal = literal,
+                         .n_literal = n_spans,
+                         .all_literal = flags & TOKENIZE_LITERAL,
+                         .out = out,
+                         .text = text};
+    if (n >= CACHE_FROM_BYTES && t->n_stages > 0 && t->n_rules == 0)
+        e.cache = mem_new(CACHE_SLOTS, sizeof *e.cache);
     if (flags & TOKENIZE_ADD_SPECIAL)
-        for (size_t i = 0; i < t->n_prefix; i++) id_list_add(out, t->prefix[i], 0);
+        for (size_t i = 0; i < t->n_prefix; i++)
+            id_list_add(out, t->prefix[i], 0);
     cut(&e, &t->raw, 0, n, encode_part);
     if (flags & TOKENIZE_ADD_SPECIAL)
-        for (size_t i = 0; i < t->n_suffix; i++) id_list_add(out, t->suffix[i], (uint32_t)n);
+        for (size_t i = 0; i < t->n_suffix; i++)
+            id_list_add(out, t->suffix[i], (uint32_t)n);
     mem_free(e.cache);
     bpe_scratch_free(&e.scratch);
     return true;
 }
 
-bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags, struct id_list *out, struct gm_error *err) {
+bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,
+                      struct id_list *out, struct gm_error *err)
+{
     return tokenizer_encode_spans(t, text, n, NULL, 0, flags, out, err);
 }

@@ -1,4 +1,5 @@
-/* tokenizer_gguf.c - the vocabulary in the metadata of a GGUF: "gpt2" (byte-level, merges) and "llama" (SentencePiece, scores). */
+/* tokenizer_gguf.c - the vocabulary in the metadata of a GGUF: "gpt2" (byte-level, merges) and
+ * "llama" (SentencePiece, scores). */
 #include "engine/base/mem.h"
 #include "engine/format/gguf.h"
 #include "engine/text/tokenizer_private.h"
@@ -11,49 +12,68 @@ enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUS
 static const char *const digits_first[] = {"smollm", "starcoder", "refact", "command-r", NULL};
 static const char *const gpt2_only[] = {"default", "gpt-2", "gpt2", NULL};
 
-static bool is_one_of(struct gguf_text name, const char *const *list) {
+static bool is_one_of(struct gguf_text name, const char *const *list)
+{
     for (; *list; list++)
-        if (gguf_text_is(name, *list)) return true;
+        if (gguf_text_is(name, *list))
+            return true;
     return false;
 }
 
-static bool read_pieces(struct tokenizer *t, const struct gguf *g, struct gm_error *err) {
+static bool read_pieces(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
+{
     const struct gguf_text *texts = NULL;
     int32_t *types = NULL;
     uint64_t n = 0, n_types = 0;
-    bool ok = gguf_array_string(g, "tokenizer.ggml.tokens", REQUIRED, &texts, &n, err)
-              && gguf_array_i32(g, "tokenizer.ggml.token_type", OPTIONAL, &types, &n_types, err);
-    if (ok && n > PIECES_MAX) ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.tokens has %llu pieces, more than %d", (unsigned long long)n, PIECES_MAX);
+    bool ok = gguf_array_string(g, "tokenizer.ggml.tokens", REQUIRED, &texts, &n, err) &&
+              gguf_array_i32(g, "tokenizer.ggml.token_type", OPTIONAL, &types, &n_types, err);
+    if (ok && n > PIECES_MAX)
+        ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.tokens has %llu pieces, more than %d",
+                       (unsigned long long)n, PIECES_MAX);
     if (ok && types && n_types != n)
-        ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.token_type has %llu entries, tokenizer.ggml.tokens %llu", (unsigned long long)n_types,
-                       (unsigned long long)n);
+        ok = error_set(err, GM_E_INPUT,
+                       "tokenizer.ggml.token_type has %llu entries, tokenizer.ggml.tokens %llu",
+                       (unsigned long long)n_types, (unsigned long long)n);
     for (uint64_t i = 0; ok && i < n; i++) {
         uint8_t flags = 0;
         switch (types ? types[i] : TYPE_NORMAL) {
-        case TYPE_NORMAL: flags = PIECE_MODEL; break;
+        case TYPE_NORMAL:
+            flags = PIECE_MODEL;
+            break;
         case TYPE_UNKNOWN:
-        case TYPE_CONTROL: flags = PIECE_ADDED | PIECE_SPECIAL; break;
-        case TYPE_USER_DEFINED: flags = PIECE_ADDED; break;
-        default: break; /* unused, bytes: text never becomes them by merging */
+        case TYPE_CONTROL:
+            flags = PIECE_ADDED | PIECE_SPECIAL;
+            break;
+        case TYPE_USER_DEFINED:
+            flags = PIECE_ADDED;
+            break;
+        default:
+            break; /* unused, bytes: text never becomes them by merging */
         }
-        if (types && types[i] == TYPE_UNKNOWN && t->unk < 0) t->unk = (int32_t)i;
-        ok = tokenizer_add_piece(t, (int32_t)i, texts[i].data, texts[i].len, flags, err) || error_context(err, "tokenizer.ggml.tokens");
+        if (types && types[i] == TYPE_UNKNOWN && t->unk < 0)
+            t->unk = (int32_t)i;
+        ok = tokenizer_add_piece(t, (int32_t)i, texts[i].data, texts[i].len, flags, err) ||
+             error_context(err, "tokenizer.ggml.tokens");
     }
     mem_free(types);
     return ok;
 }
 
-static bool read_merges(struct tokenizer *t, const struct gguf *g, struct gm_error *err) {
+static bool read_merges(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
+{
     const struct gguf_text *merges = NULL;
     uint64_t n = 0;
-    if (!gguf_array_string(g, "tokenizer.ggml.merges", REQUIRED, &merges, &n, err)) return false;
-    if (n > UINT32_MAX) return error_set(err, GM_E_INPUT, "tokenizer.ggml.merges has too many entries");
+    if (!gguf_array_string(g, "tokenizer.ggml.merges", REQUIRED, &merges, &n, err))
+        return false;
+    if (n > UINT32_MAX)
+        return error_set(err, GM_E_INPUT, "tokenizer.ggml.merges has too many entries");
     struct str both = {0};
     bool ok = true;
     for (uint64_t i = 0; ok && i < n; i++) {
         struct gguf_text m = merges[i];
         const char *gap = m.len > 2 ? memchr(m.data + 1, ' ', m.len - 2) : NULL;
-        size_t left_len = gap ? (size_t)(gap - m.data) : 0, right_len = gap ? m.len - left_len - 1 : 0;
+        size_t left_len = gap ? (size_t)(gap - m.data) : 0,
+               right_len = gap ? m.len - left_len - 1 : 0;
         int32_t left = -1, right = -1, id = -1;
         if (gap) {
             str_clear(&both);
@@ -64,9 +84,12 @@ static bool read_merges(struct tokenizer *t, const struct gguf *g, struct gm_err
             id = piece_map_find(&t->ids, both.data, both.len);
         }
         if (left < 0 || right < 0 || id < 0)
-            ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.merges[%llu]: \"%.*s\" is not two pieces that make a third", (unsigned long long)i,
-                           (int)(m.len < 80 ? m.len : 80), m.data);
-        else pair_map_set(&t->merges, left, right, (uint32_t)i, id);
+            ok = error_set(
+                err, GM_E_INPUT,
+                "tokenizer.ggml.merges[%llu]: \"%.*s\" is not two pieces that make a third",
+                (unsigned long long)i, (int)(m.len < 80 ? m.len : 80), m.data);
+        else
+            pair_map_set(&t->merges, left, right, (uint32_t)i, id);
     }
     str_free(&both);
     return ok;
@@ -77,29 +100,38 @@ struct scored {
     int32_t id;
 };
 
-static int best_first(const void *x, const void *y) {
+static int best_first(const void *x, const void *y)
+{
     const struct scored *a = x, *b = y;
-    if (a->score != b->score) return a->score > b->score ? -1 : 1;
+    if (a->score != b->score)
+        return a->score > b->score ? -1 : 1;
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static bool read_scores(struct tokenizer *t, const struct gguf *g, struct gm_error *err) {
+static bool read_scores(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
+{
     uint64_t n = 0;
-    if (!gguf_array_f32(g, "tokenizer.ggml.scores", REQUIRED, &t->scores, &n, err)) return false;
+    if (!gguf_array_f32(g, "tokenizer.ggml.scores", REQUIRED, &t->scores, &n, err))
+        return false;
     if (n != (uint64_t)t->vocab_size)
-        return error_set(err, GM_E_INPUT, "tokenizer.ggml.scores has %llu entries, tokenizer.ggml.tokens %d", (unsigned long long)n, t->vocab_size);
+        return error_set(err, GM_E_INPUT,
+                         "tokenizer.ggml.scores has %llu entries, tokenizer.ggml.tokens %d",
+                         (unsigned long long)n, t->vocab_size);
     struct scored *order = mem_new((size_t)n, sizeof *order);
     bool ok = true;
     for (int32_t i = 0; ok && i < t->vocab_size; i++) {
         order[i] = (struct scored){t->scores[i], i};
-        if (t->scores[i] != t->scores[i]) ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.scores[%d] is not a number", i);
+        if (t->scores[i] != t->scores[i])
+            ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.scores[%d] is not a number", i);
     }
     if (ok) {
         qsort(order, (size_t)n, sizeof *order, best_first);
         t->score_rank = mem_new((size_t)n, sizeof *t->score_rank);
         uint32_t rank = 0;
-        for (uint64_t i = 0; i < n; i++) { /* equal scores, equal rank: then the leftmost pair goes first */
-            if (i > 0 && order[i].score != order[i - 1].score) rank++;
+        for (uint64_t i = 0; i < n;
+             i++) { /* equal scores, equal rank: then the leftmost pair goes first */
+            if (i > 0 && order[i].score != order[i - 1].score)
+                rank++;
             t->score_rank[order[i].id] = rank;
         }
     }
@@ -107,48 +139,67 @@ static bool read_scores(struct tokenizer *t, const struct gguf *g, struct gm_err
     return ok;
 }
 
-static bool read_id(const struct tokenizer *t, const struct gguf *g, const char *key, int32_t *id, struct gm_error *err) {
+static bool read_id(const struct tokenizer *t, const struct gguf *g, const char *key, int32_t *id,
+                    struct gm_error *err)
+{
     int64_t value = *id;
-    if (!gguf_i64(g, key, OPTIONAL, -1, UINT32_MAX, &value, err)) return false;
+    if (!gguf_i64(g, key, OPTIONAL, -1, UINT32_MAX, &value, err))
+        return false;
     if (value >= t->vocab_size && value != UINT32_MAX)
-        return error_set(err, GM_E_INPUT, "%s: id %lld is not below %d", key, (long long)value, t->vocab_size);
+        return error_set(err, GM_E_INPUT, "%s: id %lld is not below %d", key, (long long)value,
+                         t->vocab_size);
     *id = value == UINT32_MAX ? -1 : (int32_t)value;
     return true;
 }
 
-static void add_around(int32_t **list, size_t *n, int32_t id) {
+static void add_around(int32_t **list, size_t *n, int32_t id)
+{
     *list = mem_grow(*list, *n, *n + 1, sizeof **list);
     (*list)[(*n)++] = id;
 }
 
-static bool read_ids(struct tokenizer *t, const struct gguf *g, bool add_bos, struct gm_error *err) {
+static bool read_ids(struct tokenizer *t, const struct gguf *g, bool add_bos, struct gm_error *err)
+{
     bool add_eos = false;
-    if (!read_id(t, g, "tokenizer.ggml.bos_token_id", &t->bos, err) || !read_id(t, g, "tokenizer.ggml.eos_token_id", &t->eos, err)
-        || !read_id(t, g, "tokenizer.ggml.padding_token_id", &t->pad, err) || !read_id(t, g, "tokenizer.ggml.unknown_token_id", &t->unk, err)
-        || !gguf_bool(g, "tokenizer.ggml.add_bos_token", OPTIONAL, &add_bos, err)
-        || !gguf_bool(g, "tokenizer.ggml.add_eos_token", OPTIONAL, &add_eos, err))
+    if (!read_id(t, g, "tokenizer.ggml.bos_token_id", &t->bos, err) ||
+        !read_id(t, g, "tokenizer.ggml.eos_token_id", &t->eos, err) ||
+        !read_id(t, g, "tokenizer.ggml.padding_token_id", &t->pad, err) ||
+        !read_id(t, g, "tokenizer.ggml.unknown_token_id", &t->unk, err) ||
+        !gguf_bool(g, "tokenizer.ggml.add_bos_token", OPTIONAL, &add_bos, err) ||
+        !gguf_bool(g, "tokenizer.ggml.add_eos_token", OPTIONAL, &add_eos, err))
         return false;
-    if (add_bos && t->bos >= 0) add_around(&t->prefix, &t->n_prefix, t->bos);
-    if (add_eos && t->eos >= 0) add_around(&t->suffix, &t->n_suffix, t->eos);
-    if (t->byte_level) t->unk = -1; /* the id is named there out of habit; bytes without a piece vanish */
+    if (add_bos && t->bos >= 0)
+        add_around(&t->prefix, &t->n_prefix, t->bos);
+    if (add_eos && t->eos >= 0)
+        add_around(&t->suffix, &t->n_suffix, t->eos);
+    if (t->byte_level)
+        t->unk = -1; /* the id is named there out of habit; bytes without a piece vanish */
     return true;
 }
 
-bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_error *err) {
+bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
+{
     struct gguf_text model, pre = {"default", 7};
-    if (!gguf_string(g, "tokenizer.ggml.model", REQUIRED, &model, err) || !gguf_string(g, "tokenizer.ggml.pre", OPTIONAL, &pre, err)) return false;
+    if (!gguf_string(g, "tokenizer.ggml.model", REQUIRED, &model, err) ||
+        !gguf_string(g, "tokenizer.ggml.pre", OPTIONAL, &pre, err))
+        return false;
     if (gguf_text_is(model, "gpt2")) {
         bool alone = is_one_of(pre, digits_first);
         if (!alone && !is_one_of(pre, gpt2_only))
-            return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported", (int)(pre.len < 80 ? pre.len : 80), pre.data);
+            return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported",
+                             (int)(pre.len < 80 ? pre.len : 80), pre.data);
         t->byte_level = true;
-        if (alone && !tokenizer_add_stage(t, STAGE_DIGITS_ALONE, "", err)) return false;
-        return tokenizer_add_stage(t, STAGE_GPT2, "", err) && read_pieces(t, g, err) && read_merges(t, g, err) && read_ids(t, g, false, err);
+        if (alone && !tokenizer_add_stage(t, STAGE_DIGITS_ALONE, "", err))
+            return false;
+        return tokenizer_add_stage(t, STAGE_GPT2, "", err) && read_pieces(t, g, err) &&
+               read_merges(t, g, err) && read_ids(t, g, false, err);
     }
     if (!gguf_text_is(model, "llama"))
-        return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported", (int)(model.len < 80 ? model.len : 80), model.data);
+        return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported",
+                         (int)(model.len < 80 ? model.len : 80), model.data);
     bool space = true;
-    if (!gguf_bool(g, "tokenizer.ggml.add_space_prefix", OPTIONAL, &space, err)) return false;
+    if (!gguf_bool(g, "tokenizer.ggml.add_space_prefix", OPTIONAL, &space, err))
+        return false;
     t->by_scores = t->byte_fallback = t->decode_bytes = t->fuse_unk = true;
     if (space) {
         tokenizer_add_rule(&t->rules, &t->n_rules, RULE_PREPEND, "", 0, "\xE2\x96\x81", 3);
@@ -156,6 +207,7 @@ bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_er
         t->decode_strip_count = 1;
     }
     tokenizer_add_rule(&t->rules, &t->n_rules, RULE_REPLACE, " ", 1, "\xE2\x96\x81", 3);
-    tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, "\xE2\x96\x81", 3, " ", 1);
+    tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, "\xE2\x96\x81", 3, " ",
+                       1);
     return read_pieces(t, g, err) && read_scores(t, g, err) && read_ids(t, g, true, err);
 }

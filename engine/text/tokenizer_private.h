@@ -1,6 +1,8 @@
-/* tokenizer_private.h - what a tokenizer is made of; for the files tokenizer_*.c, bpe.c, normal.c, pretok.c, detok.c alone.
+/* tokenizer_private.h - what a tokenizer is made of; for the files tokenizer_*.c, bpe.c, normal.c,
+ * pretok.c, detok.c alone.
  *
- * text -> added tokens cut out -> normal.c -> added tokens of the normalised kind -> pretok.c -> bpe.c -> ids
+ * text -> added tokens cut out -> normal.c -> added tokens of the normalised kind -> pretok.c ->
+ * bpe.c -> ids
  */
 #ifndef GM_TEXT_TOKENIZER_PRIVATE_H
 #define GM_TEXT_TOKENIZER_PRIVATE_H
@@ -26,7 +28,7 @@ struct cutter {
     int n_lengths[256];
 };
 
-enum { TOKENIZER_STAGES_MAX = 8, ADDED_LENGTH_MAX = 4096, PIECES_MAX = 2 << 20 };
+enum { TOKENIZER_STAGES_MAX = 8, PIECE_LENGTH_MAX = 4096, PIECES_MAX = 2 << 20 };
 
 struct text_rule { /* of a normaliser or a decoder */
     enum { RULE_PREPEND, RULE_REPLACE } kind;
@@ -35,7 +37,13 @@ struct text_rule { /* of a normaliser or a decoder */
 };
 
 struct stage { /* of a pre-tokeniser */
-    enum { STAGE_SPLIT_ALONE, STAGE_SPLIT_WITH_PREVIOUS, STAGE_DIGITS_ALONE, STAGE_DIGIT_RUNS, STAGE_GPT2 } kind;
+    enum {
+        STAGE_SPLIT_ALONE,
+        STAGE_SPLIT_WITH_PREVIOUS,
+        STAGE_DIGITS_ALONE,
+        STAGE_DIGIT_RUNS,
+        STAGE_GPT2
+    } kind;
     char *pattern; /* of STAGE_SPLIT_* */
     size_t pattern_len;
 };
@@ -53,7 +61,9 @@ struct tokenizer {
     char **blocks; /* memory of the pieces' texts */
     size_t n_blocks, block_used, block_size;
 
-    bool by_scores;       /* SentencePiece: any neighbours whose concatenation is a piece, best score first; else by merges */
+    /* SentencePiece: any neighbours whose concatenation is a piece, best score first; else by
+     * merges. */
+    bool by_scores;
     struct pair_map merges;
     uint32_t *score_rank; /* by id: 0 = best */
     float *scores;
@@ -74,21 +84,25 @@ struct tokenizer {
 
     struct text_rule *decode_rules; /* RULE_REPLACE only, piece by piece */
     int n_decode_rules;
-    char decode_strip; /* this character, up to decode_strip_count times, leaves the beginning of the text */
+    char decode_strip; /* leaves the beginning of the text, this many times at most: */
     int decode_strip_count;
 
     char *source_json; /* the tokenizer.json as read, or NULL */
-    char *pre_name;    /* GGUF: tokenizer.ggml.pre */
 };
 
 /* tokenizer.c */
 struct tokenizer *tokenizer_new(void);
-char *tokenizer_keep(struct tokenizer *t, const char *text, size_t len); /* a copy that lives as long as t */
-/* Gives an id its piece; makes the table longer where needed. False: another text has the id, or another id the text. */
-bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size_t len, uint8_t flags, struct gm_error *err);
-/* Ends the loading: fills byte tables, cutters, guesses bos and eos where no file named them; checks. */
+char *tokenizer_keep(struct tokenizer *t, const char *text,
+                     size_t len); /* a copy that lives as long as t */
+/* Gives an id its piece; makes the table longer where needed. False: another text has the id, or
+ * another id the text. */
+bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size_t len,
+                         uint8_t flags, struct gm_error *err);
+/* Ends the loading: fills byte tables, cutters, guesses bos and eos where no file named them;
+ * checks. */
 bool tokenizer_finish(struct tokenizer *t, struct gm_error *err);
-void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from, size_t from_len, const char *to, size_t to_len);
+void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from,
+                        size_t from_len, const char *to, size_t to_len);
 bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, struct gm_error *err);
 
 /* alphabet.c: GPT-2's characters for bytes. */
@@ -109,12 +123,14 @@ struct normal_text {
     uint32_t *origin;
     size_t n;
 };
-void normal_apply(const struct tokenizer *t, const char *text, size_t begin, size_t end, struct normal_text *out); /* out: fresh */
+void normal_apply(const struct tokenizer *t, const char *text, size_t begin, size_t end,
+                  struct normal_text *out); /* out: fresh */
 void normal_free(struct normal_text *n);
 
 /* pretok.c: calls word(arg, begin, end) for each stretch of text[begin, end), in order. */
 typedef void (*pretok_fn)(void *arg, size_t begin, size_t end);
-void pretok_run(const struct stage *stages, int n_stages, const char *text, size_t begin, size_t end, pretok_fn word, void *arg);
+void pretok_run(const struct stage *stages, int n_stages, const char *text, size_t begin,
+                size_t end, pretok_fn word, void *arg);
 
 /* bpe.c */
 struct bpe_scratch {
@@ -124,7 +140,8 @@ struct bpe_scratch {
     size_t cap_heap;
 };
 /* Appends the ids of one stretch; starts are positions in `text`. */
-void bpe_word(const struct tokenizer *t, struct bpe_scratch *s, const char *text, size_t begin, size_t end, struct id_list *out);
+void bpe_word(const struct tokenizer *t, struct bpe_scratch *s, const char *text, size_t begin,
+              size_t end, struct id_list *out);
 void bpe_scratch_free(struct bpe_scratch *s);
 
 #endif

@@ -1,4 +1,5 @@
-/* tokenizer_write.c - a tokenizer.json for a vocabulary that came from elsewhere (a GGUF, our own training), and the config beside it. */
+/* tokenizer_write.c - a tokenizer.json for a vocabulary that came from elsewhere (a GGUF, our own
+ * training), and the config beside it. */
 #include "engine/base/mem.h"
 #include "engine/format/json.h"
 #include "engine/text/tokenizer_private.h"
@@ -11,14 +12,18 @@ struct merge {
     int32_t id, left, right;
 };
 
-static int by_rank(const void *x, const void *y) {
+static int by_rank(const void *x, const void *y)
+{
     const struct merge *a = x, *b = y;
-    if (a->rank != b->rank) return a->rank < b->rank ? -1 : 1;
-    if (a->id != b->id) return a->id < b->id ? -1 : 1;
+    if (a->rank != b->rank)
+        return a->rank < b->rank ? -1 : 1;
+    if (a->id != b->id)
+        return a->id < b->id ? -1 : 1;
     return a->left < b->left ? -1 : a->left > b->left;
 }
 
-static void add_merge(struct merge **list, size_t *n, size_t *cap, struct merge m) {
+static void add_merge(struct merge **list, size_t *n, size_t *cap, struct merge m)
+{
     if (*n == *cap) {
         size_t grown = *cap ? 2 * *cap : 1024;
         *list = mem_grow(*list, *cap, grown, sizeof **list);
@@ -27,64 +32,86 @@ static void add_merge(struct merge **list, size_t *n, size_t *cap, struct merge 
     (*list)[(*n)++] = m;
 }
 
-/* By scores, any two pieces merge whose concatenation is a piece, the best result first: those pairs, written out. */
-static struct merge *all_merges(const struct tokenizer *t, size_t *n) {
+/* By scores, any two pieces merge whose concatenation is a piece, the best result first: those
+ * pairs, written out. */
+static struct merge *all_merges(const struct tokenizer *t, size_t *n)
+{
     struct merge *list = NULL;
     size_t cap = 0;
     *n = 0;
     if (!t->by_scores) {
         for (size_t i = 0; i < t->merges.n_slots; i++) {
             const struct pair_slot *s = &t->merges.slots[i];
-            if (!s->key) continue;
+            if (!s->key)
+                continue;
             uint64_t pair = s->key - 1;
-            add_merge(&list, n, &cap, (struct merge){s->rank, s->id, (int32_t)(pair >> 32), (int32_t)(pair & UINT32_MAX)});
+            add_merge(&list, n, &cap,
+                      (struct merge){s->rank, s->id, (int32_t)(pair >> 32),
+                                     (int32_t)(pair & UINT32_MAX)});
         }
     }
     for (int32_t id = 0; t->by_scores && id < t->vocab_size; id++) {
         const struct piece *p = &t->pieces[id];
-        if (!(p->flags & PIECE_MODEL)) continue;
+        if (!(p->flags & PIECE_MODEL))
+            continue;
         for (uint32_t k = 1; k < p->len; k++) {
-            if (((unsigned char)p->text[k] & 0xC0) == 0x80) continue;
-            int32_t left = piece_map_find(&t->ids, p->text, k), right = piece_map_find(&t->ids, p->text + k, p->len - k);
-            if (left < 0 || right < 0 || !(t->pieces[left].flags & t->pieces[right].flags & PIECE_MODEL)) continue;
+            if (((unsigned char)p->text[k] & 0xC0) == 0x80)
+                continue;
+            int32_t left = piece_map_find(&t->ids, p->text, k),
+                    right = piece_map_find(&t->ids, p->text + k, p->len - k);
+            if (left < 0 || right < 0 ||
+                !(t->pieces[left].flags & t->pieces[right].flags & PIECE_MODEL))
+                continue;
             add_merge(&list, n, &cap, (struct merge){t->score_rank[id], id, left, right});
         }
     }
-    if (*n) qsort(list, *n, sizeof *list, by_rank);
+    if (*n)
+        qsort(list, *n, sizeof *list, by_rank);
     return list;
 }
 
-static void quote(struct str *s, const char *text, size_t n) { json_quote(s, text, n); }
+static void quote_piece(struct str *s, const struct piece *p)
+{
+    json_quote(s, p->text, p->len);
+}
 
-static void quote_piece(struct str *s, const struct piece *p) { quote(s, p->text, p->len); }
+static const char *yes_no(unsigned flag)
+{
+    return flag ? "true" : "false";
+}
 
-static const char *yes_no(unsigned flag) { return flag ? "true" : "false"; }
-
-static void write_added(const struct tokenizer *t, struct str *s) {
+static void write_added(const struct tokenizer *t, struct str *s)
+{
     const char *comma = "";
     str_add(s, "  \"added_tokens\": [");
     for (int32_t id = 0; id < t->vocab_size; id++) {
         const struct piece *p = &t->pieces[id];
-        if (!(p->flags & PIECE_ADDED)) continue;
+        if (!(p->flags & PIECE_ADDED))
+            continue;
         str_printf(s, "%s\n    {\"id\": %d, \"content\": ", comma, id);
         quote_piece(s, p);
-        str_printf(s, ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, \"special\": %s}", yes_no(p->flags & PIECE_WORD),
-                   yes_no(p->flags & PIECE_LSTRIP), yes_no(p->flags & PIECE_RSTRIP), yes_no(p->flags & PIECE_NORMALIZED),
+        str_printf(s,
+                   ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, "
+                   "\"special\": %s}",
+                   yes_no(p->flags & PIECE_WORD), yes_no(p->flags & PIECE_LSTRIP),
+                   yes_no(p->flags & PIECE_RSTRIP), yes_no(p->flags & PIECE_NORMALIZED),
                    yes_no(p->flags & PIECE_SPECIAL));
         comma = ",";
     }
     str_add(s, "\n  ],\n");
 }
 
-static void write_replace(struct str *s, const struct text_rule *r) {
+static void write_replace(struct str *s, const struct text_rule *r)
+{
     str_add(s, "{\"type\": \"Replace\", \"pattern\": {\"String\": ");
-    quote(s, r->from, r->from_len);
+    json_quote(s, r->from, r->from_len);
     str_add(s, "}, \"content\": ");
-    quote(s, r->to, r->to_len);
+    json_quote(s, r->to, r->to_len);
     str_add(s, "}");
 }
 
-static void write_normalizer(const struct tokenizer *t, struct str *s) {
+static void write_normalizer(const struct tokenizer *t, struct str *s)
+{
     str_add(s, "  \"normalizer\": ");
     if (t->n_rules == 0) {
         str_add(s, "null,\n");
@@ -92,19 +119,21 @@ static void write_normalizer(const struct tokenizer *t, struct str *s) {
     }
     str_add(s, "{\"type\": \"Sequence\", \"normalizers\": [");
     for (int i = 0; i < t->n_rules; i++) {
-        if (i) str_add(s, ", ");
+        if (i)
+            str_add(s, ", ");
         if (t->rules[i].kind == RULE_REPLACE) {
             write_replace(s, &t->rules[i]);
         } else {
             str_add(s, "{\"type\": \"Prepend\", \"prepend\": ");
-            quote(s, t->rules[i].to, t->rules[i].to_len);
+            json_quote(s, t->rules[i].to, t->rules[i].to_len);
             str_add(s, "}");
         }
     }
     str_add(s, "]},\n");
 }
 
-static void write_pre_tokenizer(const struct tokenizer *t, struct str *s) {
+static void write_pre_tokenizer(const struct tokenizer *t, struct str *s)
+{
     str_add(s, "  \"pre_tokenizer\": ");
     if (t->n_stages == 0 && !t->byte_level) {
         str_add(s, "null,\n");
@@ -119,23 +148,32 @@ static void write_pre_tokenizer(const struct tokenizer *t, struct str *s) {
         case STAGE_SPLIT_ALONE:
         case STAGE_SPLIT_WITH_PREVIOUS:
             str_printf(s, "%s{\"type\": \"Split\", \"pattern\": {\"String\": ", comma);
-            quote(s, stage->pattern, stage->pattern_len);
-            str_printf(s, "}, \"behavior\": \"%s\", \"invert\": false}", stage->kind == STAGE_SPLIT_ALONE ? "Isolated" : "MergedWithPrevious");
+            json_quote(s, stage->pattern, stage->pattern_len);
+            str_printf(s, "}, \"behavior\": \"%s\", \"invert\": false}",
+                       stage->kind == STAGE_SPLIT_ALONE ? "Isolated" : "MergedWithPrevious");
             break;
         case STAGE_DIGITS_ALONE:
         case STAGE_DIGIT_RUNS:
-            str_printf(s, "%s{\"type\": \"Digits\", \"individual_digits\": %s}", comma, yes_no(stage->kind == STAGE_DIGITS_ALONE));
+            str_printf(s, "%s{\"type\": \"Digits\", \"individual_digits\": %s}", comma,
+                       yes_no(stage->kind == STAGE_DIGITS_ALONE));
             break;
-        case STAGE_GPT2: regex = true; continue; /* part of ByteLevel, which is always last */
+        case STAGE_GPT2:
+            regex = true;
+            continue; /* part of ByteLevel, which is always last */
         }
         comma = ", ";
     }
     if (t->byte_level)
-        str_printf(s, "%s{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": %s}", comma, yes_no(regex));
+        str_printf(s,
+                   "%s{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": "
+                   "true, \"use_regex\": %s}",
+                   comma, yes_no(regex));
     str_add(s, "]},\n");
 }
 
-static void write_specials(const struct tokenizer *t, struct str *s, const int32_t *ids, size_t n, const char *before, const char *after) {
+static void write_specials(const struct tokenizer *t, struct str *s, const int32_t *ids, size_t n,
+                           const char *before, const char *after)
+{
     for (size_t i = 0; i < n; i++) {
         str_printf(s, "%s{\"SpecialToken\": {\"id\": ", before);
         quote_piece(s, &t->pieces[ids[i]]);
@@ -143,9 +181,12 @@ static void write_specials(const struct tokenizer *t, struct str *s, const int32
     }
 }
 
-static void write_special_map(const struct tokenizer *t, struct str *s, const int32_t *ids, size_t n, const char **comma, struct pair_map *done) {
+static void write_special_map(const struct tokenizer *t, struct str *s, const int32_t *ids,
+                              size_t n, const char **comma, struct pair_map *done)
+{
     for (size_t i = 0; i < n; i++) {
-        if (pair_map_find(done, ids[i], 0)) continue;
+        if (pair_map_find(done, ids[i], 0))
+            continue;
         pair_map_set(done, ids[i], 0, 0, 0);
         const struct piece *p = &t->pieces[ids[i]];
         str_add(s, *comma);
@@ -159,7 +200,8 @@ static void write_special_map(const struct tokenizer *t, struct str *s, const in
     }
 }
 
-static void write_post_processor(const struct tokenizer *t, struct str *s) {
+static void write_post_processor(const struct tokenizer *t, struct str *s)
+{
     str_add(s, "  \"post_processor\": ");
     if (t->n_prefix + t->n_suffix == 0) {
         str_add(s, "null,\n");
@@ -167,7 +209,8 @@ static void write_post_processor(const struct tokenizer *t, struct str *s) {
     }
     str_add(s, "{\"type\": \"TemplateProcessing\", \"single\": [");
     for (int pair = 0; pair < 2; pair++) {
-        if (pair) str_add(s, "], \"pair\": [");
+        if (pair)
+            str_add(s, "], \"pair\": [");
         write_specials(t, s, t->prefix, t->n_prefix, "", ", ");
         str_add(s, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}");
         if (pair) {
@@ -187,10 +230,12 @@ static void write_post_processor(const struct tokenizer *t, struct str *s) {
     str_add(s, "}},\n");
 }
 
-static void write_decoder(const struct tokenizer *t, struct str *s) {
+static void write_decoder(const struct tokenizer *t, struct str *s)
+{
     str_add(s, "  \"decoder\": ");
     if (t->byte_level) {
-        str_add(s, "{\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true},\n");
+        str_add(s, "{\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
+                   "\"use_regex\": true},\n");
         return;
     }
     str_add(s, "{\"type\": \"Sequence\", \"decoders\": [");
@@ -198,25 +243,34 @@ static void write_decoder(const struct tokenizer *t, struct str *s) {
         write_replace(s, &t->decode_rules[i]);
         str_add(s, ", ");
     }
-    if (t->decode_bytes) str_add(s, "{\"type\": \"ByteFallback\"}, ");
+    if (t->decode_bytes)
+        str_add(s, "{\"type\": \"ByteFallback\"}, ");
     str_add(s, "{\"type\": \"Fuse\"}");
     if (t->decode_strip_count) {
         str_add(s, ", {\"type\": \"Strip\", \"content\": ");
-        quote(s, &t->decode_strip, 1);
+        json_quote(s, &t->decode_strip, 1);
         str_printf(s, ", \"start\": %d, \"stop\": 0}", t->decode_strip_count);
     }
     str_add(s, "]},\n");
 }
 
-static void write_model(const struct tokenizer *t, struct str *s) {
-    str_add(s, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
-    if (t->unk >= 0) quote_piece(s, &t->pieces[t->unk]);
-    else str_add(s, "null");
-    str_printf(s, ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": %s,\n    \"byte_fallback\": %s,\n"
-               "    \"ignore_merges\": %s,\n    \"vocab\": {", yes_no(t->fuse_unk), yes_no(t->byte_fallback), yes_no(t->ignore_merges));
+static void write_model(const struct tokenizer *t, struct str *s)
+{
+    str_add(s,
+            "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
+    if (t->unk >= 0)
+        quote_piece(s, &t->pieces[t->unk]);
+    else
+        str_add(s, "null");
+    str_printf(s,
+               ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n   "
+               " \"fuse_unk\": %s,\n    \"byte_fallback\": %s,\n"
+               "    \"ignore_merges\": %s,\n    \"vocab\": {",
+               yes_no(t->fuse_unk), yes_no(t->byte_fallback), yes_no(t->ignore_merges));
     const char *comma = "";
     for (int32_t id = 0; id < t->vocab_size; id++) {
-        if (!t->pieces[id].flags) continue;
+        if (!t->pieces[id].flags)
+            continue;
         str_printf(s, "%s\n      ", comma);
         quote_piece(s, &t->pieces[id]);
         str_printf(s, ": %d", id);
@@ -236,8 +290,10 @@ static void write_model(const struct tokenizer *t, struct str *s) {
     str_add(s, "\n    ]\n  }\n}\n");
 }
 
-char *tokenizer_to_json(const struct tokenizer *t) {
-    if (t->source_json) return mem_copy(t->source_json);
+char *tokenizer_to_json(const struct tokenizer *t)
+{
+    if (t->source_json)
+        return mem_copy(t->source_json);
     struct str s = {0};
     str_add(&s, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     write_added(t, &s);
@@ -249,20 +305,23 @@ char *tokenizer_to_json(const struct tokenizer *t) {
     return str_take(&s);
 }
 
-char *tokenizer_config_to_json(const struct tokenizer *t, const char *chat_template) {
+char *tokenizer_config_to_json(const struct tokenizer *t, const char *chat_template)
+{
     struct str s = {0};
     const char *names[] = {"bos_token", "eos_token", "pad_token", "unk_token"};
     const int32_t ids[] = {t->bos, t->eos, t->pad, t->unk};
     str_printf(&s, "{\n  \"add_bos_token\": %s", yes_no(tokenizer_adds_bos(t)));
     for (int i = 0; i < 4; i++) {
-        if (ids[i] < 0 || !t->pieces[ids[i]].flags) continue;
+        if (ids[i] < 0 || !t->pieces[ids[i]].flags)
+            continue;
         str_printf(&s, ",\n  \"%s\": ", names[i]);
         quote_piece(&s, &t->pieces[ids[i]]);
     }
     if (chat_template) {
         str_add(&s, ",\n  \"chat_template\": ");
-        quote(&s, chat_template, strlen(chat_template));
+        json_quote(&s, chat_template, strlen(chat_template));
     }
-    str_add(&s, ",\n  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
+    str_add(&s, ",\n  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": "
+                "\"PreTrainedTokenizerFast\"\n}\n");
     return str_take(&s);
 }

@@ -1,4 +1,5 @@
-/* unicode.h - the character classes that pre-tokenisers ask for. Pure functions over a generated table (unicode_table.py). */
+/* unicode.h - the character classes that pre-tokenisers ask for. Pure functions over a generated
+ * table (unicode_table.py). */
 #ifndef GM_TEXT_UNICODE_H
 #define GM_TEXT_UNICODE_H
 
