@@ -1,7 +1,9 @@
-/* derive.h - words that the dictionary does not hold but whose parts it does. Inside the verse room only.
+/* derive.h - words that the dictionary does not hold but whose parts it does. Inside the verse room
+ * only.
  *
- * Inflections and derivations (dapples, unlit, moonlessness), and compounds of two known words (snowmelt), so that the silent e inside
- * "lovelorn" or "homeward" is no syllable. Recursion is bounded: a word loses at most three affixes.
+ * Inflections and derivations (dapples, unlit, moonlessness), and compounds of two known words
+ * (snowmelt), so that the silent e inside "lovelorn" or "homeward" is no syllable. Recursion is
+ * bounded: a word loses at most three affixes.
  */
 #ifndef GM_VERSE_DERIVE_H
 #define GM_VERSE_DERIVE_H

@@ -8,47 +8,64 @@ static const struct form forms[] = {
     {"tanka", "5-7-5-7-7", 5, {5, 7, 5, 7, 7}},
 };
 
-const struct form *form_list(size_t *n) {
+const struct form *form_list(size_t *n)
+{
     *n = sizeof forms / sizeof *forms;
     return forms;
 }
 
-const struct form *form_find(const char *name) {
+const struct form *form_find(const char *name)
+{
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (strcmp(forms[i].name, name) == 0) return &forms[i];
+        if (strcmp(forms[i].name, name) == 0)
+            return &forms[i];
     return NULL;
 }
 
 /* Length of the line end at text[at], 0 if there is none. */
-static size_t break_length(const char *text, size_t n, size_t at) {
+static size_t break_length(const char *text, size_t n, size_t at)
+{
     unsigned char c = (unsigned char)text[at];
-    if (c == '\n') return 1;
-    if (c == '\r') return at + 1 < n && text[at + 1] == '\n' ? 2 : 1;
-    bool separator = c == 0xE2 && n - at >= 3 && (unsigned char)text[at + 1] == 0x80
-        && ((unsigned char)text[at + 2] == 0xA8 || (unsigned char)text[at + 2] == 0xA9);
+    if (c == '\n')
+        return 1;
+    if (c == '\r')
+        return at + 1 < n && text[at + 1] == '\n' ? 2 : 1;
+    bool separator = c == 0xE2 && n - at >= 3 && (unsigned char)text[at + 1] == 0x80 &&
+                     ((unsigned char)text[at + 2] == 0xA8 || (unsigned char)text[at + 2] == 0xA9);
     return separator ? 3 : 0;
 }
 
 /* Length of the space at text[at]: ASCII, no-break, U+2000..200B, ideographic, BOM. */
-static size_t space_length(const char *text, size_t n, size_t at) {
-    unsigned char c = (unsigned char)text[at], d = n - at > 1 ? (unsigned char)text[at + 1] : 0, e = n - at > 2 ? (unsigned char)text[at + 2] : 0;
-    if (c == ' ' || c == '\t' || c == '\v' || c == '\f') return 1;
-    if (c == 0xC2 && (d == 0xA0 || d == 0x85)) return 2;
-    if (c == 0xE2 && d == 0x80 && ((e >= 0x80 && e <= 0x8B) || e == 0xAF)) return 3;
-    if ((c == 0xE3 && d == 0x80 && e == 0x80) || (c == 0xEF && d == 0xBB && e == 0xBF)) return 3;
+static size_t space_length(const char *text, size_t n, size_t at)
+{
+    unsigned char c = (unsigned char)text[at], d = n - at > 1 ? (unsigned char)text[at + 1] : 0,
+                  e = n - at > 2 ? (unsigned char)text[at + 2] : 0;
+    if (c == ' ' || c == '\t' || c == '\v' || c == '\f')
+        return 1;
+    if (c == 0xC2 && (d == 0xA0 || d == 0x85))
+        return 2;
+    if (c == 0xE2 && d == 0x80 && ((e >= 0x80 && e <= 0x8B) || e == 0xAF))
+        return 3;
+    if ((c == 0xE3 && d == 0x80 && e == 0x80) || (c == 0xEF && d == 0xBB && e == 0xBF))
+        return 3;
     return 0;
 }
 
-bool form_next_line(const char *text, size_t n, size_t *at, const char **line, size_t *line_length) {
+bool form_next_line(const char *text, size_t n, size_t *at, const char **line, size_t *line_length)
+{
     while (*at < n) {
         size_t k;
-        while (*at < n && ((k = space_length(text, n, *at)) > 0 || (k = break_length(text, n, *at)) > 0)) *at += k;
-        if (*at >= n) return false;
+        while (*at < n &&
+               ((k = space_length(text, n, *at)) > 0 || (k = break_length(text, n, *at)) > 0))
+            *at += k;
+        if (*at >= n)
+            return false;
         size_t start = *at, end = *at; /* end: after the last byte that is no space */
         while (*at < n && break_length(text, n, *at) == 0) {
             k = space_length(text, n, *at);
             *at += k ? k : 1;
-            if (!k) end = *at;
+            if (!k)
+                end = *at;
         }
         *line = text + start;
         *line_length = end - start;
@@ -57,15 +74,19 @@ bool form_next_line(const char *text, size_t n, size_t *at, const char **line, s
     return false;
 }
 
-void form_judge(const struct syllables *s, const struct form *form, const char *text, size_t n, struct verdict *v) {
+void form_judge(const struct syllables *s, const struct form *form, const char *text, size_t n,
+                struct verdict *v)
+{
     struct verdict verdict = {.form = form->name, .strict = true, .possible = true};
     struct line_count count = {0};
     size_t at = 0, length;
     const char *line;
     while (form_next_line(text, n, &at, &line, &length)) {
         int i = verdict.n_lines;
-        if (verdict.n_lines < 1000000) verdict.n_lines++;
-        if (i >= FORM_LINES) continue; /* no form is that long: only counted */
+        if (verdict.n_lines < 1000000)
+            verdict.n_lines++;
+        if (i >= FORM_LINES)
+            continue; /* no form is that long: only counted */
         syllables_line(s, line, length, &count);
         verdict.syllables[i] = count.likely;
         verdict.min[i] = count.min;

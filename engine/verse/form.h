@@ -1,7 +1,7 @@
 /* form.h - is this text a haiku? The verdict on a text against a form.
  *
- * A line is what a reader would call one: blank lines and spaces around are not seen. Nothing else is forgiven: a title, a list mark, a
- * line of chatter is a line too many or a syllable too many.
+ * A line is what a reader would call one: blank lines and spaces around are not seen. Nothing else
+ * is forgiven: a title, a list mark, a line of chatter is a line too many or a syllable too many.
  *
  *     struct verdict v;
  *     form_judge(s, form_find("haiku"), text, n, &v);
@@ -31,17 +31,20 @@ const struct form *form_list(size_t *n);
 struct verdict {
     const char *form;
     bool strict;      /* right number of lines, and the likely counts fit exactly */
-    bool possible;    /* right number of lines, and some accepted pronunciation fits (strict implies it) */
+    bool possible;    /* right number of lines, and some accepted pronunciation fits (strict implies
+                         it) */
     bool three_lines; /* exactly three lines that are not blank, whatever they hold */
-    int n_lines;      /* lines that are not blank; may exceed FORM_LINES, the arrays hold the first FORM_LINES */
+    int n_lines;      /* lines that are not blank; may exceed FORM_LINES, the arrays hold the first
+                         FORM_LINES */
     int syllables[FORM_LINES], min[FORM_LINES], max[FORM_LINES];
     bool fits[FORM_LINES]; /* the line's likely count is what the form wants there */
 };
 
-void form_judge(const struct syllables *s, const struct form *form, const char *text, size_t n, struct verdict *v);
+void form_judge(const struct syllables *s, const struct form *form, const char *text, size_t n,
+                struct verdict *v);
 
-/* The next line that is not blank, spaces around it taken off. *at moves on (start with 0). False at the end. LF, CR, CR LF, U+2028 and U+2029
- * end lines. */
+/* The next line that is not blank, spaces around it taken off. *at moves on (start with 0). False
+ * at the end. LF, CR, CR LF, U+2028 and U+2029 end lines. */
 bool form_next_line(const char *text, size_t n, size_t *at, const char **line, size_t *line_length);
 
 #endif

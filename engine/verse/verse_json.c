@@ -5,7 +5,8 @@
 #include "engine/base/str.h"
 
 /* Bytes as a JSON string: what is not UTF-8, and NUL, becomes U+FFFD. */
-static json_t *text_json(const char *text, size_t n) {
+static json_t *text_json(const char *text, size_t n)
+{
     struct str clean = {0};
     for (const char *p = text, *end = text + n; p < end;) {
         uint32_t scalar;
@@ -17,9 +18,11 @@ static json_t *text_json(const char *text, size_t n) {
     return json;
 }
 
-static json_t *word_json(const char *line, const struct word_count *word) {
+static json_t *word_json(const char *line, const struct word_count *word)
+{
     json_t *alternatives = json_array();
-    for (int i = 0; i < word->n_alternatives; i++) json_array_append_new(alternatives, json_integer(word->alternatives[i]));
+    for (int i = 0; i < word->n_alternatives; i++)
+        json_array_append_new(alternatives, json_integer(word->alternatives[i]));
     json_t *json = json_object();
     json_object_set_new(json, "word", text_json(line + word->start, word->length));
     json_object_set_new(json, "syllables", json_integer(word->likely));
@@ -28,10 +31,13 @@ static json_t *word_json(const char *line, const struct word_count *word) {
     return json;
 }
 
-static json_t *line_json(const struct syllables *s, const char *line, size_t n, struct line_count *count) {
+static json_t *line_json(const struct syllables *s, const char *line, size_t n,
+                         struct line_count *count)
+{
     syllables_line(s, line, n, count);
     json_t *words = json_array();
-    for (size_t i = 0; i < count->n_words; i++) json_array_append_new(words, word_json(line, &count->words[i]));
+    for (size_t i = 0; i < count->n_words; i++)
+        json_array_append_new(words, word_json(line, &count->words[i]));
     json_t *json = json_object();
     json_object_set_new(json, "text", text_json(line, n));
     json_object_set_new(json, "syllables", json_integer(count->likely));
@@ -41,14 +47,17 @@ static json_t *line_json(const struct syllables *s, const char *line, size_t n, 
     return json;
 }
 
-json_t *verse_json_line(const struct syllables *s, const struct form *form, const char *text, size_t n) {
+json_t *verse_json_line(const struct syllables *s, const struct form *form, const char *text,
+                        size_t n)
+{
     struct verdict verdict;
     form_judge(s, form, text, n, &verdict);
     json_t *lines = json_array();
     struct line_count count = {0};
     const char *line;
     size_t at = 0, length;
-    while (form_next_line(text, n, &at, &line, &length)) json_array_append_new(lines, line_json(s, line, length, &count));
+    while (form_next_line(text, n, &at, &line, &length))
+        json_array_append_new(lines, line_json(s, line, length, &count));
     line_count_free(&count);
     json_t *json = json_object();
     json_object_set_new(json, "text", text_json(text, n));
@@ -60,9 +69,11 @@ json_t *verse_json_line(const struct syllables *s, const struct form *form, cons
     return json;
 }
 
-json_t *verse_json_verdict(const struct verdict *v) {
+json_t *verse_json_verdict(const struct verdict *v)
+{
     json_t *counts = json_array();
-    for (int i = 0; i < v->n_lines && i < FORM_LINES; i++) json_array_append_new(counts, json_integer(v->syllables[i]));
+    for (int i = 0; i < v->n_lines && i < FORM_LINES; i++)
+        json_array_append_new(counts, json_integer(v->syllables[i]));
     json_t *json = json_object();
     json_object_set_new(json, "form", json_string(v->form));
     json_object_set_new(json, "strict", json_boolean(v->strict));

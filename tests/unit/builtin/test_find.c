@@ -1,4 +1,5 @@
-/* The embedded files are found by name, the list is sorted, and the bytes are those of the source folder. */
+/* The embedded files are found by name, the list is sorted, and the bytes are those of the source
+ * folder. */
 #include "engine/builtin/builtin.h"
 
 #include <setjmp.h>
@@ -10,13 +11,15 @@
 
 #include <cmocka.h>
 
-static void test_names(void **state) {
+static void test_names(void **state)
+{
     (void)state;
     size_t n = 0;
     const struct builtin_file *files = builtin_list(&n);
     assert_true(n >= 1);
     for (size_t i = 0; i < n; i++) {
-        if (i) assert_true(strcmp(files[i - 1].name, files[i].name) < 0);
+        if (i)
+            assert_true(strcmp(files[i - 1].name, files[i].name) < 0);
         assert_ptr_equal(builtin_find(files[i].name), &files[i]);
         assert_int_equal((uintptr_t)files[i].data % 64, 0);
         assert_int_equal(files[i].data[files[i].size], 0);
@@ -29,7 +32,8 @@ static void test_names(void **state) {
 }
 
 /* Tests run from the source tree of this build. */
-static void test_bytes(void **state) {
+static void test_bytes(void **state)
+{
     (void)state;
     size_t n = 0;
     const struct builtin_file *files = builtin_list(&n);
@@ -47,7 +51,8 @@ static void test_bytes(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
