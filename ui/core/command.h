@@ -37,7 +37,7 @@
     X(PAUSE,        "pause",    "",         APP, "global p",                "pause",         "pause or resume training") \
     X(RESUME,       "resume",   "",         APP, "",                        "",              "resume training") \
     X(SAVE,         "save",     "",         APP, "train s; ckpts s",        "save",          "write a checkpoint now") \
-    X(EVAL,         "eval",     "",         APP, "train e; samples e; ckpts e", "evaluate",      "evaluate now: validation loss and samples") \
+    X(EVAL,         "eval",     "",         APP, "train e; samples e; ckpts e", "eval",          "evaluate now: validation loss and samples") \
     X(STOP,         "stop",     "",         APP, "train x",                 "stop",          "stop the run, keeping a checkpoint (asks)") \
     X(SAMPLE,       "sample",   "[PROMPT]", APP, "samples s",               "sample",        "sample now, from PROMPT or the run's own") \
     X(TEMP,         "temp",     "T",        APP, "",                        "",              "temperature of the chat") \
@@ -57,11 +57,11 @@
     X(PAGE_UP,      "",         "",         UI,  "global PgUp",             "",              "page up") \
     X(PANE_NEXT,    "",         "",         UI,  "global Tab",              "",              "next pane") \
     X(PANE_PREV,    "",         "",         UI,  "global S-Tab",            "",              "previous pane") \
-    X(ZOOM_PANE,    "zoom",     "",         UI,  "global z; data Enter; samples Enter; log Enter", "whole",         "this pane alone, and back") \
+    X(ZOOM_PANE,    "zoom",     "",         UI,  "global z; data Enter; samples Enter", "whole",         "this pane alone, and back") \
     X(SEARCH,       "search",   "TEXT",     UI,  "global /",                "search",        "search") \
     X(SEARCH_NEXT,  "",         "",         UI,  "global n",                "",              "next hit") \
     X(SEARCH_PREV,  "",         "",         UI,  "global N",                "",              "previous hit") \
-    X(FILTER,       "filter",   "[WHAT]",   UI,  "data f; log f",           "filter",        "show bad, maybe, dup, long, leak, train, valid, test or TEXT only") \
+    X(FILTER,       "filter",   "[WHAT]",   UI,  "data f; log f",           "filter",        "only: bad maybe dup long leak train valid test, or TEXT") \
     X(SORT,         "sort",     "[COLUMN]", UI,  "data s; ckpts o",         "sort",          "sort by the next column") \
     X(TOKENS,       "tokens",   "",         UI,  "data t",                  "tokens",        "tokens and loss mask of the row") \
     X(NEXT_TWIN,    "",         "",         UI,  "data d",                  "twin",          "go to the row this one duplicates") \
@@ -69,19 +69,19 @@
     X(SMOOTH_MORE,  "",         "",         UI,  "train w",                 "smooth",        "more smoothing") \
     X(SMOOTH_LESS,  "",         "",         UI,  "train W",                 "",              "less smoothing") \
     X(SMOOTH,       "smooth",   "0..0.999", UI,  "",                        "",              "smoothing of the curve") \
-    X(RAW,          "raw",      "",         UI,  "train r",                 "raw",           "raw points on or off") \
+    X(CURSOR,       "",         "",         UI,  "train c",                 "cursor",        "read values off the curve (h l move)") \
+    X(METRIC,       "metric",   "[NAME]",   UI,  "train v",                 "metric",        "next curve: loss, form rate, lr, grad norm, tok/s") \
     X(ZOOM_IN,      "",         "",         UI,  "train + =",               "zoom",          "zoom in") \
     X(ZOOM_OUT,     "",         "",         UI,  "train -",                 "",              "zoom out") \
     X(FIT,          "fit",      "",         UI,  "train 0 F",               "fit",           "whole run, following the newest step") \
     X(PAN_LEFT,     "",         "",         UI,  "train <",                 "",              "earlier") \
     X(PAN_RIGHT,    "",         "",         UI,  "train >",                 "",              "later") \
-    X(CURSOR,       "",         "",         UI,  "train c",                 "cursor",        "read values off the curve (h l move)") \
-    X(METRIC,       "metric",   "[NAME]",   UI,  "train v",                 "metric",        "next curve: loss, form rate, lr, grad norm, tok/s") \
+    X(RAW,          "raw",      "",         UI,  "train r",                 "raw",           "raw points on or off") \
     X(SAMPLE_LINE,  "",         "",         UI,  "samples i",               "prompt",        "type a prompt to sample from") \
     X(CHAT_LINE,    "",         "",         UI,  "chat i Enter",            "type",          "type to the model") \
     X(TO_EXPORT,    "",         "",         UI,  "ckpts x E",               "export",        "export this checkpoint") \
     X(FIELD_TOGGLE, "",         "",         UI,  "export Space",            "tick",          "tick, or choose") \
-    X(FIELD_ENTER,  "",         "",         UI,  "export Enter",            "edit, press",   "edit, or press the button") \
+    X(FIELD_ENTER,  "",         "",         UI,  "export Enter",            "edit, run",     "edit, or press the button") \
     X(COPY,         "copy",     "",         APP, "global y",                "copy",          "copy what is selected to the clipboard") \
     X(THEME,        "theme",    "NAME",     APP, "",                        "",              "sumi (dark) or washi (light)") \
     X(SHOT,         "shot",     "FILE",     APP, "",                        "",              "write this screen as text to FILE") \

@@ -90,7 +90,7 @@ void layout_make(struct layout *l, int rows, int cols, enum layout_kind kind, in
         break;
     case LAYOUT_SAMPLES:
     case LAYOUT_CKPTS:
-        list_and_detail(l, l->body, 9);
+        list_and_detail(l, l->body, kind == LAYOUT_CKPTS ? 11 : 9);
         break;
     case LAYOUT_EXPORT: {
         struct rect body = l->body;

@@ -48,7 +48,7 @@ static void stats(const struct view_chat_turn *t, char out[80])
         used += (size_t)snprintf(out + used, 80 - used, "%sstopped", used ? "  " : "");
     if (t->tokens > 0)
         used += (size_t)snprintf(out + used, 80 - used, "%s%d tok", used ? "  " : "", t->tokens);
-    if (t->tokens_per_s > 0)
+    if (t->tokens_per_s > 0 && t->streaming)
         used += (size_t)snprintf(out + used, 80 - used, "  %.0f tok/s", t->tokens_per_s);
     if (!t->streaming && t->seconds > 0)
         snprintf(out + used, 80 - used, "  %.1f s", t->seconds);
@@ -74,6 +74,8 @@ static void roll_model(struct roll *r, const struct view_chat_turn *t)
         r->line--;
         int row = roll_row(r);
         r->line++;
+        last_row = row;
+        last_cols = LABEL_COLS + text_cols + COUNT_COLS + 2;
         if (row < 0 || before == r->line)
             continue;
         char count[24];
@@ -83,8 +85,6 @@ static void roll_model(struct roll *r, const struct view_chat_turn *t)
             canvas_put(r->c, row, r->in.col + 1 + LABEL_COLS + width_text(line->text) % (text_cols > 0 ? text_cols : 1), ROLE_MARK, 0x258f);
         else if (text_cols < cols)
             canvas_text(r->c, row, r->in.col + 1 + LABEL_COLS + text_cols, COUNT_COLS, role, count);
-        last_row = row;
-        last_cols = LABEL_COLS + text_cols + COUNT_COLS + 2;
     }
     char text[80];
     stats(t, text);
@@ -129,7 +129,7 @@ void chat_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
         return;
     const char *help = ui->prompt != PROMPT_CHAT ? "i: type   r: answer again   PgUp PgDn: scroll   5: choose a checkpoint to talk to"
                        : chat->answering         ? "Ctrl-C stops the answer   PgUp PgDn scroll   Alt-1..7 other screens"
-                                                 : "Enter sends   /temp 0.9  /clear  /retry  /load live   Esc then 1..7: other screens";
+                                                 : "Enter sends  /temp 0.9  /clear  /retry  /load live  Alt-1..7 other screens";
     canvas_fit(c, in.row + in.rows - 1, in.col + 1, in.cols - 2, ROLE_HINT, help);
     in.rows -= in.rows > 6 ? 2 : 1;
     if (chat->count == 0) {

@@ -82,9 +82,10 @@ static void draw_row(struct canvas *c, int row, int col, int cols, const struct 
         canvas_printf(c, row, col + 32, 14, ROLE_DIM, "%.0f-%.0f n=%ld", k->form_low * 100, k->form_high * 100, k->form_n);
     } else
         canvas_right(c, row, col + 26, 4, ROLE_DIM, "-");
-    if (k->bytes)
+    int note = cols < 70 ? 47 : 56; /* a narrow screen does without the size */
+    if (k->bytes && note == 56)
         canvas_right(c, row, col + 46, 8, ROLE_DIM, bytes_text(k->bytes, text));
-    canvas_fit(c, row, col + 56, cols - 56, k->loaded ? ROLE_MARK : ROLE_DIM, k->loaded ? "in chat" : k->note);
+    canvas_fit(c, row, col + note, cols - note, k->loaded ? ROLE_MARK : ROLE_DIM, k->loaded ? "in chat" : k->note);
     if (k->loaded && k->note && cols > 74)
         canvas_fit(c, row, col + 65, cols - 65, ROLE_DIM, k->note);
     if (selected)
@@ -102,7 +103,7 @@ static void draw_list(struct canvas *c, const struct view *v, struct ui_state *u
     canvas_box(c, box, focus, title, right);
     if (in.rows < 2)
         return;
-    canvas_fit(c, in.row, in.col, in.cols, ROLE_DIM, "    step     val     ppl  5-7-5 of samples     size     note");
+    canvas_fit(c, in.row, in.col, in.cols, ROLE_DIM, in.cols < 70 ? "    step     val     ppl  5-7-5 of samples     note" : "    step     val     ppl  5-7-5 of samples     size     note");
     size_t page = (size_t)in.rows - 1;
     if (v->ckpts.count == 0)
         canvas_fit(c, in.row + 2, in.col + 2, in.cols - 2, ROLE_DIM, "none yet (s writes one now)");
@@ -148,6 +149,7 @@ static void draw_detail(struct canvas *c, const struct view *v, struct ui_state 
         }
         line += need + (in.rows >= 12);
     }
+    scroll_mark(c, box, (size_t)skip, (size_t)in.rows, (size_t)line);
     if (skip > line - 1)
         ui->ckpts.scroll = line > 0 ? line - 1 : 0;
 }

@@ -288,7 +288,11 @@ static void pen_tokens(struct pen *p, const struct view_detail *d)
     for (size_t i = 0; i < d->piece_count; i++) {
         const struct view_piece *piece = &d->pieces[i];
         struct str text = {0};
-        str_add(&text, piece->text ? piece->text : "");
+        for (const char *q = piece->text ? piece->text : ""; *q; q++) /* a space inside a token must be seen */
+            if (*q == ' ')
+                str_add(&text, p->c->ascii ? "_" : "\xc2\xb7");
+            else
+                str_add_char(&text, *q);
         int width = width_text(str_text(&text));
         if (col > 0 && col + width + 1 > cols) {
             p->line += 2;
@@ -398,7 +402,7 @@ static void draw_checks(struct canvas *c, const struct view *v, struct rect box)
     snprintf(right, sizeof right, "%zu of %zu checked", d->checked, d->count);
     canvas_box(c, box, false, "checks", right);
     check_line(c, in, 0, "5-7-5", d->strict, d->checked, '+', ROLE_SYL_OK);
-    check_line(c, in, 1, "perhaps 5-7-5", d->possible, d->checked, '?', ROLE_SYL_MAYBE);
+    check_line(c, in, 1, "maybe 5-7-5", d->possible, d->checked, '?', ROLE_SYL_MAYBE);
     check_line(c, in, 2, "something else", d->wrong, d->checked, '!', ROLE_SYL_BAD);
     check_line(c, in, 3, "duplicates", d->duplicates, d->count, '=', ROLE_WARN);
     check_line(c, in, 4, "in two splits", d->leaks, d->count, '&', ROLE_WARN);

@@ -79,7 +79,7 @@ void frame_title(struct canvas *c, const struct view *v, const struct ui_state *
         tabs += (int)strlen(screen_names[i]) + 3;
     int col = r.col + 1;
     if (start || r.cols >= tabs + 18)
-        col += canvas_text(c, r.row, col, 9, ROLE_TITLE, "GEMMAIKU");
+        col += canvas_text(c, r.row, col, 9, ROLE_TITLE, "GEMMAIKU") + 1;
     for (int i = 0; i < SCREEN_COUNT && !start; i++) {
         char text[16];
         bool here = i == (int)ui->screen;
@@ -178,7 +178,7 @@ static void run_segments(struct segments *s, const struct view_run *run, int col
     if (run->waits_share >= 0.05)
         segment(s, 4, ROLE_STATUS_WARN, "  waits for tasting %.0f%%", run->waits_share * 100);
     if (cols >= 130 && run->learning_rate > 0)
-        segment(s, 10, plain, "  lr %.2g", run->learning_rate);
+        segment(s, 10, plain, "  lr %s", plot_label(run->learning_rate, b));
     if (cols >= 130 && run->grad_norm >= 0)
         segment(s, 11, plain, "  gnorm %.2f", run->grad_norm);
     if (run->tokens_per_s > 0)
@@ -290,6 +290,15 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
     struct rect r = ui->layout.hint;
     int col = r.col + 1, end = r.cols;
     enum context context = v->start.active ? CONTEXT_START : (enum context)ui->screen;
+    if (ui->dialog == DIALOG_QUIT) {
+        hint(c, r, &col, "s", "save and quit");
+        hint(c, r, &col, "w", "quit when done");
+    } else if (ui->dialog == DIALOG_STOP)
+        hint(c, r, &col, "y", "stop");
+    if (ui->dialog != DIALOG_NONE) {
+        hint(c, r, &col, "Esc", "no");
+        return;
+    }
     if (ui->help) {
         hint(c, r, &col, "j/k", "scroll");
         hint(c, r, &col, "/", "search");
@@ -303,6 +312,8 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
     r.cols = end - (int)strlen(last_keys) - 1 - (int)strlen(last_word) - 1; /* kept free: the way to all the others */
     if (context == CONTEXT_EXPORT)
         hint(c, r, &col, "j/k", "field");
+    if (context == CONTEXT_TRAIN) /* the one that matters most comes first */
+        hint(c, r, &col, "p", v->run.state == RUN_PAUSED ? "resume" : "pause");
     for (int pass = 0; pass < 2; pass++) /* the screen's own keys first */
         for (int id = 1; id < COMMAND_COUNT; id++) {
             const struct command_info *info = command_info((enum command_id)id);
@@ -314,8 +325,14 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
                 continue;
             if (context == CONTEXT_START && (id == COMMAND_PAUSE || id == COMMAND_COPY || id == COMMAND_SEARCH))
                 continue;
+            if (id == COMMAND_PAUSE && context == CONTEXT_TRAIN)
+                continue;
             if (id == COMMAND_PAUSE && v->run.state == RUN_PAUSED)
                 word = "resume";
+            if (id == COMMAND_ZOOM_PANE && pass == 0)
+                word = "open";
+            if (id == COMMAND_ZOOM_PANE && ui->zoom)
+                continue;
             if (id == COMMAND_LEAVE)
                 word = ui->zoom ? "back" : "quit";
             if (id == COMMAND_MOVE_DOWN) {

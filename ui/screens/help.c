@@ -15,6 +15,7 @@ struct help_line {
 struct help {
     struct help_line *lines;
     int count, capacity;
+    int cols; /* of the text */
 };
 
 static struct help_line *add(struct help *h)
@@ -29,9 +30,13 @@ static struct help_line *add(struct help *h)
 
 static void add_text(struct help *h, const char *key, const char *text)
 {
-    struct help_line *l = add(h);
-    snprintf(l->key, sizeof l->key, "%s", key);
-    snprintf(l->text, sizeof l->text, "%s", text);
+    struct wrap w = {.rest = text};
+    while (wrap_next(&w, h->cols)) {
+        struct help_line *l = add(h);
+        snprintf(l->key, sizeof l->key, "%s", key);
+        snprintf(l->text, sizeof l->text, "%.*s", (int)w.len, w.line);
+        key = "";
+    }
 }
 
 static void add_heading(struct help *h, const char *text)
@@ -58,8 +63,21 @@ static void add_context(struct help *h, const struct keymap *map, enum context c
     }
 }
 
+enum { KEY_COLS = 17 };
+
+/* How wide one column of the help is, and how many stand side by side. */
+static int columns_of(const struct ui_state *ui, int *width)
+{
+    int cols = ui->layout.body.cols > 150 ? 148 : ui->layout.body.cols - 2, columns = cols >= 140 ? 2 : 1;
+    *width = (cols - 1) / columns;
+    return columns;
+}
+
 static void build(struct help *h, const struct ui_state *ui, const struct view *v)
 {
+    int width;
+    columns_of(ui, &width);
+    h->cols = width - KEY_COLS - 3;
     enum context here = v->start.active ? CONTEXT_START : (enum context)ui->screen;
     add_context(h, &ui->keys, here);
     if (here == CONTEXT_CHAT) {
@@ -109,7 +127,7 @@ void help_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
         box.cols = 150;
     }
     struct rect in = rect_inside(box);
-    int columns = in.cols >= 140 ? 2 : 1, width = (in.cols - 1) / columns;
+    int width, columns = columns_of(ui, &width);
     /* A column is a page high; pages follow one another downwards when there are more lines than columns hold. */
     int page = in.rows, most = h.count - page * columns;
     ui->help_most = most > 0 ? most : 0;
@@ -130,8 +148,8 @@ void help_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
             continue;
         }
         bool hit = ui->search[0] && (text_contains(l->text, ui->search) || text_contains(l->key, ui->search));
-        canvas_fit(c, row, col + 1, 17, ROLE_HINT_KEY, l->key);
-        canvas_fit(c, row, col + 19, width - 20, hit ? ROLE_MATCH : ROLE_DIALOG, l->text);
+        canvas_fit(c, row, col + 1, KEY_COLS, ROLE_HINT_KEY, l->key);
+        canvas_fit(c, row, col + KEY_COLS + 2, width - KEY_COLS - 3, hit ? ROLE_MATCH : ROLE_DIALOG, l->text);
     }
     scroll_mark(c, box, (size_t)ui->help_scroll, (size_t)(page * columns), (size_t)h.count);
     c->cursor_row = c->cursor_col = -1;

@@ -256,20 +256,20 @@ static void draw_cursor(struct canvas *c, const struct plot_frame *f, const stru
             cell->role = ROLE_PLOT_CROSS;
     }
     size_t i = plot_nearest(s->x, s->count, t->cursor_x);
-    char lines[5][40], number[24];
+    char lines[5][40], number[24], label[16];
     double scale = t->metric == METRIC_FORM ? 100 : 1;
     int n = 0;
     snprintf(lines[n++], sizeof lines[0], "step  %.0f", s->x[i]);
-    snprintf(lines[n++], sizeof lines[0], "raw   %.6g", s->y[i] * scale);
+    snprintf(lines[n++], sizeof lines[0], "raw   %.5g", s->y[i] * scale);
     if (ema)
-        snprintf(lines[n++], sizeof lines[0], "ema   %.6g", ema[i]);
+        snprintf(lines[n++], sizeof lines[0], "ema   %.5g", ema[i]);
     if (t->metric == METRIC_LOSS && v->curves.val_loss.count > 0) {
         size_t k = plot_nearest(v->curves.val_loss.x, v->curves.val_loss.count, t->cursor_x);
         snprintf(lines[n++], sizeof lines[0], "valid %s @%.0f", loss_text(v->curves.val_loss.y[k], number), v->curves.val_loss.x[k]);
     }
     if (t->metric == METRIC_LOSS && v->curves.learning_rate.count > 0) {
         size_t k = plot_nearest(v->curves.learning_rate.x, v->curves.learning_rate.count, t->cursor_x);
-        snprintf(lines[n++], sizeof lines[0], "lr    %.3g", v->curves.learning_rate.y[k]);
+        snprintf(lines[n++], sizeof lines[0], "lr    %s", plot_label(v->curves.learning_rate.y[k], label));
     }
     struct rect box = {f->area.row + 1, col + 2, n + 2, 22};
     if (box.col + box.cols > f->area.col + f->area.cols)
@@ -355,8 +355,7 @@ static void draw_side(struct canvas *c, const struct view *v, struct ui_state *u
     window(v, &ui->train, &axes.x0, &axes.x1);
     char value[24] = "-";
     if (s->count > 0)
-        snprintf(value, sizeof value, metric == METRIC_LR ? "%.2e" : metric == METRIC_NORM ? "%.2f" : "%.0f",
-                 s->y[s->count - 1] * (metric == METRIC_FORM ? 100 : 1));
+        plot_label(s->y[s->count - 1] * (metric == METRIC_FORM ? 100 : 1), value);
     canvas_box(c, box, focus, metric == METRIC_FORM ? "form rate 5-7-5 %" : metric_names[metric], value);
     struct plot_frame frame;
     plot_draw(c, rect_inside(box), &line, 1, &axes, &frame);
@@ -372,7 +371,7 @@ static void draw_run(struct canvas *c, const struct view *v, struct ui_state *ui
     canvas_box(c, box, focus, title, NULL);
     struct str lines[3] = {{0}};
     if (run->learning_rate > 0)
-        str_printf(&lines[0], "lr %.2g", run->learning_rate);
+        str_printf(&lines[0], "lr %s", plot_label(run->learning_rate, a));
     if (run->grad_norm >= 0)
         str_printf(&lines[0], "   gnorm %.2f", run->grad_norm);
     if (run->epoch >= 0)
@@ -383,7 +382,7 @@ static void draw_run(struct canvas *c, const struct view *v, struct ui_state *ui
         str_printf(&lines[1], "  %.2f it/s", run->steps_per_s);
     if (run->memory_bytes)
         str_printf(&lines[1], "  %s", bytes_text(run->memory_bytes, a));
-    if (run->memory_peak_bytes)
+    if (run->memory_peak_bytes && in.cols >= 50)
         str_printf(&lines[1], " (peak %s)", bytes_text(run->memory_peak_bytes, b));
     if (run->elapsed_s > 0)
         str_printf(&lines[2], "%s so far", duration_text(run->elapsed_s, a));

@@ -12,7 +12,7 @@ char verse_mark(enum verdict verdict)
 
 const char *verse_word(enum verdict verdict)
 {
-    static const char *const words[] = {"", "5-7-5", "perhaps 5-7-5", "near", "wrong counts", "not three lines", "repeats itself"};
+    static const char *const words[] = {"", "5-7-5", "maybe 5-7-5", "near", "wrong counts", "not three lines", "repeats itself"};
     return words[verdict];
 }
 
