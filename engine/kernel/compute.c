@@ -98,7 +98,7 @@ static struct processor look_at_processor(void)
     bool amx = p.avx512 && (d & amx_bf16_tile) == amx_bf16_tile && (low & XCR0_TILE) == XCR0_TILE;
     if (p.avx512 && most >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
         p.avx512bf16 = a & 1u << 5;
-    p.amx = amx && system_allows_amx();
+    p.amx = amx && p.avx512bf16 && system_allows_amx(); /* its packing converts by vcvtne2ps2bf16 */
     return p;
 }
 

@@ -75,7 +75,7 @@ struct task {
     bool want_gradient;
     /* pass 1 */
     const void *a;
-    int64_t lda;
+    int64_t lda, stretch;
     /* pass 2 */
     int64_t part0, part_cols, part_lda;
     void *part;         /* [rows, part_lda] in the family's layout */
@@ -103,8 +103,8 @@ static void block_logits(void *arg, int block, int slot)
     float *tile = (float *)(void *)(panel + (size_t)PANEL_COLS * KC * element_bytes(t->c));
     for (int j = 0; j < cols; j += PANEL_COLS) {
         int n = (int)min64(PANEL_COLS, cols - j);
-        for (int64_t k0 = 0; k0 < t->depth; k0 += KC) {
-            int depth = (int)min64(KC, t->depth - k0);
+        for (int64_t k0 = 0; k0 < t->depth; k0 += t->stretch) {
+            int depth = (int)min64(t->stretch, t->depth - k0);
             k->pack_nt(panel, t->head, n0 + j, n, k0, depth);
             k->multiply((const unsigned char *)t->a + (size_t)k0 * element_bytes(t->c), t->lda, panel, (depth + 31) & ~31,
                         tile + j, VOCAB_BLOCK, (int)t->rows, n, k0 > 0);
@@ -192,6 +192,7 @@ static void packed_block(struct task *t, const float *h, float *dh, float *d_hea
 {
     const struct compute *c = t->c;
     t->lda = packed_stride(t->depth);
+    t->stretch = packed_stretch(t->depth, t->head->type);
     void *a = scratch_shared(c, 0, packed_bytes(c, t->rows, t->depth));
     t->a = a;
     packed_convert(c, a, t->lda, h, t->depth, t->rows, t->depth);

@@ -24,6 +24,13 @@ int64_t packed_stride(int64_t depth)
     return (lines | 1) * 32;
 }
 
+int64_t packed_stretch(int64_t depth, enum dtype type)
+{
+    int64_t parts = (depth + KC - 1) / KC, border = dtype_block(type) > 32 ? 256 : 32;
+    int64_t even = parts > 0 ? round_up((depth + parts - 1) / parts, border) : border;
+    return even <= KC ? even : 512;
+}
+
 static size_t element_bytes(const struct compute *c) { return c->k->vnni ? 2 : 4; }
 
 size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth)
@@ -66,6 +73,11 @@ static void block_convert_transposed(void *arg, int block, int slot)
     enum { TILE = 64 };
     const struct conversion *v = arg;
     int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
+    if (v->c->k->convert_transposed) {
+        v->c->k->convert_transposed(v->a + (size_t)(r0 * v->lda) * element_bytes(v->c), v->lda, v->x + r0, v->ldx, rows, v->depth,
+                                    v->scale);
+        return;
+    }
     float tile[CONVERT_ROWS][TILE];
     for (int64_t k0 = 0; k0 < v->depth; k0 += TILE) {
         int64_t depth = min64(TILE, v->depth - k0);
@@ -91,7 +103,8 @@ struct packed_job {
     const struct compute *c;
     const unsigned char *a;
     int64_t lda, rows, w_row0, depth;
-    int64_t k0, k1; /* the part of the sum that this pool_run adds */
+    int64_t stretch; /* of the sum, packed at a time */
+    int64_t k0, k1;  /* the part of the sum that this pool_run adds */
     const struct packed_target *targets;
     int first_block[PACKED_TARGETS + 1];
     int64_t block_cols, block_rows;
@@ -113,8 +126,8 @@ static void block_multiply(void *arg, int block, int slot)
     int64_t n0 = block / j->row_blocks * j->block_cols, r0 = block % j->row_blocks * j->block_rows;
     int cols = (int)min64(j->block_cols, target_cols(t, j->nn) - n0), rows = (int)min64(j->block_rows, j->rows - r0);
     void *panel = j->c->scratch->slot[slot].data;
-    for (int64_t k0 = j->k0; k0 < j->k1; k0 += KC) {
-        int depth = (int)min64(KC, j->k1 - k0);
+    for (int64_t k0 = j->k0; k0 < j->k1; k0 += j->stretch) {
+        int depth = (int)min64(j->stretch, j->k1 - k0);
         if (j->nn)
             k->pack_nn(panel, t->w, n0, cols, j->w_row0 + k0, depth);
         else
@@ -146,6 +159,9 @@ void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_
     struct packed_job j = {.c = c, .a = a, .lda = lda, .rows = rows, .w_row0 = w_row0, .depth = depth, .targets = targets,
                            .block_cols = nn ? BLOCK_COLS_NN : BLOCK_COLS_NT, .nn = nn, .accumulate = accumulate};
     int64_t col_blocks = 0;
+    j.stretch = packed_stretch(depth, targets[0].w->type);
+    for (int i = 1; i < n_targets; i++) /* a stretch begins at a block border of every target */
+        j.stretch = min64(j.stretch, packed_stretch(depth, targets[i].w->type));
     for (int i = 0; i < n_targets; i++) {
         if (nn && dtype_block(targets[i].w->type) > 32)
             j.block_cols = BLOCK_COLS_MAX; /* a block of columns begins at a block border of the storage */
@@ -159,8 +175,8 @@ void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_
     scratch_slots(c, (size_t)j.block_cols * KC * element_bytes(c));
 
     double per_depth = 2.0 * (double)(j.block_rows * j.block_cols);
-    int64_t step = (int64_t)(c->k->block_flops / per_depth) / KC * KC;
-    step = step < KC ? KC : step;
+    int64_t step = (int64_t)(c->k->block_flops / per_depth) / j.stretch * j.stretch;
+    step = step < j.stretch ? j.stretch : step;
     for (j.k0 = 0; j.k0 < depth; j.k0 = j.k1) {
         j.k1 = min64(depth, j.k0 + step);
         pool_run(c->pool, c->role, block_multiply, &j, j.first_block[n_targets]);

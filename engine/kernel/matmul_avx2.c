@@ -256,14 +256,14 @@ INLINE float lane_sum(__m256 v)
 INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const int T, const struct mat *w, int64_t first, int n,
                        bool accumulate)
 {
-    _Alignas(32) float values[SMALL_W][KC];
+    _Alignas(32) float values[SMALL_W][SMALL_STRETCH];
     __m256 sum[SMALL_W][SMALL_T];
     for (int r = 0; r < SMALL_W; r++) {
         for (int t = 0; t < T; t++)
             sum[r][t] = _mm256_setzero_ps();
     }
-    for (int64_t k0 = 0; k0 < w->cols; k0 += KC) {
-        int k = w->cols - k0 < KC ? (int)(w->cols - k0) : KC;
+    for (int64_t k0 = 0; k0 < w->cols; k0 += SMALL_STRETCH) {
+        int k = w->cols - k0 < SMALL_STRETCH ? (int)(w->cols - k0) : SMALL_STRETCH;
         for (int r = 0; r < SMALL_W; r++)
             expand(w, first + (r < n ? r : n - 1), k0, k, values[r]);
         for (int i = 0; i < k; i += 8) {

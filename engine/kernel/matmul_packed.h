@@ -19,6 +19,8 @@ struct packed_target {
 
 /* Row length (elements) of converted activations: `depth` padded, never a power of two apart (cache sets). */
 int64_t packed_stride(int64_t depth);
+/* The part of a sum that is packed at a time: even parts of at most KC, beginning at block borders of the storage. */
+int64_t packed_stretch(int64_t depth, enum dtype type);
 /* Bytes of rows x packed_stride(depth), with the rows of padding that `multiply` may read. */
 size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth);
 /* To layout; zeros in the padding. Threaded. */

@@ -13,11 +13,11 @@ static inline float rounded(float f) { return bf16_to_f32(f32_to_bf16(f)); }
 /* n values of row `row` from column `col` on, rounded to bf16. */
 static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
 {
-    float buffer[512 + 256];
+    float buffer[KC + 256];
     int block = dtype_block(w->type), lead = (int)(col % block);
     int64_t first = col - lead;
     int count = (lead + n + block - 1) / block * block;
-    assert(count <= 512 + 256);
+    assert(count <= KC + 256);
     const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes
                              + (size_t)(first / block) * dtype_block_bytes(w->type);
     dtype_to_f32(w->type, src, buffer, (size_t)count);
@@ -94,7 +94,7 @@ static void multiply(const void *a, int64_t lda, const void *panel, int kpad, fl
 static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n,
                   bool accumulate)
 {
-    enum { LANES = 8, STRETCH = 512 };
+    enum { LANES = 8, STRETCH = SMALL_STRETCH };
     float row[STRETCH];
     for (int64_t o = n0; o < n0 + n; o++) {
         float sum[SMALL_ROWS][LANES] = {{0}};

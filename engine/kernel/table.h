@@ -14,7 +14,7 @@
 
 #include "engine/kernel/compute.h"
 
-enum { KC = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 8 };
+enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 8 };
 
 struct kernel_table {
     bool vnni;
@@ -25,6 +25,8 @@ struct kernel_table {
     void (*pack_nn)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
     /* rows x k floats to the activation layout with row length ld (elements); fills up to kpad with zeros. */
     void (*convert)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad);
+    /* The same of scale * srcᵀ, src [k, rows]; a whole number of 32s is written per row. May be NULL: the driver then goes by squares. */
+    void (*convert_transposed)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, float scale);
     /* c[rows, cols] (+)= a[rows, kpad] panels. Rows of `a` exist, readable, up to a multiple of ROW_PAD. */
     void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
                      bool accumulate);
