@@ -91,6 +91,7 @@ int signals_caught(void);    /* 0: none */
 void signals_clear(void);    /* the signal was answered */
 void signals_on_interrupt(atomic_bool *flag); /* also set by SIGINT; NULL: none any more */
 int signals_exit(int signal_number);  /* 130, 143, 129 */
+void signals_watch_window(void); /* SIGWINCH and SIGCONT write a byte, too */
 int signals_pipe(void);      /* readable end: a byte for each signal (poll) */
 
 #endif

@@ -26,6 +26,24 @@ static void on_signal(int number)
     errno = saved;
 }
 
+static void on_window(int number)
+{
+    int saved = errno;
+    char byte = (char)number;
+    if (write(pipe_ends[1], &byte, 1) < 0) {
+        /* somebody is already awake */
+    }
+    errno = saved;
+}
+
+void signals_watch_window(void)
+{
+    struct sigaction action = {.sa_handler = on_window, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGWINCH, &action, NULL);
+    sigaction(SIGCONT, &action, NULL);
+}
+
 void signals_install(void)
 {
     if (pipe_ends[0] >= 0 || pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0)

@@ -1,0 +1,439 @@
+/* feed.c - mails into the state of the screens. UI thread. */
+#include "src/workbench/state.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void *grown(void *array, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return array;
+    size_t bigger = *cap ? 2 * *cap : 64;
+    array = mem_grow(array, *cap, bigger, size);
+    *cap = bigger;
+    return array;
+}
+
+void points_add(struct points *p, double x, double y)
+{
+    size_t cap = p->cap;
+    p->x = grown(p->x, p->n, &cap, sizeof *p->x);
+    cap = p->cap;
+    p->y = grown(p->y, p->n, &cap, sizeof *p->y);
+    p->cap = cap;
+    p->x[p->n] = x;
+    p->y[p->n++] = y;
+}
+
+static void points_free(struct points *p)
+{
+    mem_free(p->x);
+    mem_free(p->y);
+    *p = (struct points){0};
+}
+
+void feed_say(struct workbench *w, enum message_level level, const char *format, ...)
+{
+    struct str line = {0}, clean = {0};
+    va_list args;
+    va_start(args, format);
+    str_vprintf(&line, format, args);
+    va_end(args);
+    text_clean(&clean, str_text(&line), line.len, false, false);
+    snprintf(w->message, sizeof w->message, "%s", str_text(&clean));
+    w->view.message.level = level;
+    w->view.message.text = w->message;
+    w->view.message.id++;
+    w->view.message.time_s = clock_seconds();
+    if (w->n_log == LOG_MAX) {
+        mem_free(w->log[0].text);
+        memmove(w->log, w->log + 1, --w->n_log * sizeof *w->log);
+    }
+    w->log = grown(w->log, w->n_log, &w->cap_log, sizeof *w->log);
+    struct log_row *row = &w->log[w->n_log++];
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    strftime(row->time, sizeof row->time, "%H:%M:%S", &local);
+    row->level = level;
+    row->text = str_take(&clean);
+    str_free(&line);
+}
+
+/* ---- training ---- */
+
+static struct ckpt_row *ckpt_at(struct workbench *w, long step)
+{
+    for (size_t i = 0; i < w->n_ckpts; i++)
+        if (w->ckpts[i].step == step && w->ckpts[i].path)
+            return &w->ckpts[i];
+    return NULL;
+}
+
+static double value_at(const struct points *p, long step)
+{
+    for (size_t i = p->n; i > 0; i--)
+        if (p->x[i - 1] == (double)step)
+            return p->y[i - 1];
+    return NAN;
+}
+
+static size_t folder_bytes(const char *folder)
+{
+    char **names;
+    size_t n, sum = 0;
+    if (!dir_list(folder, &names, &n, NULL))
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        struct mapping m;
+        char *path = path_join(folder, names[i]);
+        if (mapping_open(&m, path, NULL)) {
+            sum += m.size;
+            mapping_close(&m);
+        }
+        mem_free(path);
+        mem_free(names[i]);
+    }
+    mem_free(names);
+    return sum;
+}
+
+static void add_ckpt(struct workbench *w, long step, char *path, const char *best, double bytes)
+{
+    struct ckpt_row *row = ckpt_at(w, step);
+    if (!row) {
+        w->ckpts = grown(w->ckpts, w->n_ckpts, &w->cap_ckpts, sizeof *w->ckpts);
+        row = &w->ckpts[w->n_ckpts++];
+        *row = (struct ckpt_row){.step = step, .form_rate = NAN, .form_low = NAN, .form_high = NAN, .form_n = 0};
+        snprintf(row->name, sizeof row->name, "%ld", step);
+    } else {
+        mem_free(row->path);
+    }
+    row->path = path;
+    row->val_loss = value_at(&w->val_loss, step);
+    row->form_rate = value_at(&w->form_rate, step);
+    row->bytes = bytes > 0 ? (size_t)bytes : folder_bytes(path);
+    bool loss = best && (strcmp(best, "loss") == 0 || strcmp(best, "both") == 0), form = best && (strcmp(best, "form") == 0 || strcmp(best, "both") == 0);
+    for (size_t i = 0; i < w->n_ckpts; i++) {
+        w->ckpts[i].best_loss = w->ckpts[i].best_loss && !loss;
+        w->ckpts[i].best_form = w->ckpts[i].best_form && !form;
+    }
+    row->best_loss |= loss;
+    row->best_form |= form;
+}
+
+static void on_step(struct workbench *w, const struct train_event *e)
+{
+    struct view_run *run = &w->view.run;
+    double now = clock_seconds();
+    if (w->last_step_s > 0 && now > w->last_step_s && now - w->last_step_s < 60) {
+        double took = now - w->last_step_s;
+        w->step_seconds = w->step_seconds > 0 ? 0.95 * w->step_seconds + 0.05 * took : took;
+    }
+    w->last_step_s = now;
+    points_add(&w->loss, e->step, e->loss);
+    points_add(&w->learning_rate, e->step, e->learning_rate);
+    points_add(&w->grad_norm, e->step, e->grad_norm);
+    points_add(&w->speed, e->step, e->tokens_per_second);
+    if (isfinite(e->loss)) {
+        w->ema = 0.9 * w->ema + 0.1 * e->loss;
+        w->ema_weight = 0.9 * w->ema_weight + 0.1;
+    }
+    run->step = e->step;
+    run->iters = e->iters;
+    run->loss = e->loss;
+    run->ema = w->ema_weight > 0 ? w->ema / w->ema_weight : NAN;
+    run->learning_rate = e->learning_rate;
+    run->grad_norm = e->grad_norm;
+    run->tokens_per_s = e->tokens_per_second;
+    run->epoch = e->epoch;
+    run->elapsed_s = e->time_s;
+    run->steps_per_s = w->step_seconds > 0 ? 1 / w->step_seconds : NAN;
+    run->eta_s = w->step_seconds > 0 ? w->step_seconds * (double)(e->iters - e->step) : NAN;
+    if (run->state == RUN_LOADING || run->state == RUN_EVALUATING)
+        run->state = RUN_TRAINING;
+    w->view.curves.version++;
+}
+
+static void on_eval(struct workbench *w, const struct train_event *e)
+{
+    struct view_run *run = &w->view.run;
+    points_add(&w->val_loss, e->step, e->loss);
+    run->val_loss = e->loss;
+    run->val_step = e->step;
+    if (!(e->loss >= run->best_val_loss)) {
+        run->best_val_loss = e->loss;
+        run->best_val_step = e->step;
+    }
+    struct ckpt_row *row = ckpt_at(w, e->step);
+    if (row)
+        row->val_loss = e->loss;
+    if (run->state == RUN_LOADING)
+        run->state = RUN_TRAINING;
+    w->view.curves.version++;
+}
+
+static void on_form(struct workbench *w, const struct train_event *e)
+{
+    points_add(&w->form_rate, e->step, e->rate);
+    struct ckpt_row *row = ckpt_at(w, e->step);
+    if (row) {
+        row->form_rate = e->rate;
+        row->form_low = e->rate_low;
+        row->form_high = e->rate_high;
+        row->form_n = e->n;
+    }
+    w->view.curves.version++;
+}
+
+static void add_sample(struct workbench *w, struct mail *m, int step)
+{
+    w->samples = grown(w->samples, w->n_samples, &w->cap_samples, sizeof *w->samples);
+    struct sample_row *row = &w->samples[w->n_samples++];
+    *row = (struct sample_row){.step = step, .temperature = (double)m->sample.temperature, .seconds = m->sample.seconds, .seed = m->sample.seed,
+                               .tokens = m->sample.n_tokens};
+    row->prompt = clean_copy(m->text2, false);
+    verse_set(&row->verse, w->syllables, m->sample.text, strlen(m->sample.text));
+}
+
+static void feed_train(struct workbench *w, struct mail *m)
+{
+    const struct train_event *e = &m->event;
+    switch (e->kind) {
+    case TRAIN_STARTED:
+        w->view.run.step = e->step;
+        w->view.run.iters = e->iters;
+        break;
+    case TRAIN_STEP:
+        on_step(w, e);
+        break;
+    case TRAIN_EVAL:
+        on_eval(w, e);
+        break;
+    case TRAIN_SAMPLE:
+        add_sample(w, m, e->step);
+        break;
+    case TRAIN_FORM:
+        on_form(w, e);
+        break;
+    case TRAIN_CHECKPOINT:
+        add_ckpt(w, e->step, mem_copy(m->text ? m->text : ""), m->text2, 0);
+        feed_say(w, MESSAGE_INFO, "checkpoint %d written", e->step);
+        break;
+    case TRAIN_WARNING:
+        feed_say(w, MESSAGE_WARN, "%s", m->text ? m->text : "");
+        break;
+    case TRAIN_PAUSED:
+        w->view.run.state = RUN_PAUSED;
+        w->last_step_s = 0;
+        break;
+    case TRAIN_RESUMED:
+        w->view.run.state = RUN_TRAINING;
+        break;
+    case TRAIN_ENDED:
+        feed_say(w, MESSAGE_INFO, "training ended: %s", m->text ? m->text : "");
+        break;
+    }
+}
+
+/* ---- chat ---- */
+
+static struct chat_turn *last_turn(struct workbench *w)
+{
+    return w->n_turns > 0 ? &w->turns[w->n_turns - 1] : NULL;
+}
+
+static void feed_chat_text(struct workbench *w, const char *text)
+{
+    struct chat_turn *t = last_turn(w);
+    if (!t || !t->streaming)
+        return;
+    str_add(&t->raw, text);
+    verse_set(&t->verse, w->syllables, str_text(&t->raw), t->raw.len);
+}
+
+static void feed_chat_over(struct workbench *w, struct mail *m)
+{
+    struct chat_turn *t = last_turn(w);
+    w->answering = false;
+    if (t && t->streaming) {
+        t->streaming = false;
+        if (m->text) {
+            t->who = CHAT_NOTE;
+            str_clear(&t->raw);
+            str_add(&t->raw, m->text);
+        } else {
+            str_clear(&t->raw);
+            str_add(&t->raw, m->sample.text);
+            t->tokens = m->sample.n_tokens;
+            t->seconds = m->sample.seconds;
+            t->stopped = m->sample.stop == STOP_CANCELLED;
+        }
+        verse_set(&t->verse, w->syllables, str_text(&t->raw), t->raw.len);
+    }
+    if (m->text)
+        feed_say(w, MESSAGE_ERROR, "%s", m->text);
+}
+
+/* ---- the rest ---- */
+
+static void feed_trainer(struct workbench *w, struct trainer *t)
+{
+    const struct train_options *o = trainer_options(t);
+    w->trainer = t;
+    w->tools = (struct tools){.model = trainer_model(t), .tokenizer = trainer_tokenizer(t), .tpl = trainer_template(t),
+                              .dataset = trainer_dataset(t), .options = o, .run_dir = trainer_run_dir(t), .trainer = t};
+    w->chat_adapter = ADAPTER_LIVE;
+    taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS, .tools = &w->tools});
+    char *name = clean_copy(path_base(trainer_run_dir(t)), false);
+    snprintf(w->run_name, sizeof w->run_name, "%s", name);
+    mem_free(name);
+    if (w->leaving)
+        trainer_ask_stop(t);
+}
+
+static void feed_over(struct workbench *w, const struct mail *m)
+{
+    struct view_run *run = &w->view.run;
+    w->trainer_over = true;
+    run->state = m->flag ? RUN_DONE : m->number != 0 ? RUN_STOPPED : RUN_FAILED;
+    run->eta_s = NAN;
+    if (m->text)
+        feed_say(w, MESSAGE_ERROR, "%s", m->text);
+    if (w->leaving || w->quit_when_done)
+        w->quit = true;
+}
+
+static void feed_tools(struct workbench *w, struct tools *t)
+{
+    w->opened = t;
+    if (w->trainer_started)
+        return; /* training began meanwhile */
+    w->tools = *t;
+    w->tools.owned = NULL;
+    w->chat_adapter = ADAPTER_BASE;
+    for (size_t i = 0; i < w->n_ckpts; i++)
+        if (w->ckpts[i].path && (w->ckpts[i].best_loss || w->chat_adapter == ADAPTER_BASE)) {
+            mem_free(w->chat_folder);
+            w->chat_folder = mem_copy(w->ckpts[i].path);
+            w->chat_adapter = ADAPTER_FOLDER;
+            w->chat_step = (int)w->ckpts[i].step;
+        }
+    if (t->dataset)
+        taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS, .tools = &w->tools});
+}
+
+void feed_mail(struct workbench *w, struct mail *m)
+{
+    w->dirty = true;
+    switch (m->kind) {
+    case MAIL_TRAIN:
+        feed_train(w, m);
+        break;
+    case MAIL_TRAINER:
+        feed_trainer(w, m->pointer);
+        break;
+    case MAIL_TRAIN_OVER:
+        feed_over(w, m);
+        break;
+    case MAIL_TOOLS:
+        feed_tools(w, m->pointer);
+        break;
+    case MAIL_DATA:
+        rows_free(w->rows);
+        w->rows = m->pointer;
+        w->view.data.version++;
+        break;
+    case MAIL_BUSY:
+        snprintf(w->busy, sizeof w->busy, "%s", m->text ? m->text : "");
+        break;
+    case MAIL_CHAT_WHO:
+        snprintf(w->chat_who, sizeof w->chat_who, "%s", m->text);
+        break;
+    case MAIL_CHAT_TEXT:
+        feed_chat_text(w, m->text);
+        break;
+    case MAIL_CHAT_OVER:
+        feed_chat_over(w, m);
+        break;
+    case MAIL_SAMPLE:
+        w->samples_left = (int)m->number;
+        add_sample(w, m, m->event.step);
+        break;
+    case MAIL_SAMPLES_OVER:
+        w->samples_left = 0;
+        if (m->text)
+            feed_say(w, MESSAGE_ERROR, "%s", m->text);
+        break;
+    case MAIL_EXPORT_AT:
+        w->view.export_form.progress = m->number;
+        snprintf(w->export_stage, sizeof w->export_stage, "%s", m->text ? m->text : "");
+        break;
+    case MAIL_EXPORT_LINE:
+        if (w->n_export_lines < EXPORT_LINES)
+            w->export_lines[w->n_export_lines++] = clean_copy(m->text, false);
+        feed_say(w, MESSAGE_INFO, "%s", m->text);
+        break;
+    case MAIL_EXPORT_OVER:
+        w->view.export_form.state = m->flag ? JOB_DONE : JOB_FAILED;
+        break;
+    case MAIL_CHECKPOINT:
+        add_ckpt(w, m->event.step, mem_copy(m->text), m->text2, m->number);
+        break;
+    case MAIL_STATE:
+        w->view.run.state = (enum run_state)(int)m->number;
+        w->view.run.step = m->event.step;
+        w->view.run.iters = m->event.iters;
+        snprintf(w->run_name, sizeof w->run_name, "%s", m->text ? m->text : "");
+        break;
+    case MAIL_NOTE:
+        feed_say(w, m->flag ? MESSAGE_ERROR : MESSAGE_INFO, "%s", m->text);
+        break;
+    }
+}
+
+void feed_reset_run(struct workbench *w)
+{
+    struct view_run *run = &w->view.run;
+    *run = (struct view_run){.state = RUN_NONE, .loss = NAN, .ema = NAN, .val_loss = NAN, .best_val_loss = NAN, .val_step = -1, .best_val_step = -1,
+                             .tokens_per_s = NAN, .steps_per_s = NAN, .eta_s = NAN, .epoch = NAN, .learning_rate = NAN, .grad_norm = NAN};
+    w->ema = w->ema_weight = w->step_seconds = w->last_step_s = 0;
+}
+
+void feed_free(struct workbench *w)
+{
+    struct points *all[] = {&w->loss, &w->val_loss, &w->form_rate, &w->learning_rate, &w->grad_norm, &w->speed};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        points_free(all[i]);
+    for (size_t i = 0; i < w->n_samples; i++) {
+        verse_free(&w->samples[i].verse);
+        mem_free(w->samples[i].prompt);
+    }
+    for (size_t i = 0; i < w->n_turns; i++) {
+        str_free(&w->turns[i].raw);
+        verse_free(&w->turns[i].verse);
+    }
+    for (size_t i = 0; i < w->n_ckpts; i++)
+        mem_free(w->ckpts[i].path);
+    for (size_t i = 0; i < w->n_log; i++)
+        mem_free(w->log[i].text);
+    for (int i = 0; i < w->n_export_lines; i++)
+        mem_free(w->export_lines[i]);
+    mem_free(w->samples);
+    mem_free(w->sample_views);
+    mem_free(w->turns);
+    mem_free(w->turn_views);
+    mem_free(w->ckpts);
+    mem_free(w->ckpt_views);
+    mem_free(w->log);
+    mem_free(w->log_views);
+    mem_free(w->chat_folder);
+    mem_free(w->resume_dir);
+}

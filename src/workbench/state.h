@@ -1,0 +1,258 @@
+/* state.h - all that the workbench knows: what the UI thread owns, and the two doors to the other threads.
+ *
+ * Threads and who owns what
+ *   UI thread   everything in struct workbench but the mailbox's and the job queue's insides. It only waits in poll().
+ *   trainer     runs one training run; posts mails; its struct trainer stays alive until the workbench closes
+ *   taster      takes jobs one after another: load a run, check rows, chat, sample, export; posts mails
+ * A mail owns its texts; the UI thread frees them. A full mailbox drops the oldest step mails: a plot point, never an answer.
+ */
+#ifndef GM_WORKBENCH_STATE_H
+#define GM_WORKBENCH_STATE_H
+
+#include "engine/export/export.h"
+#include "engine/train/trainer.h"
+#include "engine/verse/form.h"
+#include "src/cli/args.h"
+#include "ui/term/term.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { CHAT_CONTEXT = 1024, LOG_MAX = 2000, EXPORT_LINES = 32, FACTS_MAX = 12 };
+
+/* ---- mail: other threads -> UI ---- */
+
+enum mail_kind {
+    MAIL_TRAIN,       /* event (texts in text, text2), sample */
+    MAIL_TRAINER,     /* pointer: a struct trainer, opened and about to run */
+    MAIL_TRAIN_OVER,  /* flag: ended well; text: the error, else NULL */
+    MAIL_TOOLS,       /* pointer: struct tools opened for a run that does not train */
+    MAIL_DATA,        /* pointer: struct rows, checked */
+    MAIL_BUSY,        /* text: what is being done, NULL: nothing */
+    MAIL_CHAT_WHO,    /* text: the adapter that answers */
+    MAIL_CHAT_TEXT,   /* text: more of the answer */
+    MAIL_CHAT_OVER,   /* sample: the whole answer; text: an error */
+    MAIL_SAMPLE,      /* sample, number = how many are still to come */
+    MAIL_SAMPLES_OVER,/* text: an error */
+    MAIL_EXPORT_AT,   /* number: share; text: stage */
+    MAIL_EXPORT_LINE, /* text: a result */
+    MAIL_EXPORT_OVER, /* flag: all went well */
+    MAIL_CHECKPOINT,  /* event.step, event.path in text: a checkpoint of a run that was opened; number = bytes */
+    MAIL_STATE,       /* number: enum run_state of a run that was opened; event.step, event.iters */
+    MAIL_NOTE         /* flag: it is an error; text */
+};
+struct mail {
+    enum mail_kind kind;
+    struct train_event event;
+    struct generated sample; /* text owned; prompt in text2 */
+    char *text, *text2;
+    void *pointer;
+    double number;
+    bool flag;
+};
+
+/* What answering needs; borrowed from a trainer, or owned (session). */
+struct tools {
+    const struct model *model;
+    const struct tokenizer *tokenizer;
+    const struct chat_template *tpl;
+    const struct dataset *dataset;
+    const struct train_options *options;
+    const char *run_dir;
+    struct trainer *trainer; /* NULL: nothing trains */
+    void *owned;             /* taster's: struct opened */
+};
+
+/* ---- jobs: UI -> taster ---- */
+
+enum job_kind { TASTE_NONE, TASTE_LOAD_RUN, TASTE_CHECK_ROWS, TASTE_CHAT, TASTE_SAMPLE, TASTE_EXPORT, TASTE_QUIT };
+enum adapter_of { ADAPTER_LIVE, ADAPTER_BASE, ADAPTER_FOLDER };
+struct job {
+    enum job_kind kind;
+    struct tools *tools;
+    enum adapter_of adapter;
+    char *folder;               /* checkpoint, or the run to load */
+    int step;
+    struct chat_message *messages;
+    size_t n_messages;
+    struct sampling sampling;
+    struct float_list temps;
+    char *text;                 /* prompt; target folder of an export */
+    unsigned formats;           /* bit 1 << enum export_to */
+    struct job *next;
+};
+
+/* ---- what the UI thread keeps ---- */
+
+struct verse_text { /* a text with its counts, ready to be shown */
+    char *text;     /* cleaned; the lines point into it */
+    struct view_line lines[FORM_LINES];
+    int n_lines;
+    enum view_verdict verdict;
+    char note[96];
+};
+struct points {
+    double *x, *y;
+    size_t n, cap;
+};
+struct sample_row {
+    struct verse_text verse;
+    char *prompt;
+    long step;
+    double temperature, seconds;
+    uint64_t seed;
+    int tokens;
+};
+struct chat_turn {
+    enum chat_who who;
+    struct str raw; /* as it came */
+    struct verse_text verse;
+    int tokens;
+    double seconds;
+    bool streaming, stopped;
+};
+struct ckpt_row {
+    char name[16];
+    long step;
+    char *path; /* NULL: live or base */
+    double val_loss, form_rate, form_low, form_high;
+    long form_n;
+    size_t bytes;
+    bool best_loss, best_form;
+};
+struct log_row {
+    char time[12];
+    enum message_level level;
+    char *text;
+};
+struct rows { /* of the Data screen; made by the taster, then the UI's */
+    const struct dataset *dataset;
+    struct view_row *rows;
+    char **texts; /* two a row */
+    size_t n, strict, possible, wrong;
+};
+
+struct detail; /* data_view.c */
+
+struct workbench {
+    struct general general;
+    struct pool *pool;
+    struct syllables *syllables;
+    struct term *term;
+    struct ui_state *ui;
+    struct theme theme;
+    struct view view;
+    bool dirty, quit;
+    int wake[2];
+    double drawn_s;
+
+    pthread_mutex_t mail_lock;
+    struct mail *mails;
+    size_t n_mails, cap_mails;
+
+    pthread_mutex_t job_lock;
+    pthread_cond_t job_ready;
+    struct job *jobs;
+    pthread_t taster;
+    bool taster_runs;
+    atomic_bool cancel;
+
+    pthread_t trainer_thread;
+    bool trainer_started, trainer_over, quit_when_done, leaving;
+    struct train_options start_options; /* of a new run */
+    char *resume_dir;                   /* or the run to go on with */
+    struct trainer *trainer;            /* once it is there */
+    struct tools tools, *opened;        /* tools.model NULL: nothing loaded yet */
+
+    struct points loss, val_loss, form_rate, learning_rate, grad_norm, speed;
+    double ema, ema_weight, step_seconds, last_step_s;
+    struct sample_row *samples;
+    struct view_sample *sample_views;
+    size_t n_samples, cap_samples;
+    int samples_left;
+    struct chat_turn *turns;
+    struct view_chat_turn *turn_views;
+    size_t n_turns, cap_turns;
+    struct sampling chat_sampling;
+    bool answering;
+    char chat_who[48];
+    enum adapter_of chat_adapter;
+    char *chat_folder;
+    int chat_step;
+    struct ckpt_row *ckpts;
+    struct view_ckpt *ckpt_views;
+    size_t n_ckpts, cap_ckpts;
+    struct log_row *log;
+    struct view_log_line *log_views;
+    size_t n_log, cap_log;
+    struct rows *rows;
+    struct detail *detail;
+    struct view_format formats[EXPORT_TO_COUNT];
+    char *export_lines[EXPORT_LINES];
+    int n_export_lines;
+    char export_stage[96], export_folder[512], busy[96], message[1024], run_name[128], model_name[256], data_about[96], about[96];
+    char fact_values[FACTS_MAX][96];
+    struct view_fact facts[FACTS_MAX];
+    struct view_start_row *start_rows;
+    char **start_texts;
+    size_t n_start_rows, cap_start_rows;
+};
+
+/* mail.c */
+void mail_init(struct workbench *w);
+void mail_post(struct workbench *w, const struct mail *m); /* any thread; takes the texts */
+bool mail_take(struct workbench *w, struct mail *m);       /* UI thread */
+void mail_free(struct mail *m);
+void mail_close(struct workbench *w);
+
+/* feed.c: mails into the state */
+void feed_mail(struct workbench *w, struct mail *m);
+void feed_say(struct workbench *w, enum message_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void feed_reset_run(struct workbench *w);
+void feed_free(struct workbench *w);
+void points_add(struct points *p, double x, double y);
+
+/* runner.c: the trainer's thread */
+bool runner_start(struct workbench *w, struct gm_error *err); /* start_options, or resume_dir */
+void runner_join(struct workbench *w);
+
+/* taster.c */
+bool taster_start(struct workbench *w, struct gm_error *err);
+void taster_add(struct workbench *w, struct job *job); /* takes it */
+void taster_stop(struct workbench *w);
+void tools_free(struct tools *t);
+/* taster_run.c: what the jobs do, on the taster's thread */
+void taste_load_run(struct workbench *w, struct job *job);
+void taste_check_rows(struct workbench *w, struct job *job);
+/* taster_jobs.c */
+struct kitchen; /* what the taster keeps between jobs */
+void taste_chat(struct workbench *w, struct kitchen *k, struct job *job);
+void taste_sample(struct workbench *w, struct kitchen *k, struct job *job);
+void taste_export(struct workbench *w, struct kitchen *k, struct job *job);
+void kitchen_free(struct kitchen *k);
+struct kitchen *kitchen_new(void);
+
+/* verse_view.c */
+void verse_set(struct verse_text *v, const struct syllables *s, const char *text, size_t n);
+void verse_free(struct verse_text *v);
+struct view_verse verse_view(const struct verse_text *v);
+char *clean_copy(const char *text, bool lines); /* mem_free */
+
+/* data_view.c */
+void data_view_fill(struct workbench *w);
+void data_view_free(struct workbench *w);
+void rows_free(struct rows *r);
+
+/* view_fill.c */
+void view_fill(struct workbench *w);
+
+/* start.c */
+void start_fill(struct workbench *w);
+void start_open(struct workbench *w, long index);
+void start_free(struct workbench *w);
+
+/* act.c: commands of the person */
+void act(void *workbench, const struct command *c);
+void act_go_live(struct workbench *w);
+
+#endif

@@ -1,0 +1,208 @@
+/* view_fill.c - the state as the view that the screens read: pointers set, nothing computed that takes time. UI thread, before every drawing. */
+#include "src/workbench/state.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct view_series series(const struct points *p)
+{
+    return (struct view_series){p->x, p->y, p->n};
+}
+
+static void fact(struct workbench *w, const char *label, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void fact(struct workbench *w, const char *label, const char *format, ...)
+{
+    size_t n = w->view.run.fact_count;
+    if (n == FACTS_MAX)
+        return;
+    va_list args;
+    va_start(args, format);
+    struct str s = {0}, clean = {0};
+    str_vprintf(&s, format, args);
+    va_end(args);
+    text_clean(&clean, str_text(&s), s.len, false, false);
+    snprintf(w->fact_values[n], sizeof w->fact_values[n], "%s", str_text(&clean));
+    w->facts[n] = (struct view_fact){label, w->fact_values[n]};
+    w->view.run.fact_count = n + 1;
+    str_free(&s);
+    str_free(&clean);
+}
+
+static void fill_facts(struct workbench *w, const struct train_options *o)
+{
+    static const char *const schedules[] = {"constant", "linear", "cosine"}, *const optimisers[] = {"AdamW", "Adam", "SGD"};
+    w->view.run.fact_count = 0;
+    fact(w, "model", "%s", path_base(o->model));
+    fact(w, "data", "%s", path_base(o->data));
+    if (o->tune == TUNE_LORA)
+        fact(w, "adapter", "LoRA r%d  scale %g", o->lora.rank, (double)o->lora.scale);
+    else
+        fact(w, "adapter", "none: all weights");
+    fact(w, "rate", "%g %s", o->learning_rate, schedules[o->schedule]);
+    fact(w, "optimiser", "%s  clip %g", optimisers[o->optimizer], o->max_grad_norm);
+    fact(w, "batch", "%d x %d  seq %d", o->batch_size, o->grad_accumulation, o->max_seq_length);
+    fact(w, "kernel", "%s %s  %d threads", compute_mode_name(o->compute), family_name(o->kernel), pool_threads(w->pool));
+    fact(w, "seed", "%llu", (unsigned long long)o->seed);
+    w->view.run.facts = w->facts;
+}
+
+static void fill_run(struct workbench *w)
+{
+    struct view_run *run = &w->view.run;
+    const struct train_options *o = w->tools.options;
+    run->name = w->run_name[0] ? w->run_name : NULL;
+    run->busy = w->busy[0] ? w->busy : NULL;
+    run->memory_bytes = mem_rss_bytes();
+    run->memory_peak_bytes = mem_rss_peak_bytes();
+    run->waits_share = run->state == RUN_TRAINING ? pool_training_held_share(w->pool) : 0;
+    if (!o)
+        return;
+    char *model = clean_copy(path_base(o->model), false);
+    snprintf(w->model_name, sizeof w->model_name, "%s", model);
+    mem_free(model);
+    run->model = w->model_name;
+    if (o->tune == TUNE_LORA)
+        snprintf(w->about, sizeof w->about, "LoRA r%d  %d threads", o->lora.rank, pool_threads(w->pool));
+    else
+        snprintf(w->about, sizeof w->about, "all weights  %d threads", pool_threads(w->pool));
+    run->about = w->about;
+    fill_facts(w, o);
+}
+
+static void *room(void *array, size_t have, size_t need, size_t size)
+{
+    return need > have ? mem_grow(array, have, need, size) : array;
+}
+
+static void fill_samples(struct workbench *w)
+{
+    struct view_samples *v = &w->view.samples;
+    w->sample_views = room(w->sample_views, v->count, w->n_samples, sizeof *w->sample_views);
+    for (size_t i = 0; i < w->n_samples; i++) {
+        const struct sample_row *r = &w->samples[i];
+        w->sample_views[i] = (struct view_sample){.step = r->step, .temperature = r->temperature, .seed = r->seed, .prompt = r->prompt,
+                                                  .verse = verse_view(&r->verse), .seconds = r->seconds, .tokens = r->tokens};
+    }
+    v->rows = w->sample_views;
+    v->count = w->n_samples;
+    v->running = w->samples_left > 0;
+    v->running_note = v->running ? "sampling" : NULL;
+}
+
+static void fill_chat(struct workbench *w)
+{
+    struct view_chat *v = &w->view.chat;
+    w->turn_views = room(w->turn_views, v->count, w->n_turns, sizeof *w->turn_views);
+    for (size_t i = 0; i < w->n_turns; i++) {
+        const struct chat_turn *t = &w->turns[i];
+        w->turn_views[i] = (struct view_chat_turn){.who = t->who, .text = t->verse.text, .tokens = t->tokens, .seconds = t->seconds,
+                                                   .tokens_per_s = t->seconds > 0 ? t->tokens / t->seconds : NAN, .streaming = t->streaming,
+                                                   .stopped = t->stopped};
+        if (t->who == CHAT_MODEL)
+            w->turn_views[i].verse = verse_view(&t->verse);
+    }
+    v->turns = w->turn_views;
+    v->count = w->n_turns;
+    if (w->chat_adapter == ADAPTER_FOLDER)
+        snprintf(w->chat_who, sizeof w->chat_who, "checkpoint %d", w->chat_step);
+    else if (w->chat_adapter == ADAPTER_BASE)
+        snprintf(w->chat_who, sizeof w->chat_who, "base");
+    else if (!w->chat_who[0] || strncmp(w->chat_who, "live", 4) != 0)
+        snprintf(w->chat_who, sizeof w->chat_who, "live");
+    v->who = w->chat_who;
+    v->temperature = (double)w->chat_sampling.temperature;
+    v->top_p = (double)w->chat_sampling.top_p;
+    v->answering = w->answering;
+}
+
+static struct view_ckpt ckpt_view(const struct workbench *w, const struct ckpt_row *c)
+{
+    bool loaded = w->chat_adapter == ADAPTER_FOLDER && w->chat_folder && strcmp(w->chat_folder, c->path) == 0;
+    return (struct view_ckpt){.name = c->name, .step = c->step, .val_loss = c->val_loss, .form_rate = c->form_rate, .form_low = c->form_low,
+                              .form_high = c->form_high, .form_n = c->form_n, .bytes = c->bytes, .best_loss = c->best_loss, .best_form = c->best_form,
+                              .loaded = loaded, .can_export = true};
+}
+
+/* Newest first, then the live weights and the base. act.c counts in the same order. */
+static void fill_ckpts(struct workbench *w)
+{
+    struct view_ckpts *v = &w->view.ckpts;
+    size_t n = 0, extra = 1 + (w->trainer && !w->trainer_over);
+    w->ckpt_views = room(w->ckpt_views, v->count, w->n_ckpts + extra, sizeof *w->ckpt_views);
+    if (w->trainer && !w->trainer_over)
+        w->ckpt_views[n++] = (struct view_ckpt){.name = "live", .step = w->view.run.step, .val_loss = NAN, .form_rate = NAN, .form_low = NAN,
+                                                .form_high = NAN, .loaded = w->chat_adapter == ADAPTER_LIVE, .note = "as it is now"};
+    for (size_t i = w->n_ckpts; i > 0; i--)
+        w->ckpt_views[n++] = ckpt_view(w, &w->ckpts[i - 1]);
+    double base_loss = w->val_loss.n > 0 && w->val_loss.x[0] == 0 ? w->val_loss.y[0] : NAN;
+    double base_form = w->form_rate.n > 0 && w->form_rate.x[0] == 0 ? w->form_rate.y[0] : NAN;
+    w->ckpt_views[n++] = (struct view_ckpt){.name = "base", .val_loss = base_loss, .form_rate = base_form, .form_low = NAN, .form_high = NAN,
+                                            .loaded = w->chat_adapter == ADAPTER_BASE, .note = "no adapter"};
+    v->rows = w->ckpt_views;
+    v->count = n;
+}
+
+static void fill_export(struct workbench *w)
+{
+    struct view_export *v = &w->view.export_form;
+    if (!w->tools.model || !w->tools.run_dir) {
+        v->format_count = 0;
+        return;
+    }
+    if (v->format_count == 0) { /* made once */
+        static const char *const about[EXPORT_TO_COUNT] = {"adapter for mlx-lm", "adapter for PEFT and transformers", "fused model, Hugging Face folder"};
+        for (int i = 0; i < EXPORT_TO_COUNT; i++)
+            w->formats[i] = (struct view_format){.name = export_to_name((enum export_to)i), .about = about[i], .on = i == EXPORT_PEFT};
+        uint64_t free_bytes = 0;
+        char *name = clean_copy(path_base(w->tools.run_dir), false);
+        snprintf(w->export_folder, sizeof w->export_folder, "out/%s", name);
+        mem_free(name);
+        if (disk_free_bytes(".", &free_bytes, NULL))
+            v->free_bytes = (size_t)free_bytes;
+        v->formats = w->formats;
+        v->format_count = EXPORT_TO_COUNT;
+        v->folder = w->export_folder;
+        v->version++;
+    }
+    for (int i = 0; i < EXPORT_TO_COUNT; i++) {
+        uint64_t parameters = (uint64_t)model_config_parameters(&w->tools.model->config);
+        w->formats[i].bytes = i == EXPORT_SAFETENSORS ? (size_t)parameters * 2 : w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
+    }
+    v->warning = dir_exists(w->export_folder) ? "the proposed folder exists; what stands in it is kept, an existing export is refused" : NULL;
+    v->stage = w->export_stage[0] ? w->export_stage : NULL;
+    v->results = (const char *const *)w->export_lines;
+    v->result_count = (size_t)w->n_export_lines;
+}
+
+static void fill_log(struct workbench *w)
+{
+    struct view_log *v = &w->view.log;
+    w->log_views = room(w->log_views, v->count, w->n_log, sizeof *w->log_views);
+    for (size_t i = 0; i < w->n_log; i++)
+        w->log_views[i] = (struct view_log_line){w->log[i].time, w->log[i].level, w->log[i].text};
+    v->rows = w->log_views;
+    v->count = w->n_log;
+}
+
+void view_fill(struct workbench *w)
+{
+    struct view_curves *c = &w->view.curves;
+    w->view.now_s = clock_seconds();
+    c->loss = series(&w->loss);
+    c->val_loss = series(&w->val_loss);
+    c->form_rate = series(&w->form_rate);
+    c->learning_rate = series(&w->learning_rate);
+    c->grad_norm = series(&w->grad_norm);
+    c->tokens_per_s = series(&w->speed);
+    fill_run(w);
+    data_view_fill(w);
+    fill_samples(w);
+    fill_chat(w);
+    fill_ckpts(w);
+    fill_export(w);
+    fill_log(w);
+}
