@@ -13,7 +13,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BLOCK_COLS_NT = 64, BLOCK_COLS_NN = 128, BLOCK_COLS_MAX = 256, CONVERT_ROWS = 32, SMALL_BLOCK_BYTES = 48 << 10 };
+enum { BLOCK_COLS_MAX = 256, CONVERT_ROWS = 32, SMALL_BLOCK_BYTES = 48 << 10 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -137,17 +137,53 @@ static void block_multiply(void *arg, int block, int slot)
     }
 }
 
-/* Rows of a block: as many as its time allows (packing is paid once per block), fewer when there would be too few blocks. */
-static void choose_cut(struct packed_job *j, int64_t col_blocks, int threads)
+static int64_t count_blocks(const struct packed_job *j, int n_targets)
 {
-    double budget = j->c->k->block_flops;
-    int64_t rows = round_up(j->rows, ROW_PAD);
-    while (rows > 64 && 2.0 * (double)(rows * j->block_cols) * (double)j->depth > budget)
-        rows = round_up(rows / 2, ROW_PAD);
-    while (rows > 64 && col_blocks * ((j->rows + rows - 1) / rows) < 3 * threads)
-        rows = round_up(rows / 2, ROW_PAD);
-    j->block_rows = rows;
-    j->row_blocks = (int)((j->rows + rows - 1) / rows);
+    int64_t blocks = 0;
+    for (int i = 0; i < n_targets; i++)
+        blocks += (target_cols(&j->targets[i], j->nn) + j->block_cols - 1) / j->block_cols * j->row_blocks;
+    return blocks;
+}
+
+/* Time of the whole job with the cut in `j`, counted in products of one column, one row and the depth: blocks go to the threads in turns, and each
+ * costs its products, the packing of its columns (worse in short pieces of rows, when nn) and the way of its rows through the cache. */
+static double cost_of_cut(const struct packed_job *j, int n_targets, int threads)
+{
+    const double in_cache_bytes = 1 << 20;
+    double pack = j->c->k->pack_cost, rows = (double)j->block_rows, cols = (double)j->block_cols;
+    double stream = (double)j->rows * (double)j->depth * (double)element_bytes(j->c) > in_cache_bytes ? pack : pack / 5;
+    if (j->nn)
+        pack *= 1 + 64 / cols;
+    int64_t turns = (count_blocks(j, n_targets) + threads - 1) / threads;
+    return (double)turns * (rows * cols + cols * pack + rows * stream);
+}
+
+/* Columns and rows of a block: the cheapest cut whose blocks are short enough for the gate. */
+static void choose_cut(struct packed_job *j, int n_targets, int threads)
+{
+    static const int widths[] = {64, 96, 128, 192, BLOCK_COLS_MAX};
+    bool whole = false; /* a block of columns must begin at a block border of the storage */
+    for (int i = 0; i < n_targets; i++)
+        whole = whole || (j->nn && dtype_block(j->targets[i].w->type) > 32);
+    double best = -1;
+    struct packed_job chosen = *j;
+    for (size_t w = whole ? sizeof widths / sizeof *widths - 1 : 0; w < sizeof widths / sizeof *widths; w++) {
+        for (int64_t rows = round_up(j->rows, ROW_PAD);; rows = round_up(rows / 2, ROW_PAD)) {
+            j->block_cols = widths[w];
+            j->block_rows = rows;
+            j->row_blocks = (int)((j->rows + rows - 1) / rows);
+            double flops = 2.0 * (double)(rows * j->block_cols) * (double)j->depth, cost = cost_of_cut(j, n_targets, threads);
+            bool last = rows <= 2 * ROW_PAD; /* a long sum is cut later */
+            if ((flops <= j->c->k->block_flops || (last && w == 0)) && (best < 0 || cost < best)) {
+                best = cost;
+                chosen = *j;
+            }
+            if (last)
+                break;
+        }
+    }
+    if (best >= 0)
+        *j = chosen;
 }
 
 void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_t rows, int64_t w_row0, int64_t depth,
@@ -157,18 +193,11 @@ void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_
     if (rows <= 0)
         return;
     struct packed_job j = {.c = c, .a = a, .lda = lda, .rows = rows, .w_row0 = w_row0, .depth = depth, .targets = targets,
-                           .block_cols = nn ? BLOCK_COLS_NN : BLOCK_COLS_NT, .nn = nn, .accumulate = accumulate};
-    int64_t col_blocks = 0;
+                           .nn = nn, .accumulate = accumulate};
     j.stretch = packed_stretch(depth, targets[0].w->type);
     for (int i = 1; i < n_targets; i++) /* a stretch begins at a block border of every target */
         j.stretch = min64(j.stretch, packed_stretch(depth, targets[i].w->type));
-    for (int i = 0; i < n_targets; i++) {
-        if (nn && dtype_block(targets[i].w->type) > 32)
-            j.block_cols = BLOCK_COLS_MAX; /* a block of columns begins at a block border of the storage */
-    }
-    for (int i = 0; i < n_targets; i++)
-        col_blocks += (target_cols(&targets[i], nn) + j.block_cols - 1) / j.block_cols;
-    choose_cut(&j, col_blocks, pool_threads(c->pool));
+    choose_cut(&j, n_targets, pool_threads(c->pool));
     for (int i = 0; i < n_targets; i++)
         j.first_block[i + 1] = j.first_block[i]
                              + (int)((target_cols(&targets[i], nn) + j.block_cols - 1) / j.block_cols) * j.row_blocks;

@@ -303,7 +303,7 @@ static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, con
 }
 
 static const struct kernel_table table = {
-    .vnni = false, .block_flops = 15e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
+    .vnni = false, .pack_cost = 10, .block_flops = 25e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
     .small = small, .convert_small = convert_small, .softmax_row = softmax_row, .scale_row = scale_row,
 };
 

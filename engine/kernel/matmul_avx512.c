@@ -68,7 +68,7 @@ static void multiply(const void *a, int64_t lda, const void *panel, int kpad, fl
 }
 
 static const struct kernel_table table = {
-    .vnni = false, .block_flops = 20e6, .pack_nt = avx512_pack_nt, .pack_nn = avx512_pack_nn, .convert = avx512_convert,
+    .vnni = false, .pack_cost = 10, .block_flops = 40e6, .pack_nt = avx512_pack_nt, .pack_nn = avx512_pack_nn, .convert = avx512_convert,
     .multiply = multiply, .small = avx512_small, .convert_small = avx512_convert_small, .softmax_row = avx512_softmax_row,
     .scale_row = avx512_scale_row,
 };

@@ -71,7 +71,7 @@ static void multiply(const void *a, int64_t lda, const void *panel, int kpad, fl
 }
 
 static const struct kernel_table table = {
-    .vnni = true, .block_flops = 30e6, .pack_nt = avx512bf16_pack_nt, .pack_nn = avx512bf16_pack_nn, .convert = avx512bf16_convert,
+    .vnni = true, .pack_cost = 6, .block_flops = 40e6, .pack_nt = avx512bf16_pack_nt, .pack_nn = avx512bf16_pack_nn, .convert = avx512bf16_convert,
     .multiply = multiply, .small = avx512bf16_small, .convert_small = avx512bf16_convert_small, .convert_transposed = avx512bf16_convert_transposed,
     .softmax_row = avx512_softmax_row,
     .scale_row = avx512_scale_row,

@@ -126,7 +126,7 @@ static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds,
 }
 
 static const struct kernel_table table = {
-    .vnni = false, .block_flops = 4e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
+    .vnni = false, .pack_cost = 4, .block_flops = 2e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
     .small = small, .convert_small = convert_small, .softmax_row = softmax_row, .scale_row = scale_row,
 };
 

@@ -18,6 +18,7 @@ enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 8 }
 
 struct kernel_table {
     bool vnni;
+    double pack_cost;   /* packing a weight costs as much as multiplying it with so many rows */
     double block_flops; /* work of a block: well below a millisecond even on a slow or shared core */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);

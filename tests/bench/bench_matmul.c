@@ -79,7 +79,7 @@ static void measure(struct bench *b, const char *what, struct product *p, work_f
 
 static float *noise(int64_t n)
 {
-    float *x = mem_new((size_t)n, sizeof *x);
+    float *x = mem_new((size_t)n + (1 << 19), sizeof *x); /* large enough for huge pages, as the arenas of a run are */
     for (int64_t i = 0; i < n; i++)
         x[i] = (float)((i * 2654435761u) % 1000) / 1000 - 0.5f;
     return x;
