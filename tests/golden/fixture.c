@@ -1,4 +1,4 @@
-#include "fixture.h"
+#include "tests/golden/fixture.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
+#include "tests/golden/fixture.h"
 #include "ui/screens/app.h"
 
 struct player {

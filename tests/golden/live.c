@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "tests/golden/fixture.h"
 #include "ui/term/term.h"
 
 static int wake[2];

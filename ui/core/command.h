@@ -64,7 +64,7 @@
     X(FILTER,       "filter",   "[WHAT]",   UI,  "data f; log f",           "filter",        "only: bad maybe dup long leak train valid test, or TEXT") \
     X(SORT,         "sort",     "[COLUMN]", UI,  "data s; ckpts o",         "sort",          "sort by the next column") \
     X(TOKENS,       "tokens",   "",         UI,  "data t",                  "tokens",        "tokens and loss mask of the row") \
-    X(NEXT_TWIN,    "",         "",         UI,  "data d",                  "twin",          "go to the row this one duplicates") \
+    X(NEXT_TWIN,    "",         "",         UI,  "data d",                  "duplicate",     "go to the row this one duplicates") \
     X(LOG_Y,        "logy",     "",         UI,  "train L",                 "log-y",         "logarithmic or linear axis") \
     X(SMOOTH_MORE,  "",         "",         UI,  "train w",                 "smooth",        "more smoothing") \
     X(SMOOTH_LESS,  "",         "",         UI,  "train W",                 "",              "less smoothing") \

@@ -268,7 +268,7 @@ static bool bounds(const struct plot_series *series, size_t count, struct plot_f
         for (size_t i = plot_lower(series[k].x, series[k].count, f->x0); i < series[k].count && series[k].x[i] <= f->x1; i++) {
             double y = series[k].y[i] * scale;
             if (!isfinite(y))
-                f->bad++;
+                f->bad += k == 0;
             else if (!f->log_y || y > 0) {
                 low = y < low ? y : low;
                 high = y > high ? y : high;
@@ -381,7 +381,7 @@ void plot_draw(struct canvas *c, struct rect r, const struct plot_series *series
         if (series[k].kind != PLOT_LINE)
             draw_marks(c, frame, &series[k], scale);
     }
-    for (size_t k = 0; k < count; k++)
-        draw_bad(c, frame, &series[k]);
+    if (count > 0)
+        draw_bad(c, frame, &series[0]);
     mem_free(g.dots);
 }

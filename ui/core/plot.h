@@ -1,7 +1,7 @@
 /* plot.h - curves in character cells: braille dots (2 x 4 a cell), or ASCII strokes.
  *
  * Per dot column the minimum and the maximum of all points in it are drawn, so that a spike cannot vanish; points are then joined.
- * Non-finite values (and values <= 0 on a logarithmic axis) leave a gap and, when they are NaN or infinite, an x on the top row.
+ * Non-finite values (and values <= 0 on a logarithmic axis) leave a gap; NaN and infinite ones of the first series an x on the top row.
  * Later series win a cell whole. Memory: one bitmap a call.
  *
  *     struct plot_frame f;                          where things ended up: for a cursor read-out
@@ -30,7 +30,7 @@ struct plot_frame {
     struct rect area; /* the cells of the curves; empty when there was no room */
     double x0, x1, y0, y1;
     bool log_y;
-    size_t bad; /* visible points that are NaN or infinite */
+    size_t bad; /* visible points of the first series that are NaN or infinite */
 };
 
 enum { PLOT_MIN_ROWS = 3, PLOT_MIN_COLS = 16 };

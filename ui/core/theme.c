@@ -263,8 +263,8 @@ static bool parse_into(struct draft *d, const char *text, size_t n, const char *
             return error_set(err, GM_E_INPUT, "read theme %s:%d: holds a NUL byte", file, line_number);
         char *rest = NULL;
         for (char *w = strtok_r(line, " \t\r", &rest); w; w = strtok_r(NULL, " \t\r", &rest)) {
-            int rgb[3];
-            if (w[0] == '#' && !parse_rgb(w, rgb))
+            bool color = count == 2 && strcmp(word[0], "color") == 0; /* here # begins a colour, elsewhere a comment */
+            if (w[0] == '#' && !color)
                 break;
             if (count == WORDS_MAX)
                 return error_set(err, GM_E_INPUT, "read theme %s:%d: more than %d words", file, line_number, WORDS_MAX);

@@ -188,11 +188,11 @@ static void draw_list(struct canvas *c, const struct view *v, struct ui_state *u
     struct rect in = rect_inside(box);
     struct str title = {0}, right = {0};
     str_printf(&title, "%s  %zu rows", d->name ? d->name : "data", d->count);
-    if (d->about && width_text(d->about) + title.len + 34 < (size_t)box.cols)
-        str_printf(&title, "  %s", d->about);
     if (s->filter[0])
         str_printf(&right, "only: %s (%zu)  ", s->filter, s->order.count);
     str_printf(&right, "sort: %s", sort_names[s->sort]);
+    if (d->about && width_text(d->about) + width_text(str_text(&title)) + width_text(str_text(&right)) + 12 < box.cols)
+        str_printf(&title, "  %s", d->about);
     canvas_box(c, box, focus, str_text(&title), str_text(&right));
     str_free(&title);
     str_free(&right);

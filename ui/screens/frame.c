@@ -309,7 +309,7 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
     char keys[64], last_keys[64];
     snprintf(last_keys, sizeof last_keys, "%s", ui->zoom ? "z" : "?");
     const char *last_word = ui->zoom ? "back" : "all keys";
-    r.cols = end - (int)strlen(last_keys) - 1 - (int)strlen(last_word) - 1; /* kept free: the way to all the others */
+    r.cols = end - (int)strlen(last_keys) - 1 - (int)strlen(last_word) - 2; /* kept free: the way to all the others */
     if (context == CONTEXT_EXPORT)
         hint(c, r, &col, "j/k", "field");
     if (context == CONTEXT_TRAIN) /* the one that matters most comes first */

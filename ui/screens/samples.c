@@ -55,7 +55,7 @@ static void draw_list(struct canvas *c, const struct view *v, struct ui_state *u
     for (size_t i = 0; i < count; i++)
         strict += v->samples.rows[i].verse.verdict == VERDICT_STRICT;
     char title[96];
-    snprintf(title, sizeof title, "samples  %zu of %zu are 5-7-5", strict, count);
+    snprintf(title, sizeof title, count ? "samples  %zu of %zu are 5-7-5" : "samples", strict, count);
     canvas_box(c, box, focus, title, v->samples.running ? v->samples.running_note : NULL);
     if (in.rows < 2)
         return;

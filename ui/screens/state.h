@@ -45,6 +45,7 @@ struct train_state {
     double *ema;
     size_t ema_count, ema_capacity;
     uint64_t ema_version;
+    const double *ema_of; /* the values it was made from */
     double ema_smooth;
     int scroll; /* of the run box */
 };

@@ -93,7 +93,7 @@ static void pan(struct train_state *t, const struct view *v, double share)
 
 static const double *smoothed(struct train_state *t, const struct view *v, const struct view_series *s)
 {
-    if (t->ema_version == v->curves.version && t->ema_count == s->count && t->ema_smooth == t->smooth && s->count > 0 && t->ema)
+    if (t->ema_version == v->curves.version && t->ema_count == s->count && t->ema_smooth == t->smooth && t->ema_of == s->y && t->ema)
         return t->ema;
     if (s->count > t->ema_capacity) {
         size_t more = 2 * s->count + 256;
@@ -105,6 +105,7 @@ static const double *smoothed(struct train_state *t, const struct view *v, const
     for (size_t i = 0; i < s->count; i++)
         t->ema[i] = plot_ema_next(&e, s->y[i]);
     t->ema_version = v->curves.version;
+    t->ema_of = s->y;
     t->ema_count = s->count;
     t->ema_smooth = t->smooth;
     return t->ema;
@@ -220,24 +221,37 @@ bool train_move(struct ui_state *ui, const struct view *v, enum command_id id)
 
 /* ---- drawing ---- */
 
-static void draw_legend(struct canvas *c, const struct plot_frame *f, const struct view *v, const struct train_state *t)
+/* A form rate of a few per cent must not lie flat on the ground: the axis ends at 20, 50 or 100. */
+static double form_top(const struct view_series *s)
 {
-    const char *line = smoothable(t->metric) && t->smooth > 0 ? "smoothed" : "train";
-    bool raw = smoothable(t->metric) && t->smooth > 0 && !t->hide_raw, val = t->metric == METRIC_LOSS && v->curves.val_loss.count > 0;
-    int cols = 3 + (int)strlen(line) + (raw ? 8 : 0) + (val ? 7 : 0);
-    if (f->area.cols < cols + 30 || f->area.rows < 4 || t->metric == METRIC_FORM)
-        return;
-    int col = f->area.col + f->area.cols - cols - 1, row = f->area.row;
-    canvas_fill(c, (struct rect){row, col - 1, 1, cols + 2}, ROLE_TEXT, ' ');
-    canvas_put(c, row, col, ROLE_PLOT_S1, c->ascii ? '|' : 0x2501);
-    col += 2 + canvas_text(c, row, col + 2, 10, ROLE_DIM, line) + 2;
-    if (raw) {
-        canvas_put(c, row, col, ROLE_PLOT_RAW, c->ascii ? '.' : 0x2500);
-        col += 2 + canvas_text(c, row, col + 2, 10, ROLE_DIM, "raw") + 2;
-    }
-    if (val) {
-        canvas_put(c, row, col, ROLE_PLOT_VAL, 0x25c6);
-        canvas_text(c, row, col + 2, 10, ROLE_DIM, "valid");
+    double most = 0;
+    for (size_t i = 0; i < s->count; i++)
+        most = s->y[i] > most ? s->y[i] : most;
+    return most > 0.45 ? 100 : most > 0.18 ? 50 : 20;
+}
+
+/* On the lower border, where it never hides a point. */
+static void draw_legend(struct canvas *c, struct rect box, const struct view *v, const struct train_state *t)
+{
+    bool smooth = smoothable(t->metric) && t->smooth > 0, raw = smooth && !t->hide_raw;
+    bool val = t->metric == METRIC_LOSS && v->curves.val_loss.count > 0;
+    const struct {
+        bool shown;
+        uint32_t sign, ascii;
+        enum role role;
+        const char *text;
+    } parts[] = {{true, 0x2501, '|', ROLE_PLOT_S1, smooth ? "smoothed" : metric_names[t->metric]},
+                 {raw, 0x2500, '.', ROLE_PLOT_RAW, "raw"},
+                 {val, 0x25c6, 'o', ROLE_PLOT_VAL, "valid"}};
+    int col = box.col + 10, row = box.row + box.rows - 1;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (!parts[i].shown)
+            continue;
+        canvas_put(c, row, col, ROLE_TEXT, ' ');
+        canvas_put(c, row, col + 1, parts[i].role, c->ascii ? parts[i].ascii : parts[i].sign);
+        canvas_put(c, row, col + 2, ROLE_TEXT, ' ');
+        col += 3 + canvas_text(c, row, col + 3, 20, ROLE_DIM, parts[i].text);
+        canvas_put(c, row, col++, ROLE_TEXT, ' ');
     }
 }
 
@@ -302,12 +316,12 @@ static void draw_plot(struct canvas *c, const struct view *v, struct ui_state *u
                                               .count = v->curves.val_loss.count,
                                               .kind = PLOT_MARKS,
                                               .role = ROLE_PLOT_VAL};
-    struct plot_axes axes = {.y0 = NAN, .y1 = NAN, .log_y = log_y, .from_zero = t->metric == METRIC_LR || t->metric == METRIC_NORM};
+    struct plot_axes axes = {.y0 = NAN, .y1 = NAN, .log_y = log_y, .from_zero = t->metric != METRIC_LOSS};
     if (t->metric == METRIC_FORM) {
         lines[0].scale = 100;
         lines[0].kind = PLOT_LINE_MARKS;
         axes.y0 = 0;
-        axes.y1 = 100;
+        axes.y1 = form_top(s);
     }
     window(v, t, &axes.x0, &axes.x1);
     struct plot_frame frame;
@@ -327,7 +341,7 @@ static void draw_plot(struct canvas *c, const struct view *v, struct ui_state *u
     canvas_box(c, box, focus, str_text(&title), str_text(&right));
     str_free(&title);
     str_free(&right);
-    draw_legend(c, &frame, v, t);
+    draw_legend(c, box, v, t);
     draw_cursor(c, &frame, v, t, ema);
     if (s->count == 0 && v->curves.val_loss.count == 0 && frame.area.rows > 2) {
         const char *text = v->run.state == RUN_NONE      ? "no run"
@@ -350,7 +364,7 @@ static void draw_side(struct canvas *c, const struct view *v, struct ui_state *u
         line.scale = 100;
         line.kind = PLOT_LINE_MARKS;
         axes.y0 = 0;
-        axes.y1 = 100;
+        axes.y1 = form_top(s);
     }
     window(v, &ui->train, &axes.x0, &axes.x1);
     char value[24] = "-";
@@ -413,7 +427,7 @@ static void draw_samples(struct canvas *c, const struct view *v, struct rect box
     struct rect in = rect_inside(box);
     if (s->count == 0) {
         canvas_box(c, box, focus, "last samples", s->running ? s->running_note : NULL);
-        canvas_fit(c, in.row, in.col + 1, in.cols - 2, ROLE_DIM, "they come with each evaluation (e asks for one now)");
+        canvas_fit(c, in.row, in.col + 1, in.cols - 2, ROLE_DIM, "with each evaluation (e: now)");
         return;
     }
     const struct view_sample *last = &s->rows[s->count - 1];
