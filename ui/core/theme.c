@@ -320,6 +320,12 @@ bool theme_builtin(struct theme *t, const char *name)
     return text && theme_parse(t, text, strlen(text), "built-in theme", NULL);
 }
 
+const char *theme_default_name(const char *colorfgbg)
+{
+    const char *last = colorfgbg ? strrchr(colorfgbg, ';') : NULL;
+    return last && (strcmp(last, ";7") == 0 || strcmp(last, ";15") == 0) ? "washi" : "sumi";
+}
+
 struct style theme_style(const struct theme *t, enum role role, enum theme_level level)
 {
     return t->styles[level][role];

@@ -50,6 +50,8 @@ bool theme_parse(struct theme *t, const char *text, size_t n, const char *file, 
 struct style theme_style(const struct theme *t, enum role role, enum theme_level level);
 /* NO_COLOR (non-empty), --color, TERM and the terminal's number of colours decide. mode: "auto" "always" "never". */
 enum theme_level theme_level(const char *mode, const char *no_color, const char *term, int colors);
+/* The built-in theme for the background that COLORFGBG tells of ("0;15" is light); sumi when it is NULL or says nothing. */
+const char *theme_default_name(const char *colorfgbg);
 int theme_rgb_to_256(int r, int g, int b);
 int theme_256_to_16(int index);
 

@@ -276,6 +276,8 @@ enum ui_reply ui_key(struct ui_state *ui, const struct view *view, struct key ke
     enum command_id id = keymap_find(&ui->keys, context, key.code);
     command_clear(out);
     ui->said_on = false;
+    enum layout_kind kind = ui_kind(ui, view); /* keys of one burst may have left the screen that was drawn last */
+    layout_make(&ui->layout, ui->rows, ui->cols, kind, ui->zoom ? ui->focus[kind] : -1);
     bool typing = ui->prompt != PROMPT_NONE;
     if (!typing || key.code == KEY_ENTER || key.code == KEY_ESC)
         ui->dismissed = view->message.id;

@@ -286,6 +286,7 @@ static enum ui_reply perform_app(struct ui_state *ui, const struct view *view, s
     }
     case COMMAND_OPEN:
         c->number = (long)ui->start.selected;
+        ui->zoom = false;
         if (ui->start.selected < view->start.count)
             return UI_COMMAND;
         return UI_DONE;

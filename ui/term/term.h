@@ -1,4 +1,4 @@
-/* term.h - the only door to the terminal: ncurses draws, GNU Readline edits lines, and no other file includes either.
+/* term.h - the only door to the terminal: ncurses draws, GNU Readline edits lines, and no file outside this folder includes either.
  * UI thread only, except term_restore_sigsafe(), which a crash handler may call at any time.
  *
  *     struct term *t = term_open(&(struct term_options){.theme = &theme, .color = "auto", .history_folder = dir}, &err);
@@ -10,8 +10,9 @@
  *     }
  *     term_close(t);
  *
- * stderr must not point to the terminal while it is open (src redirects it to the log). Signals: src's handlers write to a pipe;
- * term installs none and turns curses' and readline's own off. Ctrl-C and Ctrl-Z arrive as keys.
+ * stderr must not point to the terminal while it is open (src redirects it to the log). Signals: src installs its handlers
+ * (SIGWINCH, INT, TERM, HUP, TSTP, CONT: a byte to a pipe) before term_open(): curses takes only those that are still at their default;
+ * readline's own are off. Ctrl-C and Ctrl-Z arrive as keys.
  */
 #ifndef GM_UI_TERM_H
 #define GM_UI_TERM_H
@@ -23,7 +24,7 @@ struct term;
 struct term_options {
     const struct theme *theme;
     const char *color;          /* "auto" "always" "never"; NULL = auto */
-    const char *history_folder; /* exists; history-chat and history-command are kept there; NULL = none */
+    const char *history_folder; /* exists; history-chat, -command, -prompt are kept there (mode 0600); NULL = none */
 };
 
 /* Fails (GM_E_UNSUPPORTED with a remedy) when stdin or stdout is no terminal, TERM is dumb or unknown. setlocale(LC_ALL, "") first. */

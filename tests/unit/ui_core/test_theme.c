@@ -133,6 +133,9 @@ static void level_follows_the_terminal(void **state)
     assert_int_equal(theme_rgb_to_256(255, 255, 255), 231);
     assert_int_equal(theme_rgb_to_256(8, 8, 8), 232);
     assert_int_equal(theme_256_to_16(196), 9);
+    assert_string_equal(theme_default_name("0;15"), "washi");
+    assert_string_equal(theme_default_name("15;default;0"), "sumi");
+    assert_string_equal(theme_default_name(NULL), "sumi");
 }
 
 static void random_text_never_breaks_the_parser(void **state)
