@@ -177,13 +177,14 @@ static void packed_gradient(struct task *t, const float *h, float *dh, float *d_
         t->part_cols = min64(VOCAB_PART, t->vocab - t->part0);
         pool_run(c->pool, c->role, block_part, t, (int)t->rows);
         if (dh) {
-            struct packed_target target = {.c = dh, .ldc = t->depth, .w = t->head};
-            packed_multiply(c, t->part, t->part_lda, t->rows, t->part0, t->part_cols, &target, 1, true, t->part0 > 0);
+            struct packed_target target = {.c = dh, .ldc = t->depth, .w = t->head, .accumulate = t->part0 > 0};
+            packed_multiply(c, t->part, t->part_lda, t->rows, t->part0, t->part_cols, &target, 1, true);
         }
         if (d_head) {
-            struct packed_target target = {.c = d_head + t->part0 * t->depth, .ldc = t->depth, .w = &hidden};
+            struct packed_target target = {.c = d_head + t->part0 * t->depth, .ldc = t->depth, .w = &hidden,
+                                           .accumulate = true};
             packed_convert_transposed(c, left, stride, t->part_floats, VOCAB_PART, t->part_cols, t->rows, 1.0f);
-            packed_multiply(c, left, stride, t->part_cols, 0, t->rows, &target, 1, true, true);
+            packed_multiply(c, left, stride, t->part_cols, 0, t->rows, &target, 1, true);
         }
     }
 }

@@ -109,7 +109,7 @@ struct packed_job {
     int first_block[PACKED_TARGETS + 1];
     int64_t block_cols, block_rows;
     int row_blocks;
-    bool nn, accumulate;
+    bool nn;
 };
 
 static int64_t target_cols(const struct packed_target *t, bool nn) { return nn ? t->w->cols : t->w->rows; }
@@ -133,7 +133,7 @@ static void block_multiply(void *arg, int block, int slot)
         else
             k->pack_nt(panel, t->w, n0, cols, k0, depth);
         k->multiply(j->a + (size_t)(r0 * j->lda + k0) * element_bytes(j->c), j->lda, panel, (int)round_up(depth, 32),
-                    t->c + r0 * t->ldc + n0, t->ldc, rows, cols, j->accumulate || k0 > 0);
+                    t->c + r0 * t->ldc + n0, t->ldc, rows, cols, t->accumulate || k0 > 0);
     }
 }
 
@@ -172,8 +172,9 @@ static void choose_cut(struct packed_job *j, int n_targets, int threads)
             j->block_cols = widths[w];
             j->block_rows = rows;
             j->row_blocks = (int)((j->rows + rows - 1) / rows);
-            double flops = 2.0 * (double)(rows * j->block_cols) * (double)j->depth, cost = cost_of_cut(j, n_targets, threads);
-            bool last = rows <= 2 * ROW_PAD; /* a long sum is cut later */
+            double once = (double)min64(j->depth, 2 * j->stretch); /* a longer sum is added in several turns of the pool */
+            double flops = 2.0 * (double)(rows * j->block_cols) * once, cost = cost_of_cut(j, n_targets, threads);
+            bool last = rows <= 2 * ROW_PAD;
             if ((flops <= j->c->k->block_flops || (last && w == 0)) && (best < 0 || cost < best)) {
                 best = cost;
                 chosen = *j;
@@ -187,13 +188,13 @@ static void choose_cut(struct packed_job *j, int n_targets, int threads)
 }
 
 void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_t rows, int64_t w_row0, int64_t depth,
-                     const struct packed_target *targets, int n_targets, bool nn, bool accumulate)
+                     const struct packed_target *targets, int n_targets, bool nn)
 {
     assert(n_targets <= PACKED_TARGETS);
     if (rows <= 0)
         return;
     struct packed_job j = {.c = c, .a = a, .lda = lda, .rows = rows, .w_row0 = w_row0, .depth = depth, .targets = targets,
-                           .nn = nn, .accumulate = accumulate};
+                           .nn = nn};
     j.stretch = packed_stretch(depth, targets[0].w->type);
     for (int i = 1; i < n_targets; i++) /* a stretch begins at a block border of every target */
         j.stretch = min64(j.stretch, packed_stretch(depth, targets[i].w->type));
@@ -220,7 +221,6 @@ struct small_job {
     const struct packed_target *targets;
     int first_block[PACKED_TARGETS + 1];
     int64_t block_rows[PACKED_TARGETS];
-    bool accumulate;
 };
 
 static void block_small(void *arg, int block, int slot)
@@ -231,13 +231,14 @@ static void block_small(void *arg, int block, int slot)
         which++;
     const struct packed_target *t = &j->targets[which];
     int64_t n0 = (block - j->first_block[which]) * j->block_rows[which];
-    j->c->k->small(t->c, t->ldc, j->x, j->ldx, j->T, t->w, n0, (int)min64(j->block_rows[which], t->w->rows - n0), j->accumulate);
+    j->c->k->small(t->c, t->ldc, j->x, j->ldx, j->T, t->w, n0, (int)min64(j->block_rows[which], t->w->rows - n0),
+                    t->accumulate);
 }
 
 static void small_multiply(const struct compute *c, const float *x, int64_t ldx, int T, int64_t depth,
-                           const struct packed_target *targets, int n_targets, bool accumulate)
+                           const struct packed_target *targets, int n_targets)
 {
-    struct small_job j = {.c = c, .T = T, .ldx = round_up(depth, 32), .targets = targets, .accumulate = accumulate};
+    struct small_job j = {.c = c, .T = T, .ldx = round_up(depth, 32), .targets = targets};
     float *converted = scratch_shared(c, 0, (size_t)(T * j.ldx) * sizeof(float));
     c->k->convert_small(converted, j.ldx, x, ldx, T, depth);
     j.x = converted;
@@ -249,30 +250,52 @@ static void small_multiply(const struct compute *c, const float *x, int64_t ldx,
     pool_run(c->pool, c->role, block_small, &j, j.first_block[n_targets]);
 }
 
-static void nt_targets(const struct compute *c, const struct packed_target *targets, int n, const float *x, int64_t ldx, int64_t T,
-                       bool accumulate)
+static void nt_targets(const struct compute *c, const struct packed_target *targets, int n, const float *x, int64_t ldx, int64_t T)
 {
     if (T <= 0)
         return;
     int64_t depth = targets[0].w->cols;
     if (c->mode == GM_COMPUTE_F32) {
         for (int i = 0; i < n; i++)
-            f32_nt(c, targets[i].c, targets[i].ldc, x, ldx, T, targets[i].w, accumulate);
+            f32_nt(c, targets[i].c, targets[i].ldc, x, ldx, T, targets[i].w, targets[i].accumulate);
     } else if (T <= SMALL_ROWS) {
-        small_multiply(c, x, ldx, (int)T, depth, targets, n, accumulate);
+        small_multiply(c, x, ldx, (int)T, depth, targets, n);
     } else {
         int64_t lda = packed_stride(depth);
         void *a = scratch_shared(c, 0, packed_bytes(c, T, depth));
         packed_convert(c, a, lda, x, ldx, T, depth);
-        packed_multiply(c, a, lda, T, 0, depth, targets, n, false, accumulate);
+        packed_multiply(c, a, lda, T, 0, depth, targets, n, false);
+    }
+}
+
+static void nn_targets(const struct compute *c, const struct packed_target *targets, int n, const float *dy, int64_t ldy, int64_t T)
+{
+    if (T <= 0)
+        return;
+    int64_t depth = targets[0].w->rows;
+    if (c->mode == GM_COMPUTE_F32) {
+        for (int i = 0; i < n; i++)
+            f32_nn(c, targets[i].c, targets[i].ldc, dy, ldy, T, targets[i].w, targets[i].accumulate);
+    } else {
+        int64_t lda = packed_stride(depth);
+        void *a = scratch_shared(c, 0, packed_bytes(c, T, depth));
+        packed_convert(c, a, lda, dy, ldy, T, depth);
+        packed_multiply(c, a, lda, T, 0, depth, targets, n, true);
     }
 }
 
 void matmul_nt(const struct compute *c, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct mat *w,
                bool accumulate)
 {
-    struct packed_target t = {.c = y, .ldc = ldy, .w = w};
-    nt_targets(c, &t, 1, x, ldx, T, accumulate);
+    struct packed_target t = {.c = y, .ldc = ldy, .w = w, .accumulate = accumulate};
+    nt_targets(c, &t, 1, x, ldx, T);
+}
+
+void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy, int64_t ldy, int64_t T, const struct mat *w,
+               bool accumulate)
+{
+    struct packed_target t = {.c = dx, .ldc = ldx, .w = w, .accumulate = accumulate};
+    nn_targets(c, &t, 1, dy, ldy, T);
 }
 
 void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int64_t *ldy, const float *x, int64_t ldx, int64_t T,
@@ -284,23 +307,19 @@ void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int6
         assert(w[i]->cols == w[0]->cols);
         targets[i] = (struct packed_target){.c = y[i], .ldc = ldy[i], .w = w[i]};
     }
-    nt_targets(c, targets, n, x, ldx, T, false);
+    nt_targets(c, targets, n, x, ldx, T);
 }
 
-void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy, int64_t ldy, int64_t T, const struct mat *w,
-               bool accumulate)
+void matmul_nn_multi(const struct compute *c, int n, float *const *dx, const int64_t *ldx, const float *dy, int64_t ldy, int64_t T,
+                     const struct mat *const *w, const bool *accumulate)
 {
-    if (T <= 0)
-        return;
-    if (c->mode == GM_COMPUTE_F32) {
-        f32_nn(c, dx, ldx, dy, ldy, T, w, accumulate);
-        return;
+    assert(n >= 1 && n <= PACKED_TARGETS);
+    struct packed_target targets[PACKED_TARGETS];
+    for (int i = 0; i < n; i++) {
+        assert(w[i]->rows == w[0]->rows);
+        targets[i] = (struct packed_target){.c = dx[i], .ldc = ldx[i], .w = w[i], .accumulate = accumulate[i]};
     }
-    struct packed_target t = {.c = dx, .ldc = ldx, .w = w};
-    int64_t lda = packed_stride(w->rows);
-    void *a = scratch_shared(c, 0, packed_bytes(c, T, w->rows));
-    packed_convert(c, a, lda, dy, ldy, T, w->rows);
-    packed_multiply(c, a, lda, T, 0, w->rows, &t, 1, true, accumulate);
+    nn_targets(c, targets, n, dy, ldy, T);
 }
 
 /* Gradients of thin matrices (LoRA) keep f32 operands: they cost little, and the adapters live on small differences. */
@@ -322,9 +341,9 @@ void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a,
         return;
     }
     struct mat right = {.data = b, .type = DT_F32, .rows = T, .cols = n, .row_bytes = (size_t)ldb * sizeof *b};
-    struct packed_target t = {.c = dw, .ldc = lddw, .w = &right};
+    struct packed_target t = {.c = dw, .ldc = lddw, .w = &right, .accumulate = accumulate};
     int64_t stride = packed_stride(T);
     void *left = scratch_shared(c, 0, packed_bytes(c, m, T));
     packed_convert_transposed(c, left, stride, a, lda, m, T, scale);
-    packed_multiply(c, left, stride, m, 0, T, &t, 1, true, accumulate);
+    packed_multiply(c, left, stride, m, 0, T, &t, 1, true);
 }

@@ -23,9 +23,13 @@ void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy,
 void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda, int64_t m, const float *b,
                int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate);
 
-/* y[T,out_i] = x Wᵢᵀ for up to 4 matrices with the same input (q|k|v, gate|up): one conversion and packing of x. */
+/* y[T,out_i] = x Wᵢᵀ for up to 8 matrices with the same input (q|k|v, gate|up, and their LoRA A): x is converted once. */
 void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int64_t *ldy, const float *x, int64_t ldx,
                      int64_t T, const struct mat *const *w);
+
+/* dx_i[T,in_i] (+)= dy Wᵢ for up to 8 matrices with the same output (a weight and its LoRA B): dy is converted once. */
+void matmul_nn_multi(const struct compute *c, int n, float *const *dx, const int64_t *ldx, const float *dy, int64_t ldy, int64_t T,
+                     const struct mat *const *w, const bool *accumulate);
 
 /* The plain twins (double accumulation, one thread): oracles of the tests. */
 void plain_matmul_nt(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct mat *w, bool accumulate);

@@ -2,7 +2,7 @@
  *
  *     packed_convert(c, a, lda, x, ldx, T, depth);                   activations to the family's layout, once
  *     struct packed_target t = {.c = y, .ldc = ldy, .w = w};
- *     packed_multiply(c, a, lda, T, 0, depth, &t, 1, false, acc);    y (+)= a Wᵀ
+ *     packed_multiply(c, a, lda, T, 0, depth, &t, 1, false);         y = a Wᵀ
  */
 #ifndef GM_KERNEL_MATMUL_PACKED_H
 #define GM_KERNEL_MATMUL_PACKED_H
@@ -15,6 +15,7 @@ struct packed_target {
     float *c;
     int64_t ldc;
     const struct mat *w;
+    bool accumulate; /* add to what is there */
 };
 
 /* Row length (elements) of converted activations: `depth` padded, never a power of two apart (cache sets). */
@@ -30,6 +31,6 @@ void packed_convert_transposed(const struct compute *c, void *a, int64_t lda, co
                                int64_t depth, float scale);
 /* c_i (+)= a * B_i with B = Wᵀ, or W when nn. `a` starts at row w_row0 of the summed dimension when nn (a part of a long sum). */
 void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_t rows, int64_t w_row0, int64_t depth,
-                     const struct packed_target *targets, int n_targets, bool nn, bool accumulate);
+                     const struct packed_target *targets, int n_targets, bool nn);
 
 #endif

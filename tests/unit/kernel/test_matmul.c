@@ -165,6 +165,37 @@ static void multi_equals_single(void **state)
     pool_free(pool);
 }
 
+static void nn_multi_equals_single(void **state)
+{
+    enum { T = 70, OUT = 96 };
+    struct gm_error err;
+    struct pool *pool = pool_new(2, &err);
+    struct setting list[FAMILY_COUNT + 1];
+    int n = settings(list);
+    const int64_t ins[3] = {64, 16, 160};
+    const bool accumulate[3] = {true, false, true};
+    for (int i = 0; i < n; i++) {
+        struct compute c;
+        assert_true(compute_init(&c, pool, GM_TRAIN, list[i].mode, list[i].family, &err));
+        void *owned[3];
+        struct mat w[3];
+        float *dx[3], *single[3], *dy = padded(T, OUT, 2);
+        for (int k = 0; k < 3; k++) {
+            w[k] = test_matrix(k == 1 ? DT_F32 : DT_Q5_1, OUT, ins[k], 0, 20 + (unsigned)k, &owned[k]);
+            dx[k] = padded(T, ins[k], 1), single[k] = padded(T, ins[k], 1);
+            matmul_nn(&c, single[k], ins[k], dy, OUT, T, &w[k], accumulate[k]);
+        }
+        matmul_nn_multi(&c, 3, dx, ins, dy, OUT, T, (const struct mat *const[]){&w[0], &w[1], &w[2]}, accumulate);
+        for (int k = 0; k < 3; k++) {
+            assert_memory_equal(dx[k], single[k], (size_t)(T * ins[k]) * sizeof(float));
+            mem_free(dx[k]), mem_free(single[k]), mem_free(owned[k]);
+        }
+        mem_free(dy);
+        compute_free(&c);
+    }
+    pool_free(pool);
+}
+
 static void same_bits_for_any_thread_count(void **state)
 {
     enum { T = 150, OUT = 200, IN = 576 };
@@ -229,7 +260,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nt_against_plain),    cmocka_unit_test(nn_against_plain),
         cmocka_unit_test(tn_against_plain),    cmocka_unit_test(multi_equals_single),
-        cmocka_unit_test(no_rows_is_no_work),  cmocka_unit_test(same_bits_for_any_thread_count),
+        cmocka_unit_test(no_rows_is_no_work),  cmocka_unit_test(nn_multi_equals_single),
+         cmocka_unit_test(same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
