@@ -35,7 +35,7 @@ static const struct view_row *row(void *ctx, size_t i)
     (void)ctx;
     memset(&r, 0, sizeof r);
     r.id = (long)i + 1;
-    r.split = i % 7 == 3 ? SPLIT_VALID : i % 11 == 10 ? SPLIT_TEST : SPLIT_TRAIN;
+    r.split = i % 7 == 3 ? VIEW_VALID : i % 11 == 10 ? VIEW_TEST : VIEW_TRAIN;
     r.tokens = 29 + (int)(i * 7 % 23);
     r.supervised = 19;
     r.line_count = (int)v->line_count;

@@ -58,11 +58,11 @@ static bool passes(const struct view_row *row, const char *filter)
     if (strcmp(filter, "leak") == 0)
         return row->leak;
     if (strcmp(filter, "train") == 0)
-        return row->split == SPLIT_TRAIN;
+        return row->split == VIEW_TRAIN;
     if (strcmp(filter, "valid") == 0)
-        return row->split == SPLIT_VALID;
+        return row->split == VIEW_VALID;
     if (strcmp(filter, "test") == 0)
-        return row->split == SPLIT_TEST;
+        return row->split == VIEW_TEST;
     return data_row_matches(row, filter);
 }
 
@@ -161,7 +161,7 @@ static void draw_row(struct canvas *c, int at, int left, int cols, const struct 
     char text[24];
     canvas_put(c, at, left, ROLE_MARK, selected ? '>' : ' ');
     canvas_printf(c, at, left + 1, 5, ROLE_DIM, "%5ld", row->id);
-    canvas_text(c, at, left + 7, 3, row->split == SPLIT_TRAIN ? ROLE_DIM : ROLE_WARN, split_names[row->split]);
+    canvas_text(c, at, left + 7, 3, row->split == VIEW_TRAIN ? ROLE_DIM : ROLE_WARN, split_names[row->split]);
     if (row->tokens >= 0)
         canvas_printf(c, at, left + 11, 4, row->truncated ? ROLE_ERROR : ROLE_TEXT, "%4d", row->tokens);
     if (row->truncated)

@@ -172,9 +172,9 @@ void help_draw(struct canvas *c, const struct view *v, struct ui_state *ui);
 void help_search(struct ui_state *ui, const struct view *v, int direction); /* scrolls to the next line with ui->search */
 
 /* ---- verse.c: lines with counts, shared by data, samples, chat ---- */
-char verse_mark(enum verdict verdict);            /* + ? ~ ! r, ' ' */
-const char *verse_word(enum verdict verdict);     /* "5-7-5", "maybe" ... */
-enum role verse_role(enum verdict verdict);
+char verse_mark(enum view_verdict verdict);            /* + ? ~ ! r, ' ' */
+const char *verse_word(enum view_verdict verdict);     /* "5-7-5", "maybe" ... */
+enum role verse_role(enum view_verdict verdict);
 /* "5 ok", "7~?", "8 +1" for one line; role by meaning. Returns out. */
 const char *verse_count(const struct view_line *line, char out[24], enum role *role);
 /* All lines of a verse from `row` on, text left, count at the right of `cols`; returns the rows used (at most `rows`). */

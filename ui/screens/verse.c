@@ -4,19 +4,19 @@
 #include "ui/core/width.h"
 #include "ui/screens/state.h"
 
-char verse_mark(enum verdict verdict)
+char verse_mark(enum view_verdict verdict)
 {
     static const char marks[] = {' ', '+', '?', '~', '!', '!', 'r'};
     return marks[verdict];
 }
 
-const char *verse_word(enum verdict verdict)
+const char *verse_word(enum view_verdict verdict)
 {
     static const char *const words[] = {"", "5-7-5", "maybe 5-7-5", "near", "wrong counts", "not three lines", "repeats itself"};
     return words[verdict];
 }
 
-enum role verse_role(enum verdict verdict)
+enum role verse_role(enum view_verdict verdict)
 {
     static const enum role roles[] = {ROLE_DIM, ROLE_SYL_OK, ROLE_SYL_MAYBE, ROLE_SYL_NEAR, ROLE_SYL_BAD, ROLE_SYL_BAD, ROLE_SYL_BAD};
     return roles[verdict];

@@ -47,7 +47,7 @@ struct view_message {
 
 /* ---- verse: one line of a reply and what the checker says ---- */
 
-enum verdict { VERDICT_NONE, VERDICT_STRICT, VERDICT_POSSIBLE, VERDICT_NEAR, VERDICT_WRONG, VERDICT_LINES, VERDICT_REPEATS };
+enum view_verdict { VERDICT_NONE, VERDICT_STRICT, VERDICT_POSSIBLE, VERDICT_NEAR, VERDICT_WRONG, VERDICT_LINES, VERDICT_REPEATS };
 /* shown as                          +               ?                 ~             !              !               r */
 
 struct view_line {
@@ -58,22 +58,22 @@ struct view_line {
 struct view_verse {
     const struct view_line *lines;
     size_t line_count;
-    enum verdict verdict;
+    enum view_verdict verdict;
     const char *note; /* `near: line 2 has 8`, `"every": 2 or 3`; NULL */
 };
 
 /* ---- data ---- */
 
-enum split { SPLIT_TRAIN, SPLIT_VALID, SPLIT_TEST };
+enum view_split { VIEW_TRAIN, VIEW_VALID, VIEW_TEST };
 
 struct view_row {
     long id; /* 1-based, shown */
-    enum split split;
+    enum view_split split;
     int tokens, supervised;                             /* -1 while it is not counted yet */
     int8_t syllables[VIEW_LINES_MAX], want[VIEW_LINES_MAX]; /* per reply line */
     bool unsure[VIEW_LINES_MAX];                        /* the line has more than one accepted count */
     int line_count;                                     /* of the reply, may exceed VIEW_LINES_MAX; -1 = not checked yet */
-    enum verdict verdict;
+    enum view_verdict verdict;
     bool truncated, leak; /* longer than max_seq; stands in another split as well */
     long duplicate_of;    /* id of the earlier row with the same text; 0 none */
     const char *prompt, *first_line;
