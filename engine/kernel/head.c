@@ -75,7 +75,8 @@ struct task {
     bool want_gradient;
     /* pass 1 */
     const void *a;
-    int64_t lda, stretch;
+    int64_t lda, stretch, group_rows;
+    int groups; /* of rows, per block of the vocabulary: keeps a block of the pool short */
     /* pass 2 */
     int64_t part0, part_cols, part_lda;
     void *part;         /* [rows, part_lda] in the family's layout */
@@ -92,11 +93,13 @@ static void remember_target(struct task *t, int64_t row, float logit)
     t->ws.target_slope[row] = 1 - ratio * ratio;
 }
 
-/* Pass 1: one block of the vocabulary, all rows of the task. */
+/* Pass 1: one block of the vocabulary, one group of rows. */
 static void block_logits(void *arg, int block, int slot)
 {
     struct task *t = arg;
     const struct kernel_table *k = t->c->k;
+    int64_t r0 = block % t->groups * t->group_rows, rows = min64(t->group_rows, t->rows - r0);
+    block /= t->groups;
     int64_t n0 = (int64_t)block * VOCAB_BLOCK;
     int cols = (int)min64(VOCAB_BLOCK, t->vocab - n0);
     unsigned char *panel = t->c->scratch->slot[slot].data;
@@ -106,12 +109,12 @@ static void block_logits(void *arg, int block, int slot)
         for (int64_t k0 = 0; k0 < t->depth; k0 += t->stretch) {
             int depth = (int)min64(t->stretch, t->depth - k0);
             k->pack_nt(panel, t->head, n0 + j, n, k0, depth);
-            k->multiply((const unsigned char *)t->a + (size_t)k0 * element_bytes(t->c), t->lda, panel, (depth + 31) & ~31,
-                        tile + j, VOCAB_BLOCK, (int)t->rows, n, k0 > 0);
+            k->multiply((const unsigned char *)t->a + (size_t)(r0 * t->lda + k0) * element_bytes(t->c), t->lda, panel,
+                        (depth + 31) & ~31, tile + j, VOCAB_BLOCK, (int)rows, n, k0 > 0);
         }
     }
-    for (int64_t r = 0; r < t->rows; r++) {
-        float *row = tile + r * VOCAB_BLOCK;
+    for (int64_t r = r0; r < r0 + rows; r++) {
+        float *row = tile + (r - r0) * VOCAB_BLOCK;
         int64_t target = t->targets[r] - n0;
         if (target >= 0 && target < cols)
             remember_target(t, r, row[target]);
@@ -197,8 +200,11 @@ static void packed_block(struct task *t, const float *h, float *dh, float *d_hea
     void *a = scratch_shared(c, 0, packed_bytes(c, t->rows, t->depth));
     t->a = a;
     packed_convert(c, a, t->lda, h, t->depth, t->rows, t->depth);
-    scratch_slots(c, (size_t)PANEL_COLS * KC * element_bytes(c) + (size_t)(t->rows * VOCAB_BLOCK) * sizeof(float));
-    pool_run(c->pool, c->role, block_logits, t, (int)blocks_of(t->vocab));
+    int64_t group = (int64_t)(c->k->block_flops / (2.0 * VOCAB_BLOCK * (double)t->depth)) / ROW_PAD * ROW_PAD;
+    t->group_rows = group > ROW_PAD ? group : ROW_PAD;
+    t->groups = (int)((t->rows + t->group_rows - 1) / t->group_rows);
+    scratch_slots(c, (size_t)PANEL_COLS * KC * element_bytes(c) + (size_t)(min64(t->group_rows, t->rows) * VOCAB_BLOCK) * sizeof(float));
+    pool_run(c->pool, c->role, block_logits, t, (int)blocks_of(t->vocab) * t->groups);
     pool_run(c->pool, c->role, block_combine, t, (int)((t->rows + COMBINE_ROWS - 1) / COMBINE_ROWS));
     if (t->want_gradient)
         packed_gradient(t, h, dh, d_head);
