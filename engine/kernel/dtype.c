@@ -1,7 +1,7 @@
 /* dtype.c - sizes of the storage types and their exact expansion to f32.
  *
  * Block layouts are those of GGUF (ggml): 32 values share an f16 scale d, some also an f16 minimum m. In the 4- and 5-bit
- * types value j of a block lies in the low half of byte j, value j+16 in the high half. Files are little-endian, and so is
+ * types value j of a block lies in the low half of byte j, value j+16 in the high half. K types have blocks of 256 with packed scales. Files are little-endian, and so is
  * every processor this program runs on (asserted below at compile time).
  *
  * Threads: any; no state.
@@ -134,10 +134,67 @@ static void expand_q8(const unsigned char *b, float *dst)
         dst[j] = d * (float)(signed char)b[2 + j];
 }
 
+static void expand_iq4_nl(const unsigned char *b, float *dst)
+{
+    static const signed char levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    float d = load_f16(b);
+    for (int j = 0; j < 16; j++) {
+        dst[j] = d * (float)levels[b[2 + j] & 15];
+        dst[j + 16] = d * (float)levels[b[2 + j] >> 4];
+    }
+}
+
+/* Scale and minimum of sub-block s of Q4_K and Q5_K: 6 bits each, packed in 12 bytes. */
+static void sub_scales(const unsigned char *sc, int s, float *scale, float *min)
+{
+    if (s < 4) {
+        *scale = (float)(sc[s] & 63);
+        *min = (float)(sc[s + 4] & 63);
+    } else {
+        *scale = (float)((sc[s + 4] & 15) | (sc[s - 4] >> 6) << 4);
+        *min = (float)((sc[s + 4] >> 4) | (sc[s] >> 6) << 4);
+    }
+}
+
+/* 8 sub-blocks of 32; two of them share 32 bytes of low bits, all share the 32 bytes of fifth bits (NULL in Q4_K). */
+static void expand_k45(const unsigned char *b, const unsigned char *fifth, const unsigned char *q, float *dst)
+{
+    float d = load_f16(b), dmin = load_f16(b + 2);
+    for (int s = 0; s < 8; s++) {
+        float scale, min;
+        sub_scales(b + 4, s, &scale, &min);
+        scale *= d;
+        min *= dmin;
+        for (int l = 0; l < 32; l++) {
+            int value = s % 2 ? q[s / 2 * 32 + l] >> 4 : q[s / 2 * 32 + l] & 15;
+            if (fifth)
+                value |= (fifth[l] >> s & 1) << 4;
+            dst[32 * s + l] = scale * (float)value - min;
+        }
+    }
+}
+
+/* Two halves of 128: values l, l+32, l+64, l+96 take 4 low bits from ql and 2 high bits from one byte of qh. */
+static void expand_q6_k(const unsigned char *b, float *dst)
+{
+    float d = load_f16(b + 208);
+    for (int half = 0; half < 2; half++) {
+        const unsigned char *ql = b + 64 * half, *qh = b + 128 + 32 * half;
+        const signed char *sc = (const signed char *)b + 192 + 8 * half;
+        for (int part = 0; part < 4; part++) {
+            for (int l = 0; l < 32; l++) {
+                int low = ql[l + part % 2 * 32], value = (part < 2 ? low & 15 : low >> 4) | (qh[l] >> 2 * part & 3) << 4;
+                dst[128 * half + 32 * part + l] = d * (float)sc[l / 16 + 2 * part] * (float)(value - 32);
+            }
+        }
+    }
+}
+
 bool dtype_is_weight(enum dtype t)
 {
     switch (t) {
     case DT_F32: case DT_F16: case DT_BF16: case DT_Q4_0: case DT_Q4_1: case DT_Q5_0: case DT_Q5_1: case DT_Q8_0:
+    case DT_Q4_K: case DT_Q5_K: case DT_Q6_K: case DT_IQ4_NL:
         return true;
     default:
         return false;
@@ -152,6 +209,10 @@ static void expand_block(enum dtype t, const unsigned char *b, float *dst)
     case DT_Q5_0: expand_q5(b, dst, false); break;
     case DT_Q5_1: expand_q5(b, dst, true); break;
     case DT_Q8_0: expand_q8(b, dst); break;
+    case DT_IQ4_NL: expand_iq4_nl(b, dst); break;
+    case DT_Q4_K: expand_k45(b, NULL, b + 16, dst); break;
+    case DT_Q5_K: expand_k45(b, b + 16, b + 48, dst); break;
+    case DT_Q6_K: expand_q6_k(b, dst); break;
     default: assert(!"a type that dtype_is_weight refuses");
     }
 }

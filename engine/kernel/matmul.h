@@ -8,7 +8,7 @@
  *     matmul_nn(c, dx, in, dy, out, T, &w, true);  dx[T,in] += dy[T,out] W           backward to the input
  *     matmul_tn(c, dw, n, a, lda, m, b, ldb, n, T, s, true);  dw[m,n] += s aᵀ[m,T] b[T,n]   gradient of a weight
  *
- * T of 1..8 takes a path that reads W once (decoding is bound by memory). Thin products (LoRA: rank 4..64 as rows or cols) are supported well.
+ * T of 1..4 is not packed: W is read once, row by row (decoding is bound by memory). Thin products (LoRA: rank 4..64 as rows or cols) are supported well.
  */
 #ifndef GM_KERNEL_MATMUL_H
 #define GM_KERNEL_MATMUL_H

@@ -243,7 +243,7 @@ static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds,
     convert(dst, ld, src, lds, rows, k, ld);
 }
 
-enum { SMALL_W = 2, SMALL_T = 4 };
+enum { SMALL_W = 2 };
 
 INLINE float lane_sum(__m256 v)
 {
@@ -257,7 +257,7 @@ INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const
                        bool accumulate)
 {
     _Alignas(32) float values[SMALL_W][SMALL_STRETCH];
-    __m256 sum[SMALL_W][SMALL_T];
+    __m256 sum[SMALL_W][SMALL_ROWS];
     for (int r = 0; r < SMALL_W; r++) {
         for (int t = 0; t < T; t++)
             sum[r][t] = _mm256_setzero_ps();
@@ -287,17 +287,12 @@ INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const
 static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n, bool accumulate)
 {
     for (int i = 0; i < n; i += SMALL_W) {
-        int have = n - i < SMALL_W ? n - i : SMALL_W, now;
-        for (int done = 0; done < T; done += now) {
-            float *to = y + done * ldy;
-            const float *from = x + done * ldx;
-            now = T - done < SMALL_T ? T - done : SMALL_T;
-            switch (now) {
-            case 1: small_rows(to, ldy, from, ldx, 1, w, n0 + i, have, accumulate); break;
-            case 2: small_rows(to, ldy, from, ldx, 2, w, n0 + i, have, accumulate); break;
-            case 3: small_rows(to, ldy, from, ldx, 3, w, n0 + i, have, accumulate); break;
-            default: small_rows(to, ldy, from, ldx, 4, w, n0 + i, have, accumulate); break;
-            }
+        int have = n - i < SMALL_W ? n - i : SMALL_W;
+        switch (T) {
+        case 1: small_rows(y, ldy, x, ldx, 1, w, n0 + i, have, accumulate); break;
+        case 2: small_rows(y, ldy, x, ldx, 2, w, n0 + i, have, accumulate); break;
+        case 3: small_rows(y, ldy, x, ldx, 3, w, n0 + i, have, accumulate); break;
+        default: small_rows(y, ldy, x, ldx, 4, w, n0 + i, have, accumulate); break;
         }
     }
 }

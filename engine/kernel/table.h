@@ -14,7 +14,7 @@
 
 #include "engine/kernel/compute.h"
 
-enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 8 };
+enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 4 };
 
 struct kernel_table {
     bool vnni;

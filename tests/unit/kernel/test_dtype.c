@@ -120,7 +120,7 @@ static void blocks_match_gguf(void **state)
         mem_free(values);
         types++;
     }
-    assert_true(types >= 7);
+    assert_true(types >= 11);
     mem_free(file);
 }
 

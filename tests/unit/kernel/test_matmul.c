@@ -3,7 +3,7 @@
 
 #include "engine/kernel/matmul.h"
 
-static const enum dtype types[] = {DT_F32, DT_F16, DT_BF16, DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0};
+static const enum dtype types[] = {DT_F32, DT_F16, DT_BF16, DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL};
 
 struct setting {
     enum compute_mode mode;
@@ -75,7 +75,7 @@ static void against_plain(bool nn)
     assert_non_null(pool);
     struct setting list[FAMILY_COUNT + 1];
     int n = settings(list);
-    static const int64_t rows[] = {1, 2, 3, 7, 8, 9, 33, 130};
+    static const int64_t rows[] = {1, 2, 3, 4, 7, 9, 33, 130};
     static const struct { int64_t out, in; } sizes[] = {{1, 32}, {16, 64}, {70, 32}, {129, 96}, {64, 544}, {33, 1088}};
     for (int i = 0; i < n; i++) {
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
@@ -96,6 +96,26 @@ static void against_plain(bool nn)
                 product(pool, &list[i], &h, types[t], nn);
                 h.T = z % 2 ? 34 : 8;
                 product(pool, &list[i], &h, types[t], nn);
+            }
+        }
+    }
+    pool_free(pool);
+}
+
+/* Blocks of 256: the cuts of rows, columns and sums must begin at their borders. */
+static void wide_blocks_against_plain(void **state)
+{
+    static const enum dtype wide[] = {DT_Q4_K, DT_Q5_K, DT_Q6_K};
+    struct gm_error err;
+    struct pool *pool = pool_new(2, &err);
+    struct setting list[FAMILY_COUNT + 1];
+    int n = settings(list);
+    for (int i = 0; i < n; i++) {
+        for (int t = 0; t < 3; t++) {
+            for (int T = 2; T <= 40; T += 38) {
+                struct shape h = {.T = T, .out = 70, .in = 1280, .accumulate = t % 2};
+                product(pool, &list[i], &h, wide[t], false);
+                product(pool, &list[i], &h, wide[t], true);
             }
         }
     }
@@ -258,6 +278,7 @@ static void no_rows_is_no_work(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wide_blocks_against_plain),
         cmocka_unit_test(nt_against_plain),    cmocka_unit_test(nn_against_plain),
         cmocka_unit_test(tn_against_plain),    cmocka_unit_test(multi_equals_single),
         cmocka_unit_test(no_rows_is_no_work),  cmocka_unit_test(nn_multi_equals_single),
