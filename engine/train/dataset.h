@@ -9,6 +9,7 @@
 #ifndef GM_TRAIN_DATASET_H
 #define GM_TRAIN_DATASET_H
 
+#include "engine/base/pool.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
 
@@ -23,6 +24,7 @@ struct row {
     char *prompt, *answer; /* first user turn, last assistant turn, raw bytes ("" where the form has none) */
     int n_messages;
     int32_t *ids;
+    int32_t *targets;      /* [n]: where labels differ from ids (form input_ids/labels), else NULL: ids themselves */
     uint8_t *supervised;   /* [n]: 1 = target, predicted from the token before; supervised[0] is 0 */
     int n, n_supervised;   /* after truncation */
     int n_full;            /* tokens before truncation to max_seq_length */
@@ -43,6 +45,7 @@ struct dataset_options {
     bool mask_prompt;
     const char *system;    /* NULL: none; put in front of every row without one */
     uint64_t seed;
+    struct pool *pool;     /* tokenises on all cores, role GM_TRAIN; NULL: the calling thread alone */
 };
 /* tokenizer and tpl may be NULL for `data` without a model: then ids are missing (n = 0). */
 struct dataset *dataset_open(const char *data, const struct dataset_options *o, const struct tokenizer *tokenizer,

@@ -1,7 +1,7 @@
 /* options.h - everything that a training run is told, with its defaults, as one plain value.
  *
  * The command line, a YAML/JSON file, the workbench and run.json fill the same struct; train_options_check() says what does not go together.
- * Strings are borrowed or belong to the struct after train_options_own(). Names and defaults: docs/options.md.
+ * Texts belong to the struct (mem_copy, train_options_free). Names and defaults: docs/options.md.
  */
 #ifndef GM_TRAIN_OPTIONS_H
 #define GM_TRAIN_OPTIONS_H
@@ -24,7 +24,7 @@ struct train_options {
     int batch_size, grad_accumulation;
     double learning_rate;
     enum lr_schedule schedule;
-    double warmup;           /* a number of updates, or a share when warmup_percent */
+    double warmup;           /* a number of updates, or a share (0.03) when warmup_percent */
     bool warmup_percent;
     enum optimizer_kind optimizer;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
@@ -47,7 +47,8 @@ struct train_options train_options_default(void);
 bool train_options_check(const struct train_options *o, struct gm_error *err);
 json_t *train_options_to_json(const struct train_options *o);            /* for run.json */
 bool train_options_from_json(struct train_options *o, json_t *json, const char *label, struct gm_error *err);
-void train_options_free(struct train_options *o);
+struct train_options train_options_copy(const struct train_options *o); /* owns its texts */
+void train_options_free(struct train_options *o);                       /* the texts */
 
 /* Rate of update t, counted from 1: t <= W: lr t/W; then the schedule down to 0.1 lr at the last update. */
 double lr_at(const struct train_options *o, int64_t t, int64_t last);

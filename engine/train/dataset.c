@@ -1,0 +1,250 @@
+/* dataset.c - finds the files of DATA, has their rows read, encoded, split and compared, and says what was noteworthy. */
+#include "engine/train/dataset.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/builtin/builtin.h"
+#include "engine/train/encode.h"
+#include "engine/train/rows.h"
+#include "engine/train/split.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const SPLIT_NAMES[SPLIT_COUNT] = {"train", "valid", "test"};
+enum { NOTES_NAMED = 20 }; /* rows named one by one; the rest is counted */
+
+struct owned {
+    struct store store;
+    struct str hashed; /* "HEX  NAME\n" of each file */
+};
+
+static void note(struct dataset *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct dataset *d, const char *format, ...)
+{
+    struct str line = {0};
+    va_list args;
+    va_start(args, format);
+    str_vprintf(&line, format, args);
+    va_end(args);
+    text_clean(&d->notes, str_text(&line), line.len, false, false);
+    str_add_char(&d->notes, '\n');
+    str_free(&line);
+}
+
+/* ---- files ---- */
+
+static bool read_bytes(struct dataset *d, struct row_list *list, const void *bytes, size_t n, const char *label, enum split split,
+                       struct gm_error *err)
+{
+    struct owned *own = d->owned;
+    char hex[65];
+    const char *file = store_text(&own->store, label);
+    sha256_bytes(bytes, n, hex);
+    str_printf(&own->hashed, "%s  %s\n", hex, path_base(label));
+    return rows_read_file(list, &own->store, bytes, n, file, split, err);
+}
+
+static bool read_path(struct dataset *d, struct row_list *list, const char *path, enum split split, struct gm_error *err)
+{
+    static const char *const TABLES[] = {".csv", ".tsv", ".parquet", ".arrow"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof TABLES / sizeof *TABLES; i++)
+        if (n > strlen(TABLES[i]) && strcmp(path + n - strlen(TABLES[i]), TABLES[i]) == 0)
+            return error_set(err, GM_E_UNSUPPORTED, "read %s: files of this kind are not read yet (convert it to .jsonl)", path);
+    struct mapping m;
+    if (!mapping_open(&m, path, err))
+        return false;
+    bool ok = read_bytes(d, list, m.size ? (const void *)m.data : "", m.size, path, split, err);
+    mapping_close(&m);
+    return ok;
+}
+
+/* One split of a folder: NAME.jsonl or NAME.json. *found says whether there is one. */
+static bool read_split_file(struct dataset *d, struct row_list *list, const char *folder, enum split split, bool *found, struct gm_error *err)
+{
+    static const char *const ENDINGS[] = {"jsonl", "json"};
+    *found = false;
+    for (int i = 0; i < 2 && !*found; i++) {
+        char *name = mem_printf("%s.%s", SPLIT_NAMES[split], ENDINGS[i]), *path = path_join(folder, name);
+        bool ok = true;
+        if (file_exists(path)) {
+            *found = true;
+            ok = read_path(d, list, path, split, err);
+        }
+        mem_free(name);
+        mem_free(path);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool read_builtin(struct dataset *d, struct row_list *list, const char *name, bool found[SPLIT_COUNT], struct gm_error *err)
+{
+    for (int s = 0; s < SPLIT_COUNT; s++) {
+        char *label = mem_printf("%s/%s.jsonl", name, SPLIT_NAMES[s]);
+        const struct builtin_file *f = builtin_find(label);
+        found[s] = f != NULL;
+        bool ok = !f || read_bytes(d, list, f->data, f->size, label, (enum split)s, err);
+        mem_free(label);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool read_folder(struct dataset *d, struct row_list *list, const char *folder, bool found[SPLIT_COUNT], struct gm_error *err)
+{
+    for (int s = 0; s < SPLIT_COUNT; s++)
+        if (!read_split_file(d, list, folder, (enum split)s, &found[s], err))
+            return false;
+    if (!found[SPLIT_TRAIN] && !found[SPLIT_VALID] && !found[SPLIT_TEST])
+        return error_set(err, GM_E_INPUT, "read %s: no train, valid or test file with the ending .jsonl or .json (name a file, or add train.jsonl)",
+                         folder);
+    return true;
+}
+
+/* found[s]: the split came as a file of its own. */
+static bool read_data(struct dataset *d, struct row_list *list, const char *data, bool found[SPLIT_COUNT], struct gm_error *err)
+{
+    char *builtin = mem_printf("%s/train.jsonl", data);
+    bool is_builtin = builtin_find(builtin) != NULL;
+    mem_free(builtin);
+    if (is_builtin)
+        return read_builtin(d, list, data, found, err);
+    if (dir_exists(data))
+        return read_folder(d, list, data, found, err);
+    found[SPLIT_TRAIN] = true;
+    if (!file_exists(data) && !strchr(data, '/') && !strchr(data, '.'))
+        return error_set(err, GM_E_INPUT, "read data %s: no such file or folder, and no built-in set is called so (haiku is)", data);
+    return read_path(d, list, data, SPLIT_TRAIN, err);
+}
+
+/* ---- what is noteworthy ---- */
+
+static void note_lengths(struct dataset *d, bool encoded, int max)
+{
+    int named = 0, rest = 0;
+    for (int i = 0; encoded && i < d->n_rows; i++) {
+        const struct row *r = &d->rows[i];
+        bool empty = r->n_supervised == 0, shorter = r->n_full > r->n;
+        d->n_skipped += empty;
+        d->n_truncated += shorter;
+        if (!empty && !shorter)
+            continue;
+        if (named++ >= NOTES_NAMED)
+            rest++;
+        else if (empty)
+            note(d, "%s:%d: skipped, none of its %d tokens is to be learnt%s", r->file, r->line, r->n, shorter ? " after cutting" : "");
+        else
+            note(d, "%s:%d: cut at %d of %d tokens", r->file, r->line, r->n, r->n_full);
+    }
+    if (rest)
+        note(d, "and %d more rows cut or skipped at %d tokens", rest, max);
+}
+
+static void count_splits(struct dataset *d)
+{
+    memset(d->count, 0, sizeof d->count);
+    for (int i = 0; i < d->n_rows; i++)
+        d->count[d->rows[i].split]++;
+}
+
+static void split_and_compare(struct dataset *d, const bool found[SPLIT_COUNT], uint64_t seed, bool folder)
+{
+    bool valid = !found[SPLIT_VALID], test = !folder && !found[SPLIT_TEST];
+    if (found[SPLIT_TRAIN] && valid) {
+        d->split_made = true;
+        bool grouped = split_make(d, valid, test, seed);
+        count_splits(d);
+        note(d, "split from seed %llu: %d train, %d valid, %d test%s", (unsigned long long)seed, d->count[SPLIT_TRAIN], d->count[SPLIT_VALID],
+             d->count[SPLIT_TEST],
+             grouped ? "; rows that share a prompt or a line stay together" : "; the rows hang together, so that some stand on both sides");
+    }
+    count_splits(d);
+    split_find_duplicates(d);
+    split_find_leaks(d);
+    if (d->n_duplicates)
+        note(d, "%d rows stand twice or more", d->n_duplicates);
+    if (d->n_leaks)
+        note(d, "%d rows of valid and test share their prompt or a line with train", d->n_leaks);
+}
+
+static void fill_rows(struct dataset *d, const struct row_list *list)
+{
+    d->rows = mem_new((size_t)list->n + 1, sizeof *d->rows);
+    d->n_rows = list->n;
+    for (int i = 0; i < list->n; i++) {
+        const struct raw_row *raw = &list->rows[i];
+        d->rows[i] = (struct row){.form = raw->form,
+                                  .split = list->splits[i],
+                                  .file = raw->file,
+                                  .line = raw->line,
+                                  .prompt = (char *)row_prompt(raw),
+                                  .answer = (char *)row_answer(raw),
+                                  .n_messages = raw->n_messages,
+                                  .duplicate_of = -1};
+    }
+}
+
+static bool refuse_bad(const struct row_list *list, struct gm_error *err)
+{
+    *err = list->first_bad;
+    if (list->n_bad > 1) {
+        char more[64];
+        snprintf(more, sizeof more, "; %d more rows are bad", list->n_bad - 1);
+        size_t n = strlen(err->text);
+        if (n + strlen(more) < sizeof err->text)
+            memcpy(err->text + n, more, strlen(more) + 1);
+    }
+    return false;
+}
+
+static bool load(struct dataset *d, const char *data, const struct dataset_options *o, const struct tokenizer *t,
+                 const struct chat_template *tpl, struct row_list *list, struct gm_error *err)
+{
+    struct owned *own = d->owned;
+    bool found[SPLIT_COUNT] = {false};
+    if (!read_data(d, list, data, found, err))
+        return false;
+    sha256_bytes(str_text(&own->hashed), own->hashed.len, d->hash);
+    fill_rows(d, list);
+    if (t && list->n_bad == 0)
+        encode_rows(d->rows, list, &own->store, o, t, tpl);
+    if (list->n_bad > 0)
+        return refuse_bad(list, err);
+    split_and_compare(d, found, o->seed, dir_exists(data));
+    note_lengths(d, t != NULL, o->max_seq_length);
+    return true;
+}
+
+struct dataset *dataset_open(const char *data, const struct dataset_options *o, const struct tokenizer *tokenizer,
+                             const struct chat_template *tpl, struct gm_error *err)
+{
+    struct dataset *d = mem_new(1, sizeof *d);
+    struct row_list list = {0};
+    struct gm_error why = {0};
+    d->owned = mem_new(1, sizeof(struct owned));
+    bool ok = load(d, data, o, tokenizer, tpl, &list, &why);
+    row_list_free(&list);
+    if (ok)
+        return d;
+    dataset_free(d);
+    if (err)
+        *err = why;
+    return NULL;
+}
+
+void dataset_free(struct dataset *d)
+{
+    if (!d)
+        return;
+    struct owned *own = d->owned;
+    store_free(&own->store);
+    str_free(&own->hashed);
+    mem_free(own);
+    mem_free(d->rows);
+    str_free(&d->notes);
+    mem_free(d);
+}

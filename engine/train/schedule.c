@@ -1,0 +1,24 @@
+/* schedule.c - the learning rate as a pure function of the update's number: nothing to save, nothing to restore. */
+#include "engine/train/options.h"
+
+#include <math.h>
+
+/* Updates of rising rate: W. */
+static int64_t warmup_updates(const struct train_options *o, int64_t last)
+{
+    double w = ceil(o->warmup_percent ? o->warmup * (double)last : o->warmup);
+    return w < (double)last ? (int64_t)w : last;
+}
+
+double lr_at(const struct train_options *o, int64_t t, int64_t last)
+{
+    const double floor_share = 0.1;
+    int64_t w = warmup_updates(o, last);
+    if (t <= w)
+        return o->learning_rate * (double)t / (double)w;
+    if (o->schedule == LR_CONSTANT || t >= last)
+        return o->schedule == LR_CONSTANT ? o->learning_rate : floor_share * o->learning_rate;
+    double x = (double)(t - w) / (double)(last - w); /* 0 after the warm-up, 1 at the last update */
+    double fall = o->schedule == LR_LINEAR ? 1 - x : 0.5 * (1 + cos(acos(-1.0) * x));
+    return o->learning_rate * (floor_share + (1 - floor_share) * fall);
+}

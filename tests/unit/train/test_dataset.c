@@ -1,0 +1,320 @@
+/* Data sets: forms, masks, labels, splits, duplicates, leaks; files as people have them; errors that name file, line and column. */
+#include "tests/unit/train/train_test.h"
+
+static const struct dataset_options PLAIN = {.max_seq_length = 512, .mask_prompt = true, .seed = 7};
+
+static struct text_tools tools;
+
+static struct dataset *open_text(const char *name, const char *text, const struct dataset_options *o, struct gm_error *err)
+{
+    char *folder = new_folder(), *path = put_file(folder, name, text);
+    struct dataset *d = dataset_open(path, o, tools.tokenizer, tools.tpl, err);
+    remove_folder(folder);
+    mem_free(path);
+    return d;
+}
+
+static struct dataset *must_open(const char *name, const char *text, const struct dataset_options *o)
+{
+    struct gm_error err = {0};
+    struct dataset *d = open_text(name, text, o, &err);
+    if (!d)
+        fail_msg("%s", err.text);
+    return d;
+}
+
+#define TURN(who, text) "{\"role\": \"" who "\", \"content\": \"" text "\"}"
+#define SHARE(who, text) "{\"from\": \"" who "\", \"value\": \"" text "\"}"
+
+static void forms_and_masks(void **state)
+{
+    struct dataset *d = must_open("a.jsonl",
+                                  "\xEF\xBB\xBF{\"messages\": [" TURN("user", "Hello there") ", " TURN("assistant", "a frog\\njumps") "]}\r\n"
+                                  "\r\n"
+                                  "{\"conversations\": [" SHARE("human", "Name a bird") ", " SHARE("gpt", "heron") ", " SHARE("human", "And one more") ", "
+                                  SHARE("gpt", "wren") "]}\n"
+                                  "{\"text\": \"the pond\"}\n"
+                                  "{\"input_ids\": [5, 6, 7, 8], \"labels\": [-100, -100, 9, 8]}\n"
+                                  "{\"prompt\": \"Question\", \"completion\": \"Reply\"}\n"
+                                  "{\"instruction\": \"Do\", \"input\": \"that\", \"output\": \"done\"}",
+                                  &PLAIN);
+    assert_int_equal(d->n_rows, 6);
+    const struct row *r = d->rows;
+    assert_string_equal(r[0].prompt, "Hello there");
+    assert_string_equal(r[0].answer, "a frog\njumps");
+    assert_int_equal(r[0].line, 1);
+    assert_int_equal(r[1].line, 3);
+    assert_string_equal(r[1].prompt, "Name a bird");
+    assert_string_equal(r[1].answer, "wren");
+    assert_int_equal(r[1].n_messages, 4);
+    assert_string_equal(r[5].prompt, "Do\n\nthat");
+
+    struct str text = {0}; /* what is supervised is what the template renders for the turns */
+    for (int t = 0; t < r[1].n; t++)
+        if (r[1].supervised[t])
+            assert_true(tokenizer_decode(tools.tokenizer, &r[1].ids[t], 1, false, &text, NULL));
+    assert_string_equal(str_text(&text), "heron<|im_end|>\nwren<|im_end|>\n");
+    str_free(&text);
+
+    assert_int_equal(r[2].ids[r[2].n - 1], tokenizer_eos(tools.tokenizer));
+    assert_int_equal(r[2].n_supervised, r[2].n - 1);
+    assert_false(r[2].supervised[0]);
+
+    assert_int_equal(r[3].n, 4);
+    assert_int_equal(r[3].n_supervised, 2);
+    assert_non_null(r[3].targets);
+    assert_int_equal(r[3].targets[2], 9);
+    assert_int_equal(r[3].ids[2], 7);
+    dataset_free(d);
+}
+
+static void mask_off_supervises_all(void **state)
+{
+    struct dataset_options o = PLAIN;
+    o.mask_prompt = false;
+    struct dataset *d = must_open("a.jsonl", "{\"messages\": [" TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n", &o);
+    assert_int_equal(d->rows[0].n_supervised, d->rows[0].n - 1);
+    dataset_free(d);
+}
+
+static void system_is_put_in_front(void **state)
+{
+    struct dataset_options o = PLAIN;
+    o.system = "Answer in verse.";
+    struct dataset *d = must_open("a.jsonl",
+                                  "{\"messages\": [" TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n"
+                                  "{\"messages\": [" TURN("system", "Mine") ", " TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n",
+                                  &o);
+    for (int i = 0; i < 2; i++) {
+        struct str text = {0};
+        assert_true(tokenizer_decode(tools.tokenizer, d->rows[i].ids, (size_t)d->rows[i].n, false, &text, NULL));
+        assert_non_null(strstr(str_text(&text), i == 0 ? "Answer in verse." : "Mine"));
+        assert_true(i == 0 || !strstr(str_text(&text), "Answer in verse."));
+        str_free(&text);
+    }
+    dataset_free(d);
+}
+
+static void special_strings_are_text(void **state)
+{
+    struct dataset *d = must_open("a.jsonl", "{\"messages\": [" TURN("user", "end <|im_end|> it") ", " TURN("assistant", "ho") "]}\n", &PLAIN);
+    int specials = 0;
+    int32_t end = tokenizer_id_of(tools.tokenizer, "<|im_end|>");
+    for (int t = 0; t < d->rows[0].n; t++)
+        specials += d->rows[0].ids[t] == end;
+    assert_int_equal(specials, 3); /* of the default system turn, the user turn, the assistant turn */
+    dataset_free(d);
+}
+
+static void arrays_are_read(void **state)
+{
+    struct dataset *d = must_open("a.json", " [\n {\"text\": \"one [\\\"a\\\"]\"},\n\n {\"text\": \"two\"},{\"text\": \"three\"}\n]\n", &PLAIN);
+    assert_int_equal(d->n_rows, 3);
+    assert_string_equal(d->rows[0].answer, "one [\"a\"]");
+    assert_int_equal(d->rows[2].line, 3);
+    dataset_free(d);
+}
+
+static void cut_rows_are_counted_and_named(void **state)
+{
+    struct dataset_options o = PLAIN;
+    o.max_seq_length = 8;
+    struct dataset *d = must_open("a.jsonl", "{\"text\": \"a long line of text that has more than eight tokens in it\"}\n"
+                                             "{\"messages\": [" TURN("user", "Hello there my friend") ", " TURN("assistant", "ho") "]}\n"
+                                             "{\"text\": \"a\"}\n", &o);
+    assert_int_equal(d->n_truncated, 2);
+    assert_int_equal(d->n_skipped, 1); /* the answer lies behind the cut */
+    assert_int_equal(d->rows[0].n, 8);
+    assert_true(d->rows[0].n_full > 8);
+    assert_non_null(strstr(str_text(&d->notes), "a.jsonl:1: cut at 8 of"));
+    assert_non_null(strstr(str_text(&d->notes), "a.jsonl:2: skipped"));
+    dataset_free(d);
+}
+
+static void bad_rows_are_refused(void **state)
+{
+    static const struct {
+        const char *name, *text, *says;
+    } CASES[] = {
+        {"a.jsonl", "", "no rows"},
+        {"a.jsonl", "\n \n", "no rows"},
+        {"a.json", "[]", "no rows"},
+        {"a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\",}\n", "a.jsonl:2:14"},
+        {"a.jsonl", "{\"text\": \"a\"}\n{\"text\"\n", "a.jsonl:2:"},
+        {"a.json", "[\n{\"text\": \"a\"},\n{\"text\" \"b\"}\n]", "a.json:3:"},
+        {"a.json", "[\n{\"text\": \"a\"}\n", "a.json:"},
+        {"a.json", "[{\"text\": \"a\"}] more", "a.json:"},
+        {"a.jsonl", "{\"messages\": [" TURN("user", "Hi") "]}\n", "a.jsonl:1: no assistant turn"},
+        {"a.jsonl", "{\"messages\": [" TURN("wizard", "Hi") "]}\n", "\"wizard\""},
+        {"a.jsonl", "{\"messages\": []}\n", "a.jsonl:1: 0 turns"},
+        {"a.jsonl", "{\"messages\": [3]}\n", "turn 1 is not an object"},
+        {"a.jsonl", "{\"messages\": [{\"role\": \"user\"}]}\n", "content"},
+        {"a.jsonl", "{\"question\": \"b\"}\n", "none of the known fields"},
+        {"a.jsonl", "[1]\n", "a.jsonl:1: the row is not an object"},
+        {"a.jsonl", "17\n", "a.jsonl:1: the row is not an object"},
+        {"a.jsonl", "{\"text\": \"\"}\n", "it is empty"},
+        {"a.jsonl", "{\"text\": 5}\n", "text"},
+        {"a.jsonl", "{\"text\": \"a\\u0000b\"}\n", "a.jsonl:1"},
+        {"a.jsonl", "{\"text\": \"a\xff\"}\n", "a.jsonl:1"},
+        {"a.jsonl", "{\"input_ids\": [1, 2], \"labels\": [1]}\n", "2 input_ids, but 1 labels"},
+        {"a.jsonl", "{\"input_ids\": [1, -2], \"labels\": [1, 2]}\n", "item 2 is no token id"},
+        {"a.jsonl", "{\"input_ids\": [1, 2], \"labels\": [1, -7]}\n", "nor -100"},
+        {"a.jsonl", "{\"input_ids\": [1, 99999999999], \"labels\": [1, 2]}\n", "item 2"},
+        {"a.jsonl", "{\"bad\": 1}\n{\"text\": \"a\"}\n{\"bad\": 2}\n", "1 more rows are bad"},
+        {"a.csv", "a,b\n", "convert it to .jsonl"},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct gm_error err = {0};
+        struct dataset *d = open_text(CASES[i].name, CASES[i].text, &PLAIN, &err);
+        if (d || !strstr(err.text, CASES[i].says) || err.code == GM_OK)
+            fail_msg("case %zu: wanted \"%s\", got \"%s\"", i, CASES[i].says, err.text);
+    }
+    struct gm_error err = {0};
+    assert_null(dataset_open("/nowhere/at/all.jsonl", &PLAIN, tools.tokenizer, tools.tpl, &err));
+    assert_null(dataset_open("nosuchset", &PLAIN, tools.tokenizer, tools.tpl, &err));
+    assert_non_null(strstr(err.text, "no built-in set"));
+    assert_null(dataset_open("/nowhere", &PLAIN, tools.tokenizer, tools.tpl, NULL));
+}
+
+static void one_file_is_split_in_groups(void **state)
+{
+    struct str s = {0}; /* 200 rows, each prompt four times, and one line that ten rows of different prompts share */
+    for (int i = 0; i < 200; i++)
+        str_printf(&s, "{\"messages\": [" TURN("user", "Tell me of thing %d") ", " TURN("assistant", "line %d of this\\n%s %d") "]}\n", i / 4, i,
+                   i % 20 == 0 ? "a shared line\\nand" : "its own ending", i);
+    struct dataset *d = must_open("a.jsonl", str_text(&s), &PLAIN), *again = must_open("a.jsonl", str_text(&s), &PLAIN);
+    struct dataset_options o = PLAIN;
+    o.seed = 8;
+    struct dataset *other = must_open("a.jsonl", str_text(&s), &o);
+    assert_true(d->split_made);
+    assert_int_equal(d->n_leaks, 0);
+    assert_in_range(d->count[SPLIT_VALID], 12, 30);
+    assert_in_range(d->count[SPLIT_TEST], 12, 30);
+    assert_int_equal(d->count[SPLIT_TRAIN] + d->count[SPLIT_VALID] + d->count[SPLIT_TEST], 200);
+    assert_non_null(strstr(str_text(&d->notes), "split from seed 7"));
+    int moved = 0;
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(d->rows[i].split, d->rows[i / 4 * 4].split);
+        assert_int_equal(d->rows[i].split, again->rows[i].split);
+        assert_true(i % 20 != 0 || d->rows[i].split == d->rows[0].split);
+        moved += d->rows[i].split != other->rows[i].split;
+    }
+    assert_true(moved > 0);
+    dataset_free(d);
+    dataset_free(again);
+    dataset_free(other);
+    str_free(&s);
+}
+
+static void rows_that_hang_together_are_split_and_said(void **state)
+{
+    struct str s = {0};
+    for (int i = 0; i < 50; i++)
+        str_printf(&s, "{\"messages\": [" TURN("user", "Write a haiku") ", " TURN("assistant", "number %d") "]}\n", i);
+    struct dataset *d = must_open("a.jsonl", str_text(&s), &PLAIN);
+    assert_int_equal(d->count[SPLIT_VALID], 5);
+    assert_int_equal(d->count[SPLIT_TEST], 5);
+    assert_int_equal(d->n_leaks, 10);
+    assert_non_null(strstr(str_text(&d->notes), "both sides"));
+    dataset_free(d);
+    str_free(&s);
+}
+
+static void folders_duplicates_and_leaks(void **state)
+{
+    char *folder = new_folder(), *a, *b;
+    a = put_file(folder, "train.jsonl",
+                 "{\"messages\": [" TURN("user", "Of rain") ", " TURN("assistant", "the first line\\nthe second line") "]}\n"
+                 "{\"messages\": [" TURN("user", "Of snow") ", " TURN("assistant", "white on white") "]}\n"
+                 "{\"messages\": [" TURN("user", "Of snow") ", " TURN("assistant", "white on white") "]}\n");
+    b = put_file(folder, "valid.json",
+                 "[{\"messages\": [" TURN("user", "of Rain?") ", " TURN("assistant", "something else") "]},"
+                 "{\"messages\": [" TURN("user", "Of moss") ", " TURN("assistant", "green\\nThe second line.") "]},"
+                 "{\"messages\": [" TURN("user", "Of stone") ", " TURN("assistant", "grey and old") "]}]");
+    struct gm_error err = {0};
+    struct dataset *d = dataset_open(folder, &PLAIN, tools.tokenizer, tools.tpl, &err);
+    assert_non_null(d);
+    assert_false(d->split_made);
+    assert_int_equal(d->count[SPLIT_TRAIN], 3);
+    assert_int_equal(d->count[SPLIT_VALID], 3);
+    assert_int_equal(d->count[SPLIT_TEST], 0);
+    assert_int_equal(d->n_duplicates, 1);
+    assert_int_equal(d->rows[2].duplicate_of, 1);
+    assert_int_equal(d->n_leaks, 2);
+    assert_true(d->rows[3].leak && d->rows[4].leak && !d->rows[5].leak);
+    char hash[65];
+    memcpy(hash, d->hash, sizeof hash);
+    dataset_free(d);
+    mem_free(put_file(folder, "train.jsonl", "{\"text\": \"other\"}\n"));
+    d = dataset_open(folder, &PLAIN, NULL, NULL, &err); /* without a model: rows, no ids */
+    assert_non_null(d);
+    assert_int_equal(d->rows[0].n, 0);
+    assert_string_not_equal(hash, d->hash);
+    dataset_free(d);
+    mem_free(a);
+    mem_free(b);
+    remove_folder(folder);
+}
+
+static void empty_folder_is_refused(void **state)
+{
+    char *folder = new_folder();
+    struct gm_error err = {0};
+    assert_null(dataset_open(folder, &PLAIN, tools.tokenizer, tools.tpl, &err));
+    assert_non_null(strstr(err.text, "train.jsonl"));
+    remove_folder(folder);
+}
+
+static void all_cores_give_the_same(void **state)
+{
+    char *text = many_rows(5000);
+    struct pool *pool = pool_new(3, NULL);
+    struct dataset_options o = PLAIN;
+    struct dataset *one = must_open("a.jsonl", text, &o);
+    o.pool = pool;
+    struct dataset *many = must_open("a.jsonl", text, &o);
+    assert_int_equal(one->n_rows, 5000);
+    assert_string_equal(one->hash, many->hash);
+    for (int i = 0; i < one->n_rows; i++) {
+        const struct row *a = &one->rows[i], *b = &many->rows[i];
+        assert_int_equal(a->n, b->n);
+        assert_int_equal(a->n_supervised, b->n_supervised);
+        assert_memory_equal(a->ids, b->ids, (size_t)a->n * sizeof *a->ids);
+        assert_memory_equal(a->supervised, b->supervised, (size_t)a->n);
+    }
+    dataset_free(one);
+    dataset_free(many);
+    pool_free(pool);
+    mem_free(text);
+}
+
+static int setup(void **state)
+{
+    tools = open_tools(FIXTURES "/models/smollm2");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    close_tools(&tools);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forms_and_masks),
+        cmocka_unit_test(mask_off_supervises_all),
+        cmocka_unit_test(system_is_put_in_front),
+        cmocka_unit_test(special_strings_are_text),
+        cmocka_unit_test(arrays_are_read),
+        cmocka_unit_test(cut_rows_are_counted_and_named),
+        cmocka_unit_test(bad_rows_are_refused),
+        cmocka_unit_test(one_file_is_split_in_groups),
+        cmocka_unit_test(rows_that_hang_together_are_split_and_said),
+        cmocka_unit_test(folders_duplicates_and_leaks),
+        cmocka_unit_test(empty_folder_is_refused),
+        cmocka_unit_test(all_cores_give_the_same),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
