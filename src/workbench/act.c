@@ -48,14 +48,12 @@ static void resume(struct workbench *w)
         feed_say(w, MESSAGE_ERROR, "%s", err.text);
 }
 
-static void pause_or_resume(struct workbench *w)
+static void pause_training(struct workbench *w)
 {
-    if (!trains(w)) {
-        resume(w);
-        return;
-    }
-    if (w->trainer)
-        trainer_ask_pause(w->trainer, w->view.run.state != RUN_PAUSED);
+    if (!trains(w))
+        feed_say(w, MESSAGE_WARN, "nothing trains");
+    else if (w->trainer)
+        trainer_ask_pause(w->trainer, true);
 }
 
 static void ask_trainer(struct workbench *w, void (*ask)(struct trainer *), const char *what)
@@ -325,7 +323,7 @@ void act(void *arg, const struct command *c)
     w->dirty = true;
     switch (c->id) {
     case COMMAND_PAUSE:
-        pause_or_resume(w);
+        pause_training(w);
         break;
     case COMMAND_RESUME:
         resume(w);

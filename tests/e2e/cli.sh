@@ -1,0 +1,159 @@
+#!/bin/sh
+# The command line from outside: results on stdout, messages on stderr, exit codes; broken inputs give one clear line and leave nothing behind.
+# Usage: cli.sh PROGRAM FIXTURES
+set -u
+g=$1 fixtures=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
+failures=0
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+
+# expect CODE NAME COMMAND...: the exit code; out and err are kept
+expect() {
+    code=$1 name=$2
+    shift 2
+    "$@" >out 2>err </dev/null
+    have=$?
+    [ "$have" = "$code" ] || {
+        fail "$name: exit $have, not $code"
+        sed 's/^/    /' err | head -3
+    }
+}
+# broken NAME WORD COMMAND...: exit 1, one line "gemmaiku: ... WORD ..." on stderr, nothing on stdout
+broken() {
+    name=$1 word=$2
+    shift 2
+    expect 1 "$name" "$@" --quiet
+    grep -q "^gemmaiku: .*$word" err || {
+        fail "$name: stderr does not name \"$word\""
+        sed 's/^/    /' err | head -3
+    }
+    [ ! -s out ] || fail "$name: something on stdout"
+}
+has() { grep -q -- "$2" out || fail "$1: stdout lacks $2"; }
+
+# usage
+expect 0 version "$g" --version
+expect 0 help "$g" --help
+has help "tokenize"
+for c in demo train resume generate chat eval data syllables tokenize logits export runs bench; do
+    expect 0 "$c --help" "$g" $c --help
+    has "$c --help" "--threads"
+done
+expect 2 "unknown option" "$g" train --itres 5
+grep -q -- "--iters" err || fail "unknown option: the nearest is not named"
+expect 2 "option without value" "$g" train --iters
+expect 2 "value out of range" "$g" generate --temp -3 --prompt x
+expect 2 "alpha and scale" "$g" train --alpha 1 --scale 2
+expect 1 "no terminal" "$g"
+
+# syllables
+printf 'an old silent pond\na frog jumps into the pond\nsplash silence again\n' >poem
+expect 0 syllables sh -c "\"$g\" syllables --json <poem"
+sh -c "\"$g\" syllables --json <poem" >out
+has syllables '"strict":true'
+printf '{"text": "one"}\n{"no": 1}\nnot json\n' >rows
+"$g" syllables --jsonl <rows >out 2>err
+[ $? = 1 ] || fail "syllables --jsonl with bad rows: exit is not 1"
+[ "$(grep -c '"error"' out)" = 2 ] || fail "syllables --jsonl: two rows should fail, one pass"
+
+# tokenize and logits
+m=$fixtures/models/smollm2
+expect 0 tokenize "$g" tokenize --model "$m" --json "hello world"
+has tokenize '"ids"'
+expect 0 logits "$g" logits --model "$m" --ids 1,5,9 --out l.safetensors --compute f32
+[ -s l.safetensors ] || fail "logits: no file"
+expect 2 "logits without ids" "$g" logits --model "$m"
+broken "id outside" "vocabulary" "$g" logits --model "$m" --ids 1,99999 --out no.safetensors
+[ ! -e no.safetensors ] || fail "logits: a file after an error"
+
+# data
+cat >rows.jsonl <<'ROWS'
+{"messages": [{"role": "user", "content": "rain"}, {"role": "assistant", "content": "soft rain on the roof\nthe cat listens to the drops\nand sleeps until noon"}]}
+{"messages": [{"role": "user", "content": "snow"}, {"role": "assistant", "content": "snow on the old road\nmy steps are the only words\nthe wind reads them twice"}]}
+{"messages": [{"role": "user", "content": "tea"}, {"role": "assistant", "content": "steam from the tea cup\ndraws a small cloud on the glass\nand then it is gone"}]}
+{"messages": [{"role": "user", "content": "moon"}, {"role": "assistant", "content": "moon above the barn\na dog barks at its own bark\nand the night says no"}]}
+ROWS
+mkdir -p set && cp rows.jsonl set/train.jsonl && cp rows.jsonl set/valid.jsonl
+expect 0 data "$g" data set --model "$m" --json
+has data '"rows":8'
+
+# a run, its resume, its exports
+train="$g train --model $m --data set --iters 6 --batch-size 2 --steps-per-eval 3 --save-every 3 --sample-every 0 --rank 4 --compute f32 --quiet"
+expect 0 train $train --run one --json
+has train '"step":6'
+[ -s runs/one/checkpoints/0000006/adapters.safetensors ] || fail "train: no checkpoint"
+broken "existing name" "one" $train --run one
+expect 0 "threads 1" $train --run single --threads 1
+cmp -s runs/one/checkpoints/0000006/adapters.safetensors runs/single/checkpoints/0000006/adapters.safetensors || fail "threads change the bits"
+expect 0 "more iters" "$g" resume one --iters 8 --quiet
+expect 0 "runs list" "$g" runs list
+has "runs list" one
+expect 0 "runs show" "$g" runs show one --json
+has "runs show" '"checkpoints"'
+expect 0 generate "$g" generate --adapter one --prompt "rain" --max-tokens 8 -n 2 --json --quiet
+[ "$(wc -l <out)" = 2 ] || fail "generate -n 2 --json: not two lines"
+expect 0 eval "$g" eval --adapter one --data set --split valid --json --quiet --max-tokens 8
+has eval '"perplexity"'
+for to in mlx peft safetensors; do
+    expect 0 "export $to" "$g" export --adapter one --to $to --out out/$to --quiet
+    [ -s out/$to/proof.json ] || fail "export $to: no proof"
+done
+broken "existing target" "exists" "$g" export --adapter one --to peft --out out/peft
+expect 0 "force" "$g" export --adapter one --to peft --out out/peft --force --quiet
+expect 0 "generate from the fused model" "$g" generate --model out/safetensors --prompt rain --max-tokens 4 --quiet
+printf 'rain\n/quit\n' | "$g" chat one --quiet --max-tokens 4 >out 2>err || fail "chat from a pipe"
+
+# stopping
+$train --run stopped --iters 1000000 &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 0.3
+    [ -s runs/stopped/journal.jsonl ] && grep -q '"step"' runs/stopped/journal.jsonl && break
+done
+broken "a run in use" "stopped" "$g" resume stopped
+kill -TERM $pid
+wait $pid
+[ $? = 143 ] || fail "SIGTERM: exit is not 143"
+ls runs/stopped/checkpoints | grep -q . || fail "SIGTERM: nothing was saved"
+
+# broken inputs
+broken "no such model" "nowhere" "$g" generate --model nowhere --prompt x
+broken "no such data" "nodata" "$g" train --model "$m" --data nodata.jsonl --run bad
+: >empty.jsonl
+broken "empty data" "empty.jsonl" "$g" train --model "$m" --data empty.jsonl --run bad
+printf '{"messages": [{"role": "user", "content": "x"}]}\n' >noanswer.jsonl
+broken "no answer" "noanswer.jsonl:1" "$g" train --model "$m" --data noanswer.jsonl --run bad
+printf '{"messages": [\n' >torn.jsonl
+broken "broken JSON" "torn.jsonl:1" "$g" train --model "$m" --data torn.jsonl --run bad
+cp -r "$m" cut && chmod -R u+w cut
+head -c 1000 "$m/model.safetensors" >cut/model.safetensors
+broken "cut weights" "model.safetensors" "$g" generate --model cut --prompt x
+printf '\377\377\377\377\377\377\377\177' >cut/model.safetensors
+broken "lying header" "model.safetensors" "$g" generate --model cut --prompt x
+: >cut/model.safetensors
+broken "empty weights" "model.safetensors" "$g" generate --model cut --prompt x
+cp "$m/model.safetensors" cut/model.safetensors
+sed 's/"llama"/"gpt9"/' "$m/config.json" >cut/config.json
+broken "unknown architecture" "gpt9" "$g" generate --model cut --prompt x
+cp "$fixtures/models/gemma3_text/tokenizer.json" cut/tokenizer.json
+cp "$m/config.json" cut/config.json
+printf '{' >cut/config.json
+broken "broken config" "config.json" "$g" generate --model cut --prompt x
+head -c 500 "$fixtures/quantised/gguf/smollm2_q8_0.gguf" >cut.gguf
+broken "cut GGUF" "cut.gguf" "$g" generate --model cut.gguf --prompt x
+[ ! -e runs/bad ] || fail "a run that could not start left a folder"
+# a closed pipe and a full disk
+"$g" --help >/dev/full 2>err
+[ $? = 1 ] || fail "a full disk behind stdout is no failure"
+(ulimit -f 1; "$g" export --adapter one --to safetensors --type f32 --out out/full --quiet 2>err) && fail "a file limit is no failure"
+[ ! -e out/full ] || fail "a failed export left its folder"
+ls -d out/full* 2>/dev/null | grep -q . && fail "a failed export left a temporary folder"
+
+[ $failures = 0 ] && echo "command line: all as it should be"
+exit $((failures > 0))

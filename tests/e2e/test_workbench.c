@@ -1,0 +1,129 @@
+/* The workbench on a pseudo-terminal: what a person does from the first point of the curve to a saved run. */
+#include "pty.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static char program[] = PROGRAM;
+
+static void start_demo(struct pty *p, int rows, int cols, char *iters)
+{
+    pty_start(p, rows, cols, (char *[]){program, "demo", "--iters", iters, NULL});
+}
+
+static bool exists(const struct pty *p, const char *name)
+{
+    char path[256];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", p->folder, name);
+    return stat(path, &st) == 0;
+}
+
+/* Esc, a pause (so that it is no Alt), then the keys. */
+static void escape(struct pty *p)
+{
+    pty_keys(p, "\033");
+    pty_drain(p, 0.3);
+}
+
+static void demo_from_start_to_end(void **state)
+{
+    struct pty p = {0};
+    double began = pty_now();
+    start_demo(&p, 24, 80, "100000");
+    assert_true(pty_wait_screen(&p, "TRAIN", 20));
+    assert_true(pty_wait_screen(&p, "val ", 30)); /* the first evaluation */
+    print_message("first curve after %.1f s\n", pty_now() - began);
+    pty_keys(&p, "1");
+    assert_true(pty_wait_screen(&p, "5 7 5", 20));
+    pty_keys(&p, "3");
+    assert_true(pty_wait_screen(&p, "0.3", 30));
+    pty_keys(&p, "7");
+    assert_true(pty_wait_screen(&p, "[7 Log]", 5));
+    pty_keys(&p, "2p");
+    assert_true(pty_wait_screen(&p, "PAUSE", 5));
+    pty_keys(&p, "p");
+    assert_true(pty_wait_screen(&p, "TRAIN", 5));
+    pty_keys(&p, "?");
+    assert_true(pty_wait_screen(&p, "EVERYWHERE", 5) || pty_wait_screen(&p, "help", 5));
+    escape(&p);
+    pty_keys(&p, "4");
+    pty_drain(&p, 0.3);
+    pty_keys(&p, "Write a haiku about snow.\r");
+    pty_drain(&p, 2);
+    escape(&p);
+    assert_true(pty_wait_screen(&p, "about snow", 5));
+    assert_true(pty_wait_screen(&p, "tok", 10)); /* the answer with its length */
+    pty_keys(&p, "2s");
+    pty_drain(&p, 1);
+    pty_keys(&p, "5");
+    assert_true(pty_wait_screen(&p, "live", 10));
+    pty_keys(&p, ":quit\r");
+    pty_drain(&p, 0.5);
+    pty_keys(&p, "c\r"); /* checkpoint and quit, whichever way the question is answered */
+    assert_int_equal(pty_wait_end(&p, 60), 0);
+    assert_true(exists(&p, "runs/demo-001/run.json"));
+    assert_true(exists(&p, "runs/demo-001/checkpoints"));
+    /* the run again, in the workbench, and as the start page */
+    pty_start(&p, 60, 200, (char *[]){program, "demo-001", NULL});
+    assert_true(pty_wait_screen(&p, "demo-001", 20));
+    pty_keys(&p, "5");
+    assert_true(pty_wait_screen(&p, "base", 10));
+    pty_keys(&p, "q");
+    pty_drain(&p, 0.5);
+    pty_keys(&p, "q");
+    if (pty_wait_end(&p, 10) != 0)
+        fail_msg("the workbench on a stopped run did not end with q");
+    pty_start(&p, 24, 80, (char *[]){program, NULL});
+    assert_true(pty_wait_screen(&p, "demo-001", 10));
+    pty_keys(&p, "q");
+    assert_int_equal(pty_wait_end(&p, 10), 0);
+    pty_clean(&p);
+}
+
+static void signals_save(void **state)
+{
+    static const int numbers[] = {SIGTERM, SIGHUP, SIGINT};
+    for (int i = 0; i < 3; i++) {
+        struct pty p = {0};
+        start_demo(&p, 24, 80, "100000");
+        assert_true(pty_wait_screen(&p, "val ", 30));
+        kill(p.pid, numbers[i]);
+        assert_int_equal(pty_wait_end(&p, 30), 128 + numbers[i]);
+        pty_start(&p, 24, 80, (char *[]){program, "runs", "show", "demo-001", NULL});
+        assert_int_equal(pty_wait_end(&p, 10), 0);
+        pty_clean(&p);
+    }
+}
+
+static void every_size(void **state)
+{
+    static const int sizes[][2] = {{12, 60}, {24, 80}, {5, 20}, {1, 1}, {60, 200}, {24, 80}};
+    struct pty p = {0};
+    start_demo(&p, 24, 80, "100000");
+    assert_true(pty_wait_screen(&p, "TRAIN", 30));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        pty_resize(&p, sizes[i][0], sizes[i][1]);
+        pty_keys(&p, "1234");
+        pty_drain(&p, 0.1);
+        escape(&p);
+        pty_keys(&p, "567?");
+        escape(&p);
+    }
+    pty_keys(&p, "2");
+    assert_true(pty_wait_screen(&p, "TRAIN", 10));
+    kill(p.pid, SIGTERM);
+    assert_int_equal(pty_wait_end(&p, 30), 143);
+    pty_clean(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(demo_from_start_to_end), cmocka_unit_test(signals_save), cmocka_unit_test(every_size)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
