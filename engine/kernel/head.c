@@ -172,22 +172,24 @@ static void packed_gradient(struct task *t, const float *h, float *dh, float *d_
     t->part = shared;
     t->part_floats = d_head ? (float *)(void *)(shared + part_bytes) : NULL;
     memset(shared, 0, part_bytes); /* rows of padding */
-    int64_t stride = packed_stride(t->rows);
-    void *left = d_head ? scratch_shared(c, 2, packed_bytes(c, VOCAB_PART, t->rows)) : NULL;
+    struct packed_operand left = {.ld = packed_stride(t->rows), .depth = t->rows, .source = t->part_floats, .source_ld = VOCAB_PART};
+    left.data = d_head ? scratch_shared(c, 2, packed_bytes(c, VOCAB_PART, t->rows)) : NULL;
     struct mat hidden = mat_f32(h, t->rows, t->depth);
     scratch_slots(c, VOCAB_PART * sizeof(float));
     for (t->part0 = 0; t->part0 < t->vocab; t->part0 += VOCAB_PART) {
         t->part_cols = min64(VOCAB_PART, t->vocab - t->part0);
         pool_run(c->pool, c->role, block_part, t, (int)t->rows);
         if (dh) {
-            struct packed_target target = {.c = dh, .ldc = t->depth, .w = t->head, .accumulate = t->part0 > 0};
-            packed_multiply(c, t->part, t->part_lda, t->rows, t->part0, t->part_cols, &target, 1, true);
+            struct packed_operand part = {.data = t->part, .ld = t->part_lda, .depth = t->part_cols};
+            struct packed_target target = {.c = dh, .ldc = t->depth, .accumulate = t->part0 > 0, .n_terms = 1,
+                                           .terms = {{.a = part, .w = t->head, .w_row0 = t->part0}}};
+            packed_multiply(c, t->rows, &target, 1, true);
         }
         if (d_head) {
-            struct packed_target target = {.c = d_head + t->part0 * t->depth, .ldc = t->depth, .w = &hidden,
-                                           .accumulate = true};
-            packed_convert_transposed(c, left, stride, t->part_floats, VOCAB_PART, t->part_cols, t->rows, 1.0f);
-            packed_multiply(c, left, stride, t->part_cols, 0, t->rows, &target, 1, true);
+            packed_convert_transposed(c, &left, t->part_cols, 1.0f);
+            struct packed_target target = {.c = d_head + t->part0 * t->depth, .ldc = t->depth, .accumulate = true, .n_terms = 1,
+                                           .terms = {{.a = left, .w = &hidden}}};
+            packed_multiply(c, t->part_cols, &target, 1, true);
         }
     }
 }
@@ -197,9 +199,10 @@ static void packed_block(struct task *t, const float *h, float *dh, float *d_hea
     const struct compute *c = t->c;
     t->lda = packed_stride(t->depth);
     t->stretch = packed_stretch(t->depth, t->head->type);
-    void *a = scratch_shared(c, 0, packed_bytes(c, t->rows, t->depth));
-    t->a = a;
-    packed_convert(c, a, t->lda, h, t->depth, t->rows, t->depth);
+    struct packed_operand a = {.data = scratch_shared(c, 0, packed_bytes(c, t->rows, t->depth)), .ld = t->lda, .depth = t->depth,
+                               .source = h, .source_ld = t->depth};
+    t->a = a.data;
+    packed_convert(c, &a, 1, t->rows);
     int64_t group = (int64_t)(c->k->block_flops / (2.0 * VOCAB_BLOCK * (double)t->depth)) / ROW_PAD * ROW_PAD;
     t->group_rows = group > ROW_PAD ? group : ROW_PAD;
     t->groups = (int)((t->rows + t->group_rows - 1) / t->group_rows);

@@ -19,7 +19,7 @@ void matmul_nt(const struct compute *c, float *y, int64_t ldy, const float *x, i
                const struct mat *w, bool accumulate);
 void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy, int64_t ldy, int64_t T,
                const struct mat *w, bool accumulate);
-/* Always summed over T in a fixed order; operands stay f32 in both modes unless m*n is large (full fine-tuning), where BF16 mode packs bf16. */
+/* Always summed over T in a fixed order; in BF16 mode operands are rounded to bf16 where m*n >= 4096 and T >= 16, else they stay f32. */
 void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda, int64_t m, const float *b,
                int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate);
 
@@ -27,9 +27,24 @@ void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a,
 void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int64_t *ldy, const float *x, int64_t ldx,
                      int64_t T, const struct mat *const *w);
 
-/* dx_i[T,in_i] (+)= dy Wᵢ for up to 8 matrices with the same output (a weight and its LoRA B): dy is converted once. */
-void matmul_nn_multi(const struct compute *c, int n, float *const *dx, const int64_t *ldx, const float *dy, int64_t ldy, int64_t T,
-                     const struct mat *const *w, const bool *accumulate);
+/* Joined products: up to 8 outputs at once, each a sum of up to 8 terms, y (+)= sum of a_i W_iᵀ (nt) or a_i W_i (nn). Terms that name the
+ * same a share its conversion, and a sum is added while its block of y is in the cache. LoRA wants this: a weight and its factors in one go,
+ *     y_q = x Wqᵀ + z_q Bqᵀ, y_k = ... (nt)        dx = dy_q Wq + dz_q Aq + dy_k Wk + dz_k Ak + ... (nn) */
+enum { MATMUL_OUTPUTS = 8, MATMUL_TERMS = 8 };
+struct matmul_term {
+    const float *a; /* [T, depth] */
+    int64_t lda;
+    const struct mat *w;
+};
+struct matmul_output {
+    float *y; /* must not overlap any a */
+    int64_t ldy;
+    bool accumulate;
+    int n_terms;
+    struct matmul_term terms[MATMUL_TERMS];
+};
+void matmul_nt_joined(const struct compute *c, const struct matmul_output *outputs, int n_outputs, int64_t T);
+void matmul_nn_joined(const struct compute *c, const struct matmul_output *outputs, int n_outputs, int64_t T);
 
 /* The plain twins (double accumulation, one thread): oracles of the tests. */
 void plain_matmul_nt(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct mat *w, bool accumulate);

@@ -1,21 +1,37 @@
-/* matmul_packed.h - private: the packed driver with the operands already at hand, for matmul.c and head.c.
+/* matmul_packed.h - private: the packed driver, for matmul.c and head.c.
  *
- *     packed_convert(c, a, lda, x, ldx, T, depth);                   activations to the family's layout, once
- *     struct packed_target t = {.c = y, .ldc = ldy, .w = w};
- *     packed_multiply(c, a, lda, T, 0, depth, &t, 1, false);         y = a Wᵀ
+ *     struct packed_operand a = {.data = scratch, .ld = packed_stride(depth), .depth = depth, .source = x, .source_ld = ldx};
+ *     packed_convert(c, &a, 1, T);                                                  activations to the family's layout, once
+ *     struct packed_target t = {.c = y, .ldc = ldy, .n_terms = 1, .terms = {{.a = a, .w = w}}};
+ *     packed_multiply(c, T, &t, 1, false);                                          y = a Wᵀ
  */
 #ifndef GM_KERNEL_MATMUL_PACKED_H
 #define GM_KERNEL_MATMUL_PACKED_H
 
+#include "engine/kernel/matmul.h"
 #include "engine/kernel/table.h"
 
-enum { PACKED_TARGETS = 8 };
+enum { PACKED_TARGETS = MATMUL_OUTPUTS, PACKED_TERMS = MATMUL_TERMS };
 
+/* A left operand: where its converted form lies, and what it is made of. */
+struct packed_operand {
+    void *data; /* packed_bytes(rows, depth) */
+    int64_t ld, depth;
+    const float *source;
+    int64_t source_ld;
+};
+struct packed_term {
+    struct packed_operand a;
+    const struct mat *w;
+    int64_t w_row0; /* nn: the row of w that column 0 of `a` meets (a part of a long sum) */
+};
+/* c (+)= sum of a_i B_i with B = Wᵀ, or W when nn. */
 struct packed_target {
     float *c;
     int64_t ldc;
-    const struct mat *w;
-    bool accumulate; /* add to what is there */
+    bool accumulate;
+    int n_terms;
+    struct packed_term terms[PACKED_TERMS];
 };
 
 /* Row length (elements) of converted activations: `depth` padded, never a power of two apart (cache sets). */
@@ -25,12 +41,9 @@ int64_t packed_stretch(int64_t depth, enum dtype type);
 /* Bytes of rows x packed_stride(depth), with the rows of padding that `multiply` may read. */
 size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth);
 /* To layout; zeros in the padding. Threaded. */
-void packed_convert(const struct compute *c, void *a, int64_t lda, const float *x, int64_t ldx, int64_t rows, int64_t depth);
-/* The same of scale * xᵀ: x [depth, rows]. */
-void packed_convert_transposed(const struct compute *c, void *a, int64_t lda, const float *x, int64_t ldx, int64_t rows,
-                               int64_t depth, float scale);
-/* c_i (+)= a * B_i with B = Wᵀ, or W when nn. `a` starts at row w_row0 of the summed dimension when nn (a part of a long sum). */
-void packed_multiply(const struct compute *c, const void *a, int64_t lda, int64_t rows, int64_t w_row0, int64_t depth,
-                     const struct packed_target *targets, int n_targets, bool nn);
+void packed_convert(const struct compute *c, const struct packed_operand *operands, int n, int64_t rows);
+/* The same of scale * sourceᵀ: source [depth, rows]. */
+void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand, int64_t rows, float scale);
+void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets, int n_targets, bool nn);
 
 #endif

@@ -142,7 +142,7 @@ static void tn_against_plain(void **state)
             float *a = padded(T, lda, 3), *b = padded(T, ldb, 5), *w = padded(M, ldw, 9), *expected = padded(M, ldw, 9);
             bool accumulate = z % 2;
             matmul_tn(&c, w, ldw, a, lda, M, b, ldb, N, T, 0.5f, accumulate);
-            if (list[i].mode == GM_COMPUTE_BF16 && M > 64 && N > 64)
+            if (list[i].mode == GM_COMPUTE_BF16 && M * N >= 4096 && T >= 16)
                 round_floats(a, (size_t)(T * lda)), round_floats(b, (size_t)(T * ldb));
             plain_matmul_tn(expected, ldw, a, lda, M, b, ldb, N, T, 0.5f, accumulate);
             check("tn", &list[i], w, expected, M * ldw, T);
@@ -185,33 +185,42 @@ static void multi_equals_single(void **state)
     pool_free(pool);
 }
 
-static void nn_multi_equals_single(void **state)
+/* Sums of terms, several outputs at once, against the same products one after another. */
+static void joined_equals_separate(void **state)
 {
-    enum { T = 70, OUT = 96 };
     struct gm_error err;
     struct pool *pool = pool_new(2, &err);
     struct setting list[FAMILY_COUNT + 1];
     int n = settings(list);
-    const int64_t ins[3] = {64, 16, 160};
-    const bool accumulate[3] = {true, false, true};
+    static const int64_t rows[] = {1, 3, 70, 300};
     for (int i = 0; i < n; i++) {
-        struct compute c;
-        assert_true(compute_init(&c, pool, GM_TRAIN, list[i].mode, list[i].family, &err));
-        void *owned[3];
-        struct mat w[3];
-        float *dx[3], *single[3], *dy = padded(T, OUT, 2);
-        for (int k = 0; k < 3; k++) {
-            w[k] = test_matrix(k == 1 ? DT_F32 : DT_Q5_1, OUT, ins[k], 0, 20 + (unsigned)k, &owned[k]);
-            dx[k] = padded(T, ins[k], 1), single[k] = padded(T, ins[k], 1);
-            matmul_nn(&c, single[k], ins[k], dy, OUT, T, &w[k], accumulate[k]);
+        for (int r = 0; r < 8; r++) {
+            bool nn = r % 2;
+            int64_t T = rows[r / 2], wide = 704, thin = 16, outs[2] = {96, 160};
+            struct compute c;
+            assert_true(compute_init(&c, pool, GM_TRAIN, list[i].mode, list[i].family, &err));
+            float *x = padded(T, wide, 2), *z = padded(T, thin, 3), *y[2], *separate[2];
+            void *owned[2][2];
+            struct mat w[2][2];
+            struct matmul_output o[2];
+            for (int k = 0; k < 2; k++) {
+                enum dtype type = k ? DT_Q4_1 : DT_BF16;
+                w[k][0] = nn ? test_matrix(type, wide, outs[k], 0, 5, &owned[k][0]) : test_matrix(type, outs[k], wide, 0, 5, &owned[k][0]);
+                w[k][1] = nn ? test_matrix(DT_F32, thin, outs[k], 0, 6, &owned[k][1]) : test_matrix(DT_F32, outs[k], thin, 0, 6, &owned[k][1]);
+                y[k] = padded(T, outs[k], 1), separate[k] = padded(T, outs[k], 1);
+                o[k] = (struct matmul_output){.y = y[k], .ldy = outs[k], .accumulate = k, .n_terms = 2,
+                                              .terms = {{x, wide, &w[k][0]}, {z, thin, &w[k][1]}}};
+                (nn ? matmul_nn : matmul_nt)(&c, separate[k], outs[k], x, wide, T, &w[k][0], k);
+                (nn ? matmul_nn : matmul_nt)(&c, separate[k], outs[k], z, thin, T, &w[k][1], true);
+            }
+            (nn ? matmul_nn_joined : matmul_nt_joined)(&c, o, 2, T);
+            for (int k = 0; k < 2; k++) {
+                assert_memory_equal(y[k], separate[k], (size_t)(T * outs[k]) * sizeof(float));
+                mem_free(y[k]), mem_free(separate[k]), mem_free(owned[k][0]), mem_free(owned[k][1]);
+            }
+            mem_free(x), mem_free(z);
+            compute_free(&c);
         }
-        matmul_nn_multi(&c, 3, dx, ins, dy, OUT, T, (const struct mat *const[]){&w[0], &w[1], &w[2]}, accumulate);
-        for (int k = 0; k < 3; k++) {
-            assert_memory_equal(dx[k], single[k], (size_t)(T * ins[k]) * sizeof(float));
-            mem_free(dx[k]), mem_free(single[k]), mem_free(owned[k]);
-        }
-        mem_free(dy);
-        compute_free(&c);
     }
     pool_free(pool);
 }
@@ -281,7 +290,7 @@ int main(void)
         cmocka_unit_test(wide_blocks_against_plain),
         cmocka_unit_test(nt_against_plain),    cmocka_unit_test(nn_against_plain),
         cmocka_unit_test(tn_against_plain),    cmocka_unit_test(multi_equals_single),
-        cmocka_unit_test(no_rows_is_no_work),  cmocka_unit_test(nn_multi_equals_single),
+        cmocka_unit_test(no_rows_is_no_work),  cmocka_unit_test(joined_equals_separate),
          cmocka_unit_test(same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
