@@ -1,8 +1,10 @@
-/* compute.c - which kernel families this processor runs, which is fastest, and the packing memory of a driver.
+/* compute.c - which kernel families this processor runs, which is fastest, and the packing memory
+ * of a driver.
  *
- * CPUID and XCR0 (does the system save the wide registers?) say what may run; AMX also needs the kernel's leave, asked for once per
- * process. The probe times one packed product per family: on some processors vdpbf16ps is slower than widening to f32.
- * Its result is kept for the life of the process, so that two drivers never choose differently.
+ * CPUID and XCR0 (does the system save the wide registers?) say what may run; AMX also needs the
+ * kernel's leave, asked for once per process. The probe times one packed product per family: on
+ * some processors vdpbf16ps is slower than widening to f32. Its result is kept for the life of the
+ * process, so that two drivers never choose differently.
  */
 #include "engine/kernel/compute.h"
 
@@ -24,10 +26,12 @@
 #endif
 
 static const char *const family_names[FAMILY_COUNT] = {
-    [FAMILY_AUTO] = "auto", [FAMILY_AMX] = "amx",   [FAMILY_AVX512BF16] = "avx512bf16", [FAMILY_AVX512F] = "avx512f",
-    [FAMILY_AVX2] = "avx2", [FAMILY_NEON] = "neon", [FAMILY_PLAIN] = "plain",
+    [FAMILY_AUTO] = "auto",       [FAMILY_AMX] = "amx",   [FAMILY_AVX512BF16] = "avx512bf16",
+    [FAMILY_AVX512F] = "avx512f", [FAMILY_AVX2] = "avx2", [FAMILY_NEON] = "neon",
+    [FAMILY_PLAIN] = "plain",
 };
-static const char *const mode_names[] = {[GM_COMPUTE_AUTO] = "auto", [GM_COMPUTE_BF16] = "bf16", [GM_COMPUTE_F32] = "f32"};
+static const char *const mode_names[] = {
+    [GM_COMPUTE_AUTO] = "auto", [GM_COMPUTE_BF16] = "bf16", [GM_COMPUTE_F32] = "f32"};
 
 const char *family_name(enum family f)
 {
@@ -103,7 +107,10 @@ static struct processor look_at_processor(void)
 }
 
 static struct processor this_processor;
-static void look_once(void) { this_processor = look_at_processor(); }
+static void look_once(void)
+{
+    this_processor = look_at_processor();
+}
 #endif
 
 /* The table of a family if it was compiled in and may run here. */
@@ -113,11 +120,16 @@ static const struct kernel_table *family_table(enum family f)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, look_once);
     switch (f) {
-    case FAMILY_AMX: return this_processor.amx ? kernel_table_amx() : NULL;
-    case FAMILY_AVX512BF16: return this_processor.avx512bf16 ? kernel_table_avx512bf16() : NULL;
-    case FAMILY_AVX512F: return this_processor.avx512 ? kernel_table_avx512f() : NULL;
-    case FAMILY_AVX2: return this_processor.avx2 ? kernel_table_avx2() : NULL;
-    default: break;
+    case FAMILY_AMX:
+        return this_processor.amx ? kernel_table_amx() : NULL;
+    case FAMILY_AVX512BF16:
+        return this_processor.avx512bf16 ? kernel_table_avx512bf16() : NULL;
+    case FAMILY_AVX512F:
+        return this_processor.avx512 ? kernel_table_avx512f() : NULL;
+    case FAMILY_AVX2:
+        return this_processor.avx2 ? kernel_table_avx2() : NULL;
+    default:
+        break;
     }
 #endif
     return f == FAMILY_PLAIN ? kernel_table_portable() : NULL;
@@ -135,7 +147,8 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* One block as the driver runs it: 64 columns, 128 rows, 256 deep, packing included; best of the runs that fit the time. */
+/* One block as the driver runs it: 64 columns, 128 rows, 256 deep, packing included; best of the
+ * runs that fit the time. */
 static double time_family(const struct kernel_table *k, double budget_s)
 {
     enum { ROWS = 128, COLS = 64, DEPTH = 256 };
@@ -182,8 +195,8 @@ static void probe_once(void)
     fastest = best;
 }
 
-bool compute_init(struct compute *c, struct pool *pool, enum gm_role role, enum compute_mode mode, enum family family,
-                  struct gm_error *err)
+bool compute_init(struct compute *c, struct pool *pool, enum gm_role role, enum compute_mode mode,
+                  enum family family, struct gm_error *err)
 {
     *c = (struct compute){.pool = pool, .role = role};
     if (family == FAMILY_AUTO) {
@@ -193,10 +206,14 @@ bool compute_init(struct compute *c, struct pool *pool, enum gm_role role, enum 
     }
     c->k = family_table(family);
     if (!c->k)
-        return error_set(err, GM_E_USAGE, "choose kernel %s: this processor or build does not have it (use --kernel auto)",
-                         family_name(family));
+        return error_set(
+            err, GM_E_USAGE,
+            "choose kernel %s: this processor or build does not have it (use --kernel auto)",
+            family_name(family));
     c->family = family;
-    c->mode = mode != GM_COMPUTE_AUTO ? mode : family == FAMILY_PLAIN ? GM_COMPUTE_F32 : GM_COMPUTE_BF16;
+    c->mode = mode != GM_COMPUTE_AUTO  ? mode
+              : family == FAMILY_PLAIN ? GM_COMPUTE_F32
+                                       : GM_COMPUTE_BF16;
     f32_setup();
     c->scratch = mem_new(1, sizeof *c->scratch);
     c->scratch->n_slots = pool_slots(pool);

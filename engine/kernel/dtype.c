@@ -1,7 +1,8 @@
 /* dtype.c - sizes of the storage types and their exact expansion to f32.
  *
- * Block layouts are those of GGUF (ggml): 32 values share an f16 scale d, some also an f16 minimum m. In the 4- and 5-bit
- * types value j of a block lies in the low half of byte j, value j+16 in the high half. K types have blocks of 256 with packed scales. Files are little-endian, and so is
+ * Block layouts are those of GGUF (ggml): 32 values share an f16 scale d, some also an f16 minimum
+ * m. In the 4- and 5-bit types value j of a block lies in the low half of byte j, value j+16 in the
+ * high half. K types have blocks of 256 with packed scales. Files are little-endian, and so is
  * every processor this program runs on (asserted below at compile time).
  *
  * Threads: any; no state.
@@ -11,7 +12,8 @@
 #include <assert.h>
 #include <string.h>
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored tensors are read as they lie in the file");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "stored tensors are read as they lie in the file");
 
 struct type_fact {
     const char *name;
@@ -19,15 +21,32 @@ struct type_fact {
     size_t block_bytes;
 };
 static const struct type_fact facts[DT_COUNT] = {
-    [DT_F32] = {"F32", 1, 4},         [DT_F16] = {"F16", 1, 2},         [DT_BF16] = {"BF16", 1, 2},
-    [DT_Q4_0] = {"Q4_0", 32, 18},     [DT_Q4_1] = {"Q4_1", 32, 20},     [DT_Q5_0] = {"Q5_0", 32, 22},
-    [DT_Q5_1] = {"Q5_1", 32, 24},     [DT_Q8_0] = {"Q8_0", 32, 34},     [DT_Q2_K] = {"Q2_K", 256, 84},
-    [DT_Q3_K] = {"Q3_K", 256, 110},   [DT_Q4_K] = {"Q4_K", 256, 144},   [DT_Q5_K] = {"Q5_K", 256, 176},
-    [DT_Q6_K] = {"Q6_K", 256, 210},   [DT_IQ4_NL] = {"IQ4_NL", 32, 18}, [DT_IQ4_XS] = {"IQ4_XS", 256, 136},
-    [DT_MXFP4] = {"MXFP4", 32, 17},   [DT_I8] = {"I8", 1, 1},           [DT_U8] = {"U8", 1, 1},
-    [DT_I16] = {"I16", 1, 2},         [DT_I32] = {"I32", 1, 4},         [DT_I64] = {"I64", 1, 8},
-    [DT_F64] = {"F64", 1, 8},         [DT_BOOL] = {"BOOL", 1, 1},       [DT_U16] = {"U16", 1, 2},
-    [DT_U32] = {"U32", 1, 4},         [DT_U64] = {"U64", 1, 8},
+    [DT_F32] = {"F32", 1, 4},
+    [DT_F16] = {"F16", 1, 2},
+    [DT_BF16] = {"BF16", 1, 2},
+    [DT_Q4_0] = {"Q4_0", 32, 18},
+    [DT_Q4_1] = {"Q4_1", 32, 20},
+    [DT_Q5_0] = {"Q5_0", 32, 22},
+    [DT_Q5_1] = {"Q5_1", 32, 24},
+    [DT_Q8_0] = {"Q8_0", 32, 34},
+    [DT_Q2_K] = {"Q2_K", 256, 84},
+    [DT_Q3_K] = {"Q3_K", 256, 110},
+    [DT_Q4_K] = {"Q4_K", 256, 144},
+    [DT_Q5_K] = {"Q5_K", 256, 176},
+    [DT_Q6_K] = {"Q6_K", 256, 210},
+    [DT_IQ4_NL] = {"IQ4_NL", 32, 18},
+    [DT_IQ4_XS] = {"IQ4_XS", 256, 136},
+    [DT_MXFP4] = {"MXFP4", 32, 17},
+    [DT_I8] = {"I8", 1, 1},
+    [DT_U8] = {"U8", 1, 1},
+    [DT_I16] = {"I16", 1, 2},
+    [DT_I32] = {"I32", 1, 4},
+    [DT_I64] = {"I64", 1, 8},
+    [DT_F64] = {"F64", 1, 8},
+    [DT_BOOL] = {"BOOL", 1, 1},
+    [DT_U16] = {"U16", 1, 2},
+    [DT_U32] = {"U32", 1, 4},
+    [DT_U64] = {"U64", 1, 8},
 };
 
 static const struct type_fact *fact(enum dtype t)
@@ -59,10 +78,14 @@ bool dtype_row_bytes(enum dtype t, size_t n, size_t *bytes)
     return !__builtin_mul_overflow(n / (size_t)f->block, f->block_bytes, bytes);
 }
 
-/* The bits of the half, moved to where a float keeps them, are the value times 2^-112: also for subnormal halves. */
+/* The bits of the half, moved to where a float keeps them, are the value times 2^-112: also for
+ * subnormal halves. */
 float f16_to_f32(uint16_t h)
 {
-    union { uint32_t u; float f; } v = {.u = (uint32_t)(h & 0x7fffu) << 13};
+    union {
+        uint32_t u;
+        float f;
+    } v = {.u = (uint32_t)(h & 0x7fffu) << 13};
     v.f *= 0x1p112f;
     if ((h & 0x7c00u) == 0x7c00u)
         v.u |= 0x7f800000u;
@@ -72,14 +95,18 @@ float f16_to_f32(uint16_t h)
 
 uint16_t f32_to_f16(float f)
 {
-    union { float f; uint32_t u; } v = {.f = f};
+    union {
+        float f;
+        uint32_t u;
+    } v = {.f = f};
     uint32_t sign = v.u >> 16 & 0x8000u;
     v.u &= 0x7fffffffu;
     if (v.u > 0x7f800000u)
         return (uint16_t)(sign | 0x7e00u | (v.u >> 13 & 0x1ffu));
     if (v.u >= 0x477ff000u) /* 65520 and more round to infinity */
         return (uint16_t)(sign | 0x7c00u);
-    if (v.u < 0x38800000u) { /* below 2^-14: adding 0.5 makes the processor round at 2^-24, the last bit of a subnormal half */
+    if (v.u < 0x38800000u) { /* below 2^-14: adding 0.5 makes the processor round at 2^-24, the last
+                                bit of a subnormal half */
         v.f += 0.5f;
         return (uint16_t)(sign | (v.u - 0x3f000000u));
     }
@@ -136,7 +163,8 @@ static void expand_q8(const unsigned char *b, float *dst)
 
 static void expand_iq4_nl(const unsigned char *b, float *dst)
 {
-    static const signed char levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    static const signed char levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                           1,    13,   25,  38,  53,  69,  89,  113};
     float d = load_f16(b);
     for (int j = 0; j < 16; j++) {
         dst[j] = d * (float)levels[b[2 + j] & 15];
@@ -156,8 +184,10 @@ static void sub_scales(const unsigned char *sc, int s, float *scale, float *min)
     }
 }
 
-/* 8 sub-blocks of 32; two of them share 32 bytes of low bits, all share the 32 bytes of fifth bits (NULL in Q4_K). */
-static void expand_k45(const unsigned char *b, const unsigned char *fifth, const unsigned char *q, float *dst)
+/* 8 sub-blocks of 32; two of them share 32 bytes of low bits, all share the 32 bytes of fifth bits
+ * (NULL in Q4_K). */
+static void expand_k45(const unsigned char *b, const unsigned char *fifth, const unsigned char *q,
+                       float *dst)
 {
     float d = load_f16(b), dmin = load_f16(b + 2);
     for (int s = 0; s < 8; s++) {
@@ -174,7 +204,8 @@ static void expand_k45(const unsigned char *b, const unsigned char *fifth, const
     }
 }
 
-/* Two halves of 128: values l, l+32, l+64, l+96 take 4 low bits from ql and 2 high bits from one byte of qh. */
+/* Two halves of 128: values l, l+32, l+64, l+96 take 4 low bits from ql and 2 high bits from one
+ * byte of qh. */
 static void expand_q6_k(const unsigned char *b, float *dst)
 {
     float d = load_f16(b + 208);
@@ -183,8 +214,10 @@ static void expand_q6_k(const unsigned char *b, float *dst)
         const signed char *sc = (const signed char *)b + 192 + 8 * half;
         for (int part = 0; part < 4; part++) {
             for (int l = 0; l < 32; l++) {
-                int low = ql[l + part % 2 * 32], value = (part < 2 ? low & 15 : low >> 4) | (qh[l] >> 2 * part & 3) << 4;
-                dst[128 * half + 32 * part + l] = d * (float)sc[l / 16 + 2 * part] * (float)(value - 32);
+                int low = ql[l + part % 2 * 32],
+                    value = (part < 2 ? low & 15 : low >> 4) | (qh[l] >> 2 * part & 3) << 4;
+                dst[128 * half + 32 * part + l] =
+                    d * (float)sc[l / 16 + 2 * part] * (float)(value - 32);
             }
         }
     }
@@ -193,8 +226,18 @@ static void expand_q6_k(const unsigned char *b, float *dst)
 bool dtype_is_weight(enum dtype t)
 {
     switch (t) {
-    case DT_F32: case DT_F16: case DT_BF16: case DT_Q4_0: case DT_Q4_1: case DT_Q5_0: case DT_Q5_1: case DT_Q8_0:
-    case DT_Q4_K: case DT_Q5_K: case DT_Q6_K: case DT_IQ4_NL:
+    case DT_F32:
+    case DT_F16:
+    case DT_BF16:
+    case DT_Q4_0:
+    case DT_Q4_1:
+    case DT_Q5_0:
+    case DT_Q5_1:
+    case DT_Q8_0:
+    case DT_Q4_K:
+    case DT_Q5_K:
+    case DT_Q6_K:
+    case DT_IQ4_NL:
         return true;
     default:
         return false;
@@ -204,16 +247,35 @@ bool dtype_is_weight(enum dtype t)
 static void expand_block(enum dtype t, const unsigned char *b, float *dst)
 {
     switch (t) {
-    case DT_Q4_0: expand_q4(b, dst, false); break;
-    case DT_Q4_1: expand_q4(b, dst, true); break;
-    case DT_Q5_0: expand_q5(b, dst, false); break;
-    case DT_Q5_1: expand_q5(b, dst, true); break;
-    case DT_Q8_0: expand_q8(b, dst); break;
-    case DT_IQ4_NL: expand_iq4_nl(b, dst); break;
-    case DT_Q4_K: expand_k45(b, NULL, b + 16, dst); break;
-    case DT_Q5_K: expand_k45(b, b + 16, b + 48, dst); break;
-    case DT_Q6_K: expand_q6_k(b, dst); break;
-    default: assert(!"a type that dtype_is_weight refuses");
+    case DT_Q4_0:
+        expand_q4(b, dst, false);
+        break;
+    case DT_Q4_1:
+        expand_q4(b, dst, true);
+        break;
+    case DT_Q5_0:
+        expand_q5(b, dst, false);
+        break;
+    case DT_Q5_1:
+        expand_q5(b, dst, true);
+        break;
+    case DT_Q8_0:
+        expand_q8(b, dst);
+        break;
+    case DT_IQ4_NL:
+        expand_iq4_nl(b, dst);
+        break;
+    case DT_Q4_K:
+        expand_k45(b, NULL, b + 16, dst);
+        break;
+    case DT_Q5_K:
+        expand_k45(b, b + 16, b + 48, dst);
+        break;
+    case DT_Q6_K:
+        expand_q6_k(b, dst);
+        break;
+    default:
+        assert(!"a type that dtype_is_weight refuses");
     }
 }
 
@@ -222,7 +284,8 @@ void dtype_to_f32(enum dtype t, const void *src, float *dst, size_t n)
     const unsigned char *b = src;
     if (t == DT_F32) {
         memcpy(dst, src, n * sizeof *dst);
-    } else if (t == DT_BF16 || t == DT_F16) { /* through memcpy: a tensor in a file need not be aligned */
+    } else if (t == DT_BF16 ||
+               t == DT_F16) { /* through memcpy: a tensor in a file need not be aligned */
         for (size_t i = 0; i < n; i++) {
             uint16_t h;
             memcpy(&h, b + 2 * i, 2);
@@ -238,11 +301,16 @@ void dtype_to_f32(enum dtype t, const void *src, float *dst, size_t n)
 
 struct mat mat_f32(const float *data, int64_t rows, int64_t cols)
 {
-    return (struct mat){.data = data, .type = DT_F32, .rows = rows, .cols = cols, .row_bytes = (size_t)cols * sizeof *data};
+    return (struct mat){.data = data,
+                        .type = DT_F32,
+                        .rows = rows,
+                        .cols = cols,
+                        .row_bytes = (size_t)cols * sizeof *data};
 }
 
 void mat_row_to_f32(const struct mat *m, int64_t row, float *dst)
 {
     assert(row >= 0 && row < m->rows);
-    dtype_to_f32(m->type, (const unsigned char *)m->data + (size_t)row * m->row_bytes, dst, (size_t)m->cols);
+    dtype_to_f32(m->type, (const unsigned char *)m->data + (size_t)row * m->row_bytes, dst,
+                 (size_t)m->cols);
 }

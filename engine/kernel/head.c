@@ -1,10 +1,12 @@
 /* head.c - cross-entropy fused with the vocabulary projection, a block of rows at a time.
  *
- * BF16 mode, for each block of rows: pass 1 takes the vocabulary in blocks of VOCAB_BLOCK columns; logits of a block live in the thread's
- * scratch, and what is kept per row and block is the largest logit m_b, the sum of exp(l - m_b), and (for a gradient) exp(l - m_b) in
- * bf16, already times the slope of the soft-cap. Then lse = log sum_b S_b exp(m_b), and the gradient is that stored value times
- * exp(m_b - lse): exp is computed once. Pass 2 takes the vocabulary in parts of VOCAB_PART columns: the part of the gradient of the
- * logits becomes the left operand of one or two packed products.
+ * BF16 mode, for each block of rows: pass 1 takes the vocabulary in blocks of VOCAB_BLOCK columns;
+ * logits of a block live in the thread's scratch, and what is kept per row and block is the largest
+ * logit m_b, the sum of exp(l - m_b), and (for a gradient) exp(l - m_b) in bf16, already times the
+ * slope of the soft-cap. Then lse = log sum_b S_b exp(m_b), and the gradient is that stored value
+ * times exp(m_b - lse): exp is computed once. Pass 2 takes the vocabulary in parts of VOCAB_PART
+ * columns: the part of the gradient of the logits becomes the left operand of one or two packed
+ * products.
  *
  * F32 mode keeps the f32 logits of a block of rows and uses expf and double sums: the reference.
  */
@@ -18,10 +20,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { VOCAB_BLOCK = 128, VOCAB_PART = 4096, PANEL_COLS = 64, ROWS_MANY = 256, ROWS_FEW = 128, MANY_BELOW_VOCAB = 65536 };
+enum {
+    VOCAB_BLOCK = 128,
+    VOCAB_PART = 4096,
+    PANEL_COLS = 64,
+    ROWS_MANY = 256,
+    ROWS_FEW = 128,
+    MANY_BELOW_VOCAB = 65536
+};
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t blocks_of(int64_t vocab) { return (vocab + VOCAB_BLOCK - 1) / VOCAB_BLOCK; }
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static int64_t blocks_of(int64_t vocab)
+{
+    return (vocab + VOCAB_BLOCK - 1) / VOCAB_BLOCK;
+}
 
 static int64_t rows_at_a_time(int64_t n, int64_t vocab)
 {
@@ -32,7 +47,8 @@ struct stat {
     float max, sum;
 };
 
-/* Sections of the workspace for `rows` rows. The f32 logits of F32 mode share the place of the bf16 values of twice as many rows. */
+/* Sections of the workspace for `rows` rows. The f32 logits of F32 mode share the place of the bf16
+ * values of twice as many rows. */
 struct workspace {
     uint16_t *values;    /* [rows, vocab] */
     struct stat *stats;  /* [rows, blocks] */
@@ -41,7 +57,10 @@ struct workspace {
     double *lse;         /* [rows] */
 };
 
-static size_t align64(size_t n) { return (n + 63) & ~(size_t)63; }
+static size_t align64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
 
 static size_t lay_out(struct workspace *ws, void *base, int64_t rows, int64_t vocab)
 {
@@ -84,7 +103,10 @@ struct task {
     float *logits;      /* F32 mode: [rows, vocab] */
 };
 
-static size_t element_bytes(const struct compute *c) { return c->k->vnni ? 2 : 4; }
+static size_t element_bytes(const struct compute *c)
+{
+    return c->k->vnni ? 2 : 4;
+}
 
 static void remember_target(struct task *t, int64_t row, float logit)
 {
@@ -109,8 +131,9 @@ static void block_logits(void *arg, int block, int slot)
         for (int64_t k0 = 0; k0 < t->depth; k0 += t->stretch) {
             int depth = (int)min64(t->stretch, t->depth - k0);
             k->pack_nt(panel, t->head, n0 + j, n, k0, depth);
-            k->multiply((const unsigned char *)t->a + (size_t)(r0 * t->lda + k0) * element_bytes(t->c), t->lda, panel,
-                        (depth + 31) & ~31, tile + j, VOCAB_BLOCK, (int)rows, n, k0 > 0);
+            k->multiply(
+                (const unsigned char *)t->a + (size_t)(r0 * t->lda + k0) * element_bytes(t->c),
+                t->lda, panel, (depth + 31) & ~31, tile + j, VOCAB_BLOCK, (int)rows, n, k0 > 0);
         }
     }
     for (int64_t r = r0; r < r0 + rows; r++) {
@@ -119,7 +142,8 @@ static void block_logits(void *arg, int block, int slot)
         if (target >= 0 && target < cols)
             remember_target(t, r, row[target]);
         struct stat *s = &t->ws.stats[r * blocks_of(t->vocab) + block];
-        k->softmax_row(t->want_gradient ? t->ws.values + r * t->vocab + n0 : NULL, row, cols, t->softcap, &s->max, &s->sum);
+        k->softmax_row(t->want_gradient ? t->ws.values + r * t->vocab + n0 : NULL, row, cols,
+                       t->softcap, &s->max, &s->sum);
     }
 }
 
@@ -140,7 +164,8 @@ enum { COMBINE_ROWS = 8 };
 static void block_combine(void *arg, int block, int slot)
 {
     struct task *t = arg;
-    for (int64_t r = (int64_t)block * COMBINE_ROWS; r < t->rows && r < (int64_t)(block + 1) * COMBINE_ROWS; r++)
+    for (int64_t r = (int64_t)block * COMBINE_ROWS;
+         r < t->rows && r < (int64_t)(block + 1) * COMBINE_ROWS; r++)
         combine_row(t, r);
 }
 
@@ -153,13 +178,15 @@ static void block_part(void *arg, int block, int slot)
     const struct stat *s = &t->ws.stats[r * blocks_of(t->vocab) + t->part0 / VOCAB_BLOCK];
     for (int64_t j = 0; j < t->part_cols; j += VOCAB_BLOCK, s++) {
         float factor = (float)(t->weight * exp(s->max - t->ws.lse[r]));
-        t->c->k->scale_row(row + j, t->ws.values + r * t->vocab + t->part0 + j, factor, (int)min64(VOCAB_BLOCK, t->part_cols - j));
+        t->c->k->scale_row(row + j, t->ws.values + r * t->vocab + t->part0 + j, factor,
+                           (int)min64(VOCAB_BLOCK, t->part_cols - j));
     }
     int64_t target = t->targets[r] - t->part0;
     if (target >= 0 && target < t->part_cols)
         row[target] -= t->weight * t->ws.target_slope[r];
-    t->c->k->convert((unsigned char *)t->part + (size_t)(r * t->part_lda) * element_bytes(t->c), t->part_lda, row, VOCAB_PART, 1,
-                     t->part_cols, (t->part_cols + 31) & ~(int64_t)31);
+    t->c->k->convert((unsigned char *)t->part + (size_t)(r * t->part_lda) * element_bytes(t->c),
+                     t->part_lda, row, VOCAB_PART, 1, t->part_cols,
+                     (t->part_cols + 31) & ~(int64_t)31);
 }
 
 static void packed_gradient(struct task *t, const float *h, float *dh, float *d_head)
@@ -172,7 +199,10 @@ static void packed_gradient(struct task *t, const float *h, float *dh, float *d_
     t->part = shared;
     t->part_floats = d_head ? (float *)(void *)(shared + part_bytes) : NULL;
     memset(shared, 0, part_bytes); /* rows of padding */
-    struct packed_operand left = {.ld = packed_stride(t->rows), .depth = t->rows, .source = t->part_floats, .source_ld = VOCAB_PART};
+    struct packed_operand left = {.ld = packed_stride(t->rows),
+                                  .depth = t->rows,
+                                  .source = t->part_floats,
+                                  .source_ld = VOCAB_PART};
     left.data = d_head ? scratch_shared(c, 2, packed_bytes(c, VOCAB_PART, t->rows)) : NULL;
     struct mat hidden = mat_f32(h, t->rows, t->depth);
     scratch_slots(c, VOCAB_PART * sizeof(float));
@@ -180,14 +210,22 @@ static void packed_gradient(struct task *t, const float *h, float *dh, float *d_
         t->part_cols = min64(VOCAB_PART, t->vocab - t->part0);
         pool_run(c->pool, c->role, block_part, t, (int)t->rows);
         if (dh) {
-            struct packed_operand part = {.data = t->part, .ld = t->part_lda, .depth = t->part_cols};
-            struct packed_target target = {.c = dh, .ldc = t->depth, .accumulate = t->part0 > 0, .n_terms = 1,
-                                           .terms = {{.a = part, .w = t->head, .w_row0 = t->part0}}};
+            struct packed_operand part = {
+                .data = t->part, .ld = t->part_lda, .depth = t->part_cols};
+            struct packed_target target = {
+                .c = dh,
+                .ldc = t->depth,
+                .accumulate = t->part0 > 0,
+                .n_terms = 1,
+                .terms = {{.a = part, .w = t->head, .w_row0 = t->part0}}};
             packed_multiply(c, t->rows, &target, 1, true);
         }
         if (d_head) {
             packed_convert_transposed(c, &left, t->part_cols, 1.0f);
-            struct packed_target target = {.c = d_head + t->part0 * t->depth, .ldc = t->depth, .accumulate = true, .n_terms = 1,
+            struct packed_target target = {.c = d_head + t->part0 * t->depth,
+                                           .ldc = t->depth,
+                                           .accumulate = true,
+                                           .n_terms = 1,
                                            .terms = {{.a = left, .w = &hidden}}};
             packed_multiply(c, t->part_cols, &target, 1, true);
         }
@@ -199,16 +237,22 @@ static void packed_block(struct task *t, const float *h, float *dh, float *d_hea
     const struct compute *c = t->c;
     t->lda = packed_stride(t->depth);
     t->stretch = packed_stretch(t->depth, t->head->type);
-    struct packed_operand a = {.data = scratch_shared(c, 0, packed_bytes(c, t->rows, t->depth)), .ld = t->lda, .depth = t->depth,
-                               .source = h, .source_ld = t->depth};
+    struct packed_operand a = {.data = scratch_shared(c, 0, packed_bytes(c, t->rows, t->depth)),
+                               .ld = t->lda,
+                               .depth = t->depth,
+                               .source = h,
+                               .source_ld = t->depth};
     t->a = a.data;
     packed_convert(c, &a, 1, t->rows);
-    int64_t group = (int64_t)(c->k->block_flops / (2.0 * VOCAB_BLOCK * (double)t->depth)) / ROW_PAD * ROW_PAD;
+    int64_t group =
+        (int64_t)(c->k->block_flops / (2.0 * VOCAB_BLOCK * (double)t->depth)) / ROW_PAD * ROW_PAD;
     t->group_rows = group > ROW_PAD ? group : ROW_PAD;
     t->groups = (int)((t->rows + t->group_rows - 1) / t->group_rows);
-    scratch_slots(c, (size_t)PANEL_COLS * KC * element_bytes(c) + (size_t)(min64(t->group_rows, t->rows) * VOCAB_BLOCK) * sizeof(float));
+    scratch_slots(c, (size_t)PANEL_COLS * KC * element_bytes(c) +
+                         (size_t)(min64(t->group_rows, t->rows) * VOCAB_BLOCK) * sizeof(float));
     pool_run(c->pool, c->role, block_logits, t, (int)blocks_of(t->vocab) * t->groups);
-    pool_run(c->pool, c->role, block_combine, t, (int)((t->rows + COMBINE_ROWS - 1) / COMBINE_ROWS));
+    pool_run(c->pool, c->role, block_combine, t,
+             (int)((t->rows + COMBINE_ROWS - 1) / COMBINE_ROWS));
     if (t->want_gradient)
         packed_gradient(t, h, dh, d_head);
 }
@@ -249,13 +293,20 @@ static void f32_block(struct task *t, const float *h, float *dh, float *d_head)
     if (dh)
         f32_nn(c, dh, t->depth, t->logits, t->vocab, t->rows, t->head, false);
     if (d_head)
-        f32_tn(c, d_head, t->depth, t->logits, t->vocab, t->vocab, h, t->depth, t->depth, t->rows, 1.0f, true);
+        f32_tn(c, d_head, t->depth, t->logits, t->vocab, t->vocab, h, t->depth, t->depth, t->rows,
+               1.0f, true);
 }
 
-double head_loss(const struct compute *c, const struct mat *head, float softcap, const float *h, const int32_t *targets, int64_t n,
-                 float weight, float *nll, float *dh, float *d_head, void *workspace)
+double head_loss(const struct compute *c, const struct mat *head, float softcap, const float *h,
+                 const int32_t *targets, int64_t n, float weight, float *nll, float *dh,
+                 float *d_head, void *workspace)
 {
-    struct task t = {.c = c, .head = head, .softcap = softcap, .weight = weight, .vocab = head->rows, .depth = head->cols,
+    struct task t = {.c = c,
+                     .head = head,
+                     .softcap = softcap,
+                     .weight = weight,
+                     .vocab = head->rows,
+                     .depth = head->cols,
                      .want_gradient = dh || d_head};
     int64_t most = rows_at_a_time(n, t.vocab);
     unsigned char *base = (unsigned char *)align64((size_t)(uintptr_t)workspace);
@@ -268,7 +319,8 @@ double head_loss(const struct compute *c, const struct mat *head, float softcap,
         t.targets = targets + r0;
         for (int64_t r = 0; r < t.rows; r++)
             assert(t.targets[r] >= 0 && t.targets[r] < t.vocab);
-        (c->mode == GM_COMPUTE_F32 ? f32_block : packed_block)(&t, h + r0 * t.depth, dh ? dh + r0 * t.depth : NULL, d_head);
+        (c->mode == GM_COMPUTE_F32 ? f32_block : packed_block)(
+            &t, h + r0 * t.depth, dh ? dh + r0 * t.depth : NULL, d_head);
         for (int64_t r = 0; r < t.rows; r++) {
             double value = t.ws.lse[r] - t.ws.target_logit[r];
             total += value;
@@ -295,11 +347,13 @@ static void block_cap(void *arg, int block, int slot)
         row[i] = p->softcap * tanhf(row[i] / p->softcap);
 }
 
-void head_logits(const struct compute *c, const struct mat *head, float softcap, float *logits, const float *h, int64_t n)
+void head_logits(const struct compute *c, const struct mat *head, float softcap, float *logits,
+                 const float *h, int64_t n)
 {
     matmul_nt(c, logits, head->rows, h, head->cols, n, head, false);
     if (softcap > 0 && n > 0) {
         struct cap p = {.logits = logits, .softcap = softcap, .vocab = head->rows};
-        pool_run(c->pool, c->role, block_cap, &p, (int)(n * ((head->rows + CAP_COLUMNS - 1) / CAP_COLUMNS)));
+        pool_run(c->pool, c->role, block_cap, &p,
+                 (int)(n * ((head->rows + CAP_COLUMNS - 1) / CAP_COLUMNS)));
     }
 }

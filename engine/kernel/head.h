@@ -1,7 +1,10 @@
 /* head.h - cross-entropy over a large vocabulary, fused with the vocabulary projection.
  *
- * Only supervised positions come here (the caller gathers them); logits exist for a block of rows at a time, never all at once.
- *   logits = h Eᵀ (softcap: c tanh(logits/c)) ; nll = logsumexp(logits) - logits[target] ; dh = weight * (softmax - onehot) E
+ * Only supervised positions come here (the caller gathers them); logits exist for a block of rows
+ * at a time, never all at once.
+ *     logits = h Eᵀ (softcap: c tanh(logits/c))
+ *     nll = logsumexp(logits) - logits[target]
+ *     dh = weight * (softmax - onehot) E
  */
 #ifndef GM_KERNEL_HEAD_H
 #define GM_KERNEL_HEAD_H
@@ -9,12 +12,15 @@
 #include "engine/kernel/compute.h"
 
 size_t head_workspace_bytes(int64_t n_rows, int64_t vocab);
-/* h [n, d] hidden states after the last norm, targets [n]. nll [n] (f32 each, may be NULL); returns the sum of nll (fixed order, double).
- * dh [n, d] or NULL (no gradient wanted): overwritten with weight * d(sum nll)/dh.
- * d_head [V, d] or NULL: full fine-tuning, += weight * gradient of the head matrix. workspace: head_workspace_bytes. */
-double head_loss(const struct compute *c, const struct mat *head, float softcap, const float *h, const int32_t *targets,
-                 int64_t n, float weight, float *nll, float *dh, float *d_head, void *workspace);
+/* h [n, d] hidden states after the last norm, targets [n]. nll [n] (f32 each, may be NULL); returns
+ * the sum of nll (fixed order, double). dh [n, d] or NULL (no gradient wanted): overwritten with
+ * weight * d(sum nll)/dh. d_head [V, d] or NULL: full fine-tuning, += weight * gradient of the head
+ * matrix. workspace: head_workspace_bytes. */
+double head_loss(const struct compute *c, const struct mat *head, float softcap, const float *h,
+                 const int32_t *targets, int64_t n, float weight, float *nll, float *dh,
+                 float *d_head, void *workspace);
 /* logits [n, V] = h headᵀ with the soft-cap: for sampling. */
-void head_logits(const struct compute *c, const struct mat *head, float softcap, float *logits, const float *h, int64_t n);
+void head_logits(const struct compute *c, const struct mat *head, float softcap, float *logits,
+                 const float *h, int64_t n);
 
 #endif

@@ -1,8 +1,10 @@
-/* matmul_amx.c - the family amx: tdpbf16ps on tiles of 16 rows x 32 bf16; 2 x 2 tiles of sums, so a product loads one tile.
+/* matmul_amx.c - the family amx: tdpbf16ps on tiles of 16 rows x 32 bf16; 2 x 2 tiles of sums, so a
+ * product loads one tile.
  *
- * Tiles 0..3 are the sums of 32 rows x 32 columns, 4 and 5 two tiles of activations (any stride: they are not packed), 6 and 7 two
- * tiles of a panel pair. The panel pair of a stretch (32 KB) stays in the first cache while the activations pass. All tiles are full;
- * edges go through a small square on the stack.
+ * Tiles 0..3 are the sums of 32 rows x 32 columns, 4 and 5 two tiles of activations (any stride:
+ * they are not packed), 6 and 7 two tiles of a panel pair. The panel pair of a stretch (32 KB)
+ * stays in the first cache while the activations pass. All tiles are full; edges go through a small
+ * square on the stack.
  */
 #include "engine/kernel/matmul_avx512.h"
 
@@ -29,8 +31,10 @@ static void configure_tiles(void)
 }
 
 /* 32 rows x 32 columns (or 16: one panel) into a square that is all there. */
-static inline __attribute__((always_inline)) void square(const uint16_t *a, size_t row_bytes, const uint16_t *b, int kpad, float *c,
-                                                         size_t c_bytes, bool two_panels, bool accumulate)
+static inline __attribute__((always_inline)) void square(const uint16_t *a, size_t row_bytes,
+                                                         const uint16_t *b, int kpad, float *c,
+                                                         size_t c_bytes, bool two_panels,
+                                                         bool accumulate)
 {
     const uint16_t *a2 = a + TILE * row_bytes / sizeof *a, *b2 = b + (size_t)kpad * PANEL;
     float *c2 = (float *)(void *)((unsigned char *)c + TILE * c_bytes);
@@ -67,8 +71,8 @@ static inline __attribute__((always_inline)) void square(const uint16_t *a, size
     }
 }
 
-static void edge(const uint16_t *a, size_t row_bytes, const uint16_t *b, int kpad, float *c, int64_t ldc, int rows, int cols,
-                 bool accumulate)
+static void edge(const uint16_t *a, size_t row_bytes, const uint16_t *b, int kpad, float *c,
+                 int64_t ldc, int rows, int cols, bool accumulate)
 {
     _Alignas(64) float s[SIDE][SIDE] = {{0}};
     for (int r = 0; accumulate && r < rows; r++)
@@ -81,8 +85,8 @@ static void edge(const uint16_t *a, size_t row_bytes, const uint16_t *b, int kpa
         memcpy(c + r * ldc, s[r], (size_t)cols * sizeof(float));
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
-                     bool accumulate)
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
+                     int rows, int cols, bool accumulate)
 {
     size_t row_bytes = (size_t)lda * sizeof(uint16_t), c_bytes = (size_t)ldc * sizeof(float);
     configure_tiles();
@@ -94,15 +98,24 @@ static void multiply(const void *a, int64_t lda, const void *panel, int kpad, fl
             if (rows - r >= SIDE && cols - j >= SIDE)
                 square(x, row_bytes, b, kpad, to, c_bytes, true, accumulate);
             else
-                edge(x, row_bytes, b, kpad, to, ldc, rows - r < SIDE ? rows - r : SIDE, cols - j < SIDE ? cols - j : SIDE, accumulate);
+                edge(x, row_bytes, b, kpad, to, ldc, rows - r < SIDE ? rows - r : SIDE,
+                     cols - j < SIDE ? cols - j : SIDE, accumulate);
         }
     }
     _tile_release();
 }
 
 static const struct kernel_table table = {
-    .vnni = true, .pack_cost = 110, .block_flops = 300e6, .pack_nt = avx512bf16_pack_nt, .pack_nn = avx512bf16_pack_nn, .convert = avx512bf16_convert,
-    .multiply = multiply, .small = avx512bf16_small, .convert_small = avx512bf16_convert_small, .convert_transposed = avx512bf16_convert_transposed,
+    .vnni = true,
+    .pack_cost = 110,
+    .block_flops = 300e6,
+    .pack_nt = avx512bf16_pack_nt,
+    .pack_nn = avx512bf16_pack_nn,
+    .convert = avx512bf16_convert,
+    .multiply = multiply,
+    .small = avx512bf16_small,
+    .convert_small = avx512bf16_convert_small,
+    .convert_transposed = avx512bf16_convert_transposed,
     .softmax_row = avx512_softmax_row,
     .scale_row = avx512_scale_row,
 };

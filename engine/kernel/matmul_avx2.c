@@ -1,4 +1,5 @@
-/* matmul_avx2.c - the family avx2 (with FMA and F16C): f32 panels that hold bf16 values, 6 rows x 16 columns of sums in registers. */
+/* matmul_avx2.c - the family avx2 (with FMA and F16C): f32 panels that hold bf16 values, 6 rows x
+ * 16 columns of sums in registers. */
 #include "engine/kernel/table.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -24,14 +25,17 @@ INLINE __m256 rounded(__m256 f)
 
 INLINE __m256 floats_of_bytes(const unsigned char *q8)
 {
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)q8)));
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)q8)));
 }
 
 /* 32 small unsigned numbers q to rounded d * (q - zero) + m. */
-INLINE void scale_block(const unsigned char q[32], float d, float m, float zero, bool has_min, float *dst)
+INLINE void scale_block(const unsigned char q[32], float d, float m, float zero, bool has_min,
+                        float *dst)
 {
     for (int i = 0; i < 32; i += 8) {
-        __m256 f = _mm256_mul_ps(_mm256_set1_ps(d), _mm256_sub_ps(floats_of_bytes(q + i), _mm256_set1_ps(zero)));
+        __m256 f = _mm256_mul_ps(_mm256_set1_ps(d),
+                                 _mm256_sub_ps(floats_of_bytes(q + i), _mm256_set1_ps(zero)));
         if (has_min)
             f = _mm256_add_ps(f, _mm256_set1_ps(m));
         _mm256_storeu_ps(dst + i, rounded(f));
@@ -74,7 +78,8 @@ static void expand_q8_0(const unsigned char *src, int n, float *dst)
     for (int i = 0; i < n; i += 32, src += 34) {
         __m256 d = _mm256_set1_ps(half_at(src));
         for (int j = 0; j < 32; j += 8) {
-            __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(src + 2 + j)));
+            __m256i q =
+                _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(src + 2 + j)));
             _mm256_storeu_ps(dst + i + j, rounded(_mm256_mul_ps(d, _mm256_cvtepi32_ps(q))));
         }
     }
@@ -86,13 +91,16 @@ static void expand_elements(enum dtype type, const unsigned char *src, int n, fl
     int i = 0;
     if (type == DT_F32) {
         for (; i + 8 <= n; i += 8)
-            _mm256_storeu_ps(dst + i, rounded(_mm256_loadu_ps((const float *)(const void *)(src + 4 * i))));
+            _mm256_storeu_ps(dst + i,
+                             rounded(_mm256_loadu_ps((const float *)(const void *)(src + 4 * i))));
     } else if (type == DT_F16) {
         for (; i + 8 <= n; i += 8)
-            _mm256_storeu_ps(dst + i, rounded(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(src + 2 * i)))));
+            _mm256_storeu_ps(dst + i, rounded(_mm256_cvtph_ps(_mm_loadu_si128(
+                                          (const __m128i *)(const void *)(src + 2 * i)))));
     } else if (type == DT_BF16) {
         for (; i + 8 <= n; i += 8) {
-            __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(src + 2 * i)));
+            __m256i h = _mm256_cvtepu16_epi32(
+                _mm_loadu_si128((const __m128i *)(const void *)(src + 2 * i)));
             _mm256_storeu_si256((__m256i *)(void *)(dst + i), _mm256_slli_epi32(h, 16));
         }
     }
@@ -112,15 +120,27 @@ static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *
 {
     int block = dtype_block(w->type);
     assert(col % block == 0 && n <= KC);
-    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes
-                             + (size_t)(col / block) * dtype_block_bytes(w->type);
+    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes +
+                               (size_t)(col / block) * dtype_block_bytes(w->type);
     switch (w->type) {
-    case DT_Q4_0: expand_packed_bits(src, n, dst, false, false); break;
-    case DT_Q4_1: expand_packed_bits(src, n, dst, true, false); break;
-    case DT_Q5_0: expand_packed_bits(src, n, dst, false, true); break;
-    case DT_Q5_1: expand_packed_bits(src, n, dst, true, true); break;
-    case DT_Q8_0: expand_q8_0(src, n, dst); break;
-    default: expand_elements(w->type, src, n, dst); break;
+    case DT_Q4_0:
+        expand_packed_bits(src, n, dst, false, false);
+        break;
+    case DT_Q4_1:
+        expand_packed_bits(src, n, dst, true, false);
+        break;
+    case DT_Q5_0:
+        expand_packed_bits(src, n, dst, false, true);
+        break;
+    case DT_Q5_1:
+        expand_packed_bits(src, n, dst, true, true);
+        break;
+    case DT_Q8_0:
+        expand_q8_0(src, n, dst);
+        break;
+    default:
+        expand_elements(w->type, src, n, dst);
+        break;
     }
     for (int i = n; i < ((n + 31) & ~31); i++)
         dst[i] = 0;
@@ -131,11 +151,13 @@ INLINE void transpose_8(const float *const rows[8], int k, float *panel)
 {
     __m256 r[8], s[8];
     for (int i = 0; i < 8; i++) /* rows i and i+4 side by side: the rest stays inside lanes */
-        r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i % 4] + k + i / 4 * 4)),
-                                    _mm_loadu_ps(rows[i % 4 + 4] + k + i / 4 * 4), 1);
+        r[i] =
+            _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i % 4] + k + i / 4 * 4)),
+                                 _mm_loadu_ps(rows[i % 4 + 4] + k + i / 4 * 4), 1);
     for (int h = 0; h < 8; h += 4) {
         __m256 ab = _mm256_unpacklo_ps(r[h], r[h + 1]), AB = _mm256_unpackhi_ps(r[h], r[h + 1]);
-        __m256 cd = _mm256_unpacklo_ps(r[h + 2], r[h + 3]), CD = _mm256_unpackhi_ps(r[h + 2], r[h + 3]);
+        __m256 cd = _mm256_unpacklo_ps(r[h + 2], r[h + 3]),
+               CD = _mm256_unpackhi_ps(r[h + 2], r[h + 3]);
         s[h] = _mm256_shuffle_ps(ab, cd, 0x44), s[h + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
         s[h + 2] = _mm256_shuffle_ps(AB, CD, 0x44), s[h + 3] = _mm256_shuffle_ps(AB, CD, 0xee);
     }
@@ -174,11 +196,13 @@ static void pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t
         else
             memset(row, 0, sizeof row);
         for (int j = 0; j < columns; j += PANEL)
-            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL, row + j, PANEL * sizeof *row);
+            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL,
+                   row + j, PANEL * sizeof *row);
     }
 }
 
-static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad)
+static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k,
+                    int64_t kpad)
 {
     for (int64_t r = 0; r < rows; r++) {
         float *to = (float *)dst + r * ld;
@@ -196,7 +220,8 @@ static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_
 enum { ROWS = 6 };
 
 /* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
-static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc,
+                 int rows, int cols, bool accumulate)
 {
     const float *row[ROWS];
     __m256 low[ROWS], high[ROWS];
@@ -228,17 +253,19 @@ static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c
         memcpy(c + r * ldc, edge[r], (size_t)(full ? PANEL : cols) * sizeof(float));
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
-                     bool accumulate)
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
+                     int rows, int cols, bool accumulate)
 {
     for (int j = 0; j < cols; j += PANEL) {
         const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
         for (int r = 0; r < rows; r += ROWS)
-            tile((const float *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc, rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
+            tile((const float *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc,
+                 rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
     }
 }
 
-static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k)
+static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows,
+                          int64_t k)
 {
     convert(dst, ld, src, lds, rows, k, ld);
 }
@@ -253,8 +280,8 @@ INLINE float lane_sum(__m256 v)
 }
 
 /* Two rows of w with T <= 4 rows of x. */
-INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const int T, const struct mat *w, int64_t first, int n,
-                       bool accumulate)
+INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const int T,
+                       const struct mat *w, int64_t first, int n, bool accumulate)
 {
     _Alignas(32) float values[SMALL_W][SMALL_STRETCH];
     __m256 sum[SMALL_W][SMALL_ROWS];
@@ -272,7 +299,8 @@ INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const
                 __m256 v = _mm256_load_ps(values[r] + i);
 #pragma GCC unroll 4
                 for (int t = 0; t < T; t++)
-                    sum[r][t] = _mm256_fmadd_ps(v, _mm256_loadu_ps(x + t * ldx + k0 + i), sum[r][t]);
+                    sum[r][t] =
+                        _mm256_fmadd_ps(v, _mm256_loadu_ps(x + t * ldx + k0 + i), sum[r][t]);
             }
         }
     }
@@ -284,22 +312,40 @@ INLINE void small_rows(float *y, int64_t ldy, const float *x, int64_t ldx, const
     }
 }
 
-static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n, bool accumulate)
+static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w,
+                  int64_t n0, int n, bool accumulate)
 {
     for (int i = 0; i < n; i += SMALL_W) {
         int have = n - i < SMALL_W ? n - i : SMALL_W;
         switch (T) {
-        case 1: small_rows(y, ldy, x, ldx, 1, w, n0 + i, have, accumulate); break;
-        case 2: small_rows(y, ldy, x, ldx, 2, w, n0 + i, have, accumulate); break;
-        case 3: small_rows(y, ldy, x, ldx, 3, w, n0 + i, have, accumulate); break;
-        default: small_rows(y, ldy, x, ldx, 4, w, n0 + i, have, accumulate); break;
+        case 1:
+            small_rows(y, ldy, x, ldx, 1, w, n0 + i, have, accumulate);
+            break;
+        case 2:
+            small_rows(y, ldy, x, ldx, 2, w, n0 + i, have, accumulate);
+            break;
+        case 3:
+            small_rows(y, ldy, x, ldx, 3, w, n0 + i, have, accumulate);
+            break;
+        default:
+            small_rows(y, ldy, x, ldx, 4, w, n0 + i, have, accumulate);
+            break;
         }
     }
 }
 
 static const struct kernel_table table = {
-    .vnni = false, .pack_cost = 10, .block_flops = 25e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
-    .small = small, .convert_small = convert_small, .softmax_row = softmax_row, .scale_row = scale_row,
+    .vnni = false,
+    .pack_cost = 10,
+    .block_flops = 25e6,
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn,
+    .convert = convert,
+    .multiply = multiply,
+    .small = small,
+    .convert_small = convert_small,
+    .softmax_row = softmax_row,
+    .scale_row = scale_row,
 };
 
 const struct kernel_table *kernel_table_avx2(void)

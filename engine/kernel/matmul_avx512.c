@@ -1,4 +1,5 @@
-/* matmul_avx512.c - the family avx512f: bf16 values widened to f32 in the panels, 6 rows x 64 columns of f32 sums in registers. */
+/* matmul_avx512.c - the family avx512f: bf16 values widened to f32 in the panels, 6 rows x 64
+ * columns of f32 sums in registers. */
 #include "engine/kernel/matmul_avx512.h"
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
@@ -8,21 +9,24 @@
 enum { ROWS = 6 };
 
 /* 6 rows x `panels` panels. Rows behind the last are the last one again, not stored. */
-INLINE void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc, int rows, int cols, const int panels,
-                 bool accumulate)
+INLINE void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc,
+                 int rows, int cols, const int panels, bool accumulate)
 {
     const size_t panel = (size_t)kpad * PANEL;
     const float *row[ROWS];
     __m512 sum[ROWS][4];
     __mmask16 mask[4];
     for (int p = 0; p < panels; p++)
-        mask[p] = cols - PANEL * p >= PANEL ? (__mmask16)0xffff : (__mmask16)((1u << (cols - PANEL * p)) - 1);
+        mask[p] = cols - PANEL * p >= PANEL ? (__mmask16)0xffff
+                                            : (__mmask16)((1u << (cols - PANEL * p)) - 1);
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; r++) {
         row[r] = a + (r < rows ? r : rows - 1) * lda;
 #pragma GCC unroll 4
         for (int p = 0; p < panels; p++)
-            sum[r][p] = accumulate && r < rows ? _mm512_maskz_loadu_ps(mask[p], c + r * ldc + PANEL * p) : _mm512_setzero_ps();
+            sum[r][p] = accumulate && r < rows
+                            ? _mm512_maskz_loadu_ps(mask[p], c + r * ldc + PANEL * p)
+                            : _mm512_setzero_ps();
     }
     for (int k = 0; k < kpad; k++, b += PANEL) {
         __m512 value[4];
@@ -47,8 +51,8 @@ INLINE void tile(const float *a, int64_t lda, const float *b, int kpad, float *c
     }
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
-                     bool accumulate)
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
+                     int rows, int cols, bool accumulate)
 {
     for (int j = 0; j < cols; j += 4 * PANEL) {
         const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
@@ -58,18 +62,34 @@ static void multiply(const void *a, int64_t lda, const void *panel, int kpad, fl
             float *to = c + r * ldc + j;
             int height = rows - r < ROWS ? rows - r : ROWS;
             switch ((width + PANEL - 1) / PANEL) {
-            case 1: tile(x, lda, b, kpad, to, ldc, height, width, 1, accumulate); break;
-            case 2: tile(x, lda, b, kpad, to, ldc, height, width, 2, accumulate); break;
-            case 3: tile(x, lda, b, kpad, to, ldc, height, width, 3, accumulate); break;
-            default: tile(x, lda, b, kpad, to, ldc, height, width, 4, accumulate); break;
+            case 1:
+                tile(x, lda, b, kpad, to, ldc, height, width, 1, accumulate);
+                break;
+            case 2:
+                tile(x, lda, b, kpad, to, ldc, height, width, 2, accumulate);
+                break;
+            case 3:
+                tile(x, lda, b, kpad, to, ldc, height, width, 3, accumulate);
+                break;
+            default:
+                tile(x, lda, b, kpad, to, ldc, height, width, 4, accumulate);
+                break;
             }
         }
     }
 }
 
 static const struct kernel_table table = {
-    .vnni = false, .pack_cost = 10, .block_flops = 40e6, .pack_nt = avx512_pack_nt, .pack_nn = avx512_pack_nn, .convert = avx512_convert,
-    .multiply = multiply, .small = avx512_small, .convert_small = avx512_convert_small, .softmax_row = avx512_softmax_row,
+    .vnni = false,
+    .pack_cost = 10,
+    .block_flops = 40e6,
+    .pack_nt = avx512_pack_nt,
+    .pack_nn = avx512_pack_nn,
+    .convert = avx512_convert,
+    .multiply = multiply,
+    .small = avx512_small,
+    .convert_small = avx512_convert_small,
+    .softmax_row = avx512_softmax_row,
     .scale_row = avx512_scale_row,
 };
 

@@ -1,19 +1,24 @@
-/* matmul_avx512.h - private: what the three AVX-512 families (avx512f, avx512bf16, amx) share. See struct kernel_table. */
+/* matmul_avx512.h - private: what the three AVX-512 families (avx512f, avx512bf16, amx) share. See
+ * struct kernel_table. */
 #ifndef GM_KERNEL_MATMUL_AVX512_H
 #define GM_KERNEL_MATMUL_AVX512_H
 
 #include "engine/kernel/table.h"
 
 /* avx512_*: f32 panels. avx512bf16_*: panels of bf16 pairs. */
-#define AVX512_PARTS(set)                                                                                                            \
-    void set##_pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);                                     \
-    void set##_pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);                                     \
-    void set##_convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad);                \
-    void set##_convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k);                           \
-    void set##_small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n, bool accumulate)
+#define AVX512_PARTS(set)                                                                       \
+    void set##_pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k); \
+    void set##_pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k); \
+    void set##_convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,      \
+                       int64_t k, int64_t kpad);                                                \
+    void set##_convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows,   \
+                             int64_t k);                                                        \
+    void set##_small(float *y, int64_t ldy, const float *x, int64_t ldx, int T,                 \
+                     const struct mat *w, int64_t n0, int n, bool accumulate)
 AVX512_PARTS(avx512);
 AVX512_PARTS(avx512bf16);
-void avx512bf16_convert_transposed(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, float scale);
+void avx512bf16_convert_transposed(void *dst, int64_t ld, const float *src, int64_t lds,
+                                   int64_t rows, int64_t k, float scale);
 void avx512_softmax_row(uint16_t *e, float *l, int n, float softcap, float *max, float *sum);
 void avx512_scale_row(float *dst, const uint16_t *e, float factor, int n);
 

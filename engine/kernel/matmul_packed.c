@@ -1,8 +1,10 @@
 /* matmul_packed.c - the packed driver of BF16 mode.
  *
- * Activations are converted once (threaded), then blocks of columns x rows are handed to the pool: a block packs its columns of W, stretch
- * by stretch of the sum, and multiplies its rows with them. Several products with the same rows run as one job, and the terms of a sum
- * meet in a block that is still in the cache. Cuts follow the thread count and the speed of the family; bits do not (see table.h).
+ * Activations are converted once (threaded), then blocks of columns x rows are handed to the pool:
+ * a block packs its columns of W, stretch by stretch of the sum, and multiplies its rows with them.
+ * Several products with the same rows run as one job, and the terms of a sum meet in a block that
+ * is still in the cache. Cuts follow the thread count and the speed of the family; bits do not (see
+ * table.h).
  */
 #include "engine/kernel/matmul_packed.h"
 
@@ -11,8 +13,14 @@
 
 enum { BLOCK_COLS_MAX = 256, CONVERT_ROWS = 32 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
 
 int64_t packed_stride(int64_t depth)
 {
@@ -27,14 +35,20 @@ int64_t packed_stretch(int64_t depth, enum dtype type)
     return even <= KC ? even : 512;
 }
 
-static size_t element_bytes(const struct compute *c) { return c->k->vnni ? 2 : 4; }
+static size_t element_bytes(const struct compute *c)
+{
+    return c->k->vnni ? 2 : 4;
+}
 
 size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth)
 {
     return (size_t)(round_up(rows, ROW_PAD) * packed_stride(depth)) * element_bytes(c);
 }
 
-static int blocks_of_rows(int64_t rows) { return (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS); }
+static int blocks_of_rows(int64_t rows)
+{
+    return (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS);
+}
 
 static void clear_padding_rows(const struct compute *c, unsigned char *a, int64_t lda, int64_t rows)
 {
@@ -53,14 +67,18 @@ static void block_convert(void *arg, int block, int slot)
 {
     const struct conversions *v = arg;
     const struct packed_operand *o = &v->operands[block / v->n_row_blocks];
-    int64_t r0 = (int64_t)(block % v->n_row_blocks) * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
-    v->c->k->convert((unsigned char *)o->data + (size_t)(r0 * o->ld) * element_bytes(v->c), o->ld, o->source + r0 * o->source_ld,
-                     o->source_ld, rows, o->depth, round_up(o->depth, 32));
+    int64_t r0 = (int64_t)(block % v->n_row_blocks) * CONVERT_ROWS,
+            rows = min64(CONVERT_ROWS, v->rows - r0);
+    v->c->k->convert((unsigned char *)o->data + (size_t)(r0 * o->ld) * element_bytes(v->c), o->ld,
+                     o->source + r0 * o->source_ld, o->source_ld, rows, o->depth,
+                     round_up(o->depth, 32));
 }
 
-void packed_convert(const struct compute *c, const struct packed_operand *operands, int n, int64_t rows)
+void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
+                    int64_t rows)
 {
-    struct conversions v = {.c = c, .operands = operands, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
+    struct conversions v = {
+        .c = c, .operands = operands, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
     for (int i = 0; i < n; i++)
         clear_padding_rows(c, operands[i].data, operands[i].ld, rows);
     pool_run(c->pool, c->role, block_convert, &v, n * v.n_row_blocks);
@@ -73,7 +91,8 @@ struct transposition {
     float scale;
 };
 
-/* A strip of CONVERT_ROWS rows of the transposed matrix, a tile at a time, so that both sides stay in the first cache. */
+/* A strip of CONVERT_ROWS rows of the transposed matrix, a tile at a time, so that both sides stay
+ * in the first cache. */
 static void block_convert_transposed(void *arg, int block, int slot)
 {
     enum { TILE = 64 };
@@ -82,7 +101,8 @@ static void block_convert_transposed(void *arg, int block, int slot)
     int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
     unsigned char *to = (unsigned char *)o->data + (size_t)(r0 * o->ld) * element_bytes(v->c);
     if (v->c->k->convert_transposed) {
-        v->c->k->convert_transposed(to, o->ld, o->source + r0, o->source_ld, rows, o->depth, v->scale);
+        v->c->k->convert_transposed(to, o->ld, o->source + r0, o->source_ld, rows, o->depth,
+                                    v->scale);
         return;
     }
     float tile[CONVERT_ROWS][TILE];
@@ -93,11 +113,13 @@ static void block_convert_transposed(void *arg, int block, int slot)
             for (int64_t r = 0; r < rows; r++)
                 tile[r][k] = v->scale * from[r];
         }
-        v->c->k->convert(to + (size_t)k0 * element_bytes(v->c), o->ld, tile[0], TILE, rows, depth, round_up(depth, 32));
+        v->c->k->convert(to + (size_t)k0 * element_bytes(v->c), o->ld, tile[0], TILE, rows, depth,
+                         round_up(depth, 32));
     }
 }
 
-void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand, int64_t rows, float scale)
+void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,
+                               int64_t rows, float scale)
 {
     struct transposition v = {.c = c, .operand = operand, .rows = rows, .scale = scale};
     clear_padding_rows(c, operand->data, operand->ld, rows);
@@ -113,7 +135,8 @@ struct packed_job {
     int64_t block_cols, block_rows;
     int row_blocks;
     int first_block[PACKED_TARGETS + 1];
-    int64_t from, to; /* the part of the sums that this pool_run adds, counted through all terms of a target */
+    int64_t from, to; /* the part of the sums that this pool_run adds, counted through all terms of
+                         a target */
 };
 
 static int64_t target_cols(const struct packed_job *j, int which)
@@ -140,8 +163,10 @@ static void block_multiply(void *arg, int block, int slot)
         which++;
     const struct packed_target *t = &j->targets[which];
     block -= j->first_block[which];
-    int64_t n0 = block / j->row_blocks * j->block_cols, r0 = block % j->row_blocks * j->block_rows, before = 0;
-    int cols = (int)min64(j->block_cols, target_cols(j, which) - n0), rows = (int)min64(j->block_rows, j->rows - r0);
+    int64_t n0 = block / j->row_blocks * j->block_cols, r0 = block % j->row_blocks * j->block_rows,
+            before = 0;
+    int cols = (int)min64(j->block_cols, target_cols(j, which) - n0),
+        rows = (int)min64(j->block_rows, j->rows - r0);
     void *panel = j->c->scratch->slot[slot].data;
     for (int i = 0; i < t->n_terms; before += t->terms[i++].a.depth) {
         const struct packed_term *term = &t->terms[i];
@@ -154,8 +179,10 @@ static void block_multiply(void *arg, int block, int slot)
                 k->pack_nn(panel, term->w, n0, cols, term->w_row0 + k0, depth);
             else
                 k->pack_nt(panel, term->w, n0, cols, k0, depth);
-            k->multiply((const unsigned char *)term->a.data + (size_t)(r0 * term->a.ld + k0) * element_bytes(j->c), term->a.ld, panel,
-                        (int)round_up(depth, 32), t->c + r0 * t->ldc + n0, t->ldc, rows, cols, t->accumulate || before + k0 > 0);
+            k->multiply((const unsigned char *)term->a.data +
+                            (size_t)(r0 * term->a.ld + k0) * element_bytes(j->c),
+                        term->a.ld, panel, (int)round_up(depth, 32), t->c + r0 * t->ldc + n0,
+                        t->ldc, rows, cols, t->accumulate || before + k0 > 0);
         }
     }
 }
@@ -165,22 +192,28 @@ static int64_t target_blocks(const struct packed_job *j, int which)
     return (target_cols(j, which) + j->block_cols - 1) / j->block_cols * j->row_blocks;
 }
 
-/* Time of the whole job with the cut in `j`, counted in products of one column and one row: blocks go to the threads in turns, and each costs its
- * products, the packing of its columns (worse in short pieces of rows, when nn) and the way of its rows through the cache. */
+/* Time of the whole job with the cut in `j`, counted in products of one column and one row: blocks
+ * go to the threads in turns, and each costs its products, the packing of its columns (worse in
+ * short pieces of rows, when nn) and the way of its rows through the cache. */
 static double cost_of_cut(const struct packed_job *j, int threads)
 {
     const double in_cache_bytes = 1 << 20;
-    double pack = j->c->k->pack_cost, rows = (double)j->block_rows, cols = (double)j->block_cols, blocks = 0, most = 0;
+    double pack = j->c->k->pack_cost, rows = (double)j->block_rows, cols = (double)j->block_cols,
+           blocks = 0, most = 0;
     double packing = j->nn ? pack * (1 + 64 / cols) : pack;
     for (int i = 0; i < j->n_targets; i++) {
         double depth = (double)target_depth(&j->targets[i]);
-        double stream = (double)j->rows * depth * (double)element_bytes(j->c) > in_cache_bytes ? pack : pack / 5;
+        double stream = (double)j->rows * depth * (double)element_bytes(j->c) > in_cache_bytes
+                            ? pack
+                            : pack / 5;
         double width = cols < (double)target_cols(j, i) ? cols : (double)target_cols(j, i);
         double block = depth * (rows * width + width * packing + rows * stream);
         blocks += (double)target_blocks(j, i) * block;
         most = block > most ? block : most;
     }
-    double turns = blocks / most / threads; /* in the coin of the longest block; the last turn is full only by luck */
+    double turns =
+        blocks / most /
+        threads; /* in the coin of the longest block; the last turn is full only by luck */
     return most * (turns > 1 ? (double)(int64_t)(turns + 0.999) : 1);
 }
 
@@ -201,7 +234,8 @@ static void choose_cut(struct packed_job *j, int threads)
             j->block_cols = widths[w];
             j->block_rows = rows;
             j->row_blocks = (int)((j->rows + rows - 1) / rows);
-            bool last = rows <= 2 * ROW_PAD, fits = 2.0 * (double)(rows * j->block_cols) * KC <= j->c->k->block_flops;
+            bool last = rows <= 2 * ROW_PAD,
+                 fits = 2.0 * (double)(rows * j->block_cols) * KC <= j->c->k->block_flops;
             double cost = cost_of_cut(j, threads);
             if ((fits || (last && (w == 0 || whole))) && (best < 0 || cost < best)) {
                 best = cost;
@@ -214,12 +248,14 @@ static void choose_cut(struct packed_job *j, int threads)
     *j = chosen;
 }
 
-void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets, int n_targets, bool nn)
+void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets,
+                     int n_targets, bool nn)
 {
     assert(n_targets >= 1 && n_targets <= PACKED_TARGETS);
     if (rows <= 0)
         return;
-    struct packed_job j = {.c = c, .targets = targets, .n_targets = n_targets, .rows = rows, .nn = nn};
+    struct packed_job j = {
+        .c = c, .targets = targets, .n_targets = n_targets, .rows = rows, .nn = nn};
     choose_cut(&j, pool_threads(c->pool));
     int64_t depth = 0;
     for (int i = 0; i < n_targets; i++) {

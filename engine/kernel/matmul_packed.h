@@ -1,9 +1,10 @@
 /* matmul_packed.h - private: the packed driver, for matmul.c and head.c.
  *
- *     struct packed_operand a = {.data = scratch, .ld = packed_stride(depth), .depth = depth, .source = x, .source_ld = ldx};
- *     packed_convert(c, &a, 1, T);                                                  activations to the family's layout, once
+ *     struct packed_operand a = {.data = scratch, .ld = packed_stride(depth), .depth = depth,
+ *                                .source = x, .source_ld = ldx};
+ *     packed_convert(c, &a, 1, T);             to the layout of the family, once
  *     struct packed_target t = {.c = y, .ldc = ldy, .n_terms = 1, .terms = {{.a = a, .w = w}}};
- *     packed_multiply(c, T, &t, 1, false);                                          y = a Wᵀ
+ *     packed_multiply(c, T, &t, 1, false);     y = a Wᵀ
  */
 #ifndef GM_KERNEL_MATMUL_PACKED_H
 #define GM_KERNEL_MATMUL_PACKED_H
@@ -34,16 +35,21 @@ struct packed_target {
     struct packed_term terms[PACKED_TERMS];
 };
 
-/* Row length (elements) of converted activations: `depth` padded, never a power of two apart (cache sets). */
+/* Row length (elements) of converted activations: `depth` padded, never a power of two apart (cache
+ * sets). */
 int64_t packed_stride(int64_t depth);
-/* The part of a sum that is packed at a time: even parts of at most KC, beginning at block borders of the storage. */
+/* The part of a sum that is packed at a time: even parts of at most KC, beginning at block borders
+ * of the storage. */
 int64_t packed_stretch(int64_t depth, enum dtype type);
 /* Bytes of rows x packed_stride(depth), with the rows of padding that `multiply` may read. */
 size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth);
 /* To layout; zeros in the padding. Threaded. */
-void packed_convert(const struct compute *c, const struct packed_operand *operands, int n, int64_t rows);
+void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
+                    int64_t rows);
 /* The same of scale * sourceᵀ: source [depth, rows]. */
-void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand, int64_t rows, float scale);
-void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets, int n_targets, bool nn);
+void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,
+                               int64_t rows, float scale);
+void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets,
+                     int n_targets, bool nn);
 
 #endif

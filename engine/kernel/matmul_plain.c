@@ -1,9 +1,11 @@
-/* matmul_plain.c - the plain twins of the three products: one thread, sums in double, every stored type. Oracles of the tests. */
+/* matmul_plain.c - the plain twins of the three products: one thread, sums in double, every stored
+ * type. Oracles of the tests. */
 #include "engine/kernel/matmul.h"
 
 #include "engine/base/mem.h"
 
-void plain_matmul_nt(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T, const struct mat *w, bool accumulate)
+void plain_matmul_nt(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t T,
+                     const struct mat *w, bool accumulate)
 {
     float *row = mem_new((size_t)w->cols + 1, sizeof *row);
     for (int64_t o = 0; o < w->rows; o++) {
@@ -18,7 +20,8 @@ void plain_matmul_nt(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t
     mem_free(row);
 }
 
-void plain_matmul_nn(float *dx, int64_t ldx, const float *dy, int64_t ldy, int64_t T, const struct mat *w, bool accumulate)
+void plain_matmul_nn(float *dx, int64_t ldx, const float *dy, int64_t ldy, int64_t T,
+                     const struct mat *w, bool accumulate)
 {
     float *row = mem_new((size_t)w->cols + 1, sizeof *row);
     double *sum = mem_new((size_t)(T * w->cols) + 1, sizeof *sum);
@@ -37,8 +40,9 @@ void plain_matmul_nn(float *dx, int64_t ldx, const float *dy, int64_t ldy, int64
     mem_free(row);
 }
 
-void plain_matmul_tn(float *dw, int64_t lddw, const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb,
-                     int64_t n, int64_t T, float scale, bool accumulate)
+void plain_matmul_tn(float *dw, int64_t lddw, const float *a, int64_t lda, int64_t m,
+                     const float *b, int64_t ldb, int64_t n, int64_t T, float scale,
+                     bool accumulate)
 {
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {

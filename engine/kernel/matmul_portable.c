@@ -1,4 +1,5 @@
-/* matmul_portable.c - the family `plain` of the packed driver: standard C, f32 panels that hold bf16 values. */
+/* matmul_portable.c - the family `plain` of the packed driver: standard C, f32 panels that hold
+ * bf16 values. */
 #include "engine/kernel/table.h"
 
 #include <assert.h>
@@ -8,7 +9,10 @@
 #include "engine/kernel/ops_vec.inc"
 #include "engine/kernel/head_rows.inc"
 
-static inline float rounded(float f) { return bf16_to_f32(f32_to_bf16(f)); }
+static inline float rounded(float f)
+{
+    return bf16_to_f32(f32_to_bf16(f));
+}
 
 /* n values of row `row` from column `col` on, rounded to bf16. */
 static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
@@ -18,8 +22,8 @@ static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *
     int64_t first = col - lead;
     int count = (lead + n + block - 1) / block * block;
     assert(count <= KC + 256);
-    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes
-                             + (size_t)(first / block) * dtype_block_bytes(w->type);
+    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes +
+                               (size_t)(first / block) * dtype_block_bytes(w->type);
     dtype_to_f32(w->type, src, buffer, (size_t)count);
     for (int i = 0; i < n; i++)
         dst[i] = rounded(buffer[lead + i]);
@@ -51,11 +55,13 @@ static void pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t
         if (i < k)
             expand(w, k0 + i, n0, n, row);
         for (int j = 0; j < columns; j += PANEL)
-            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL, row + j, PANEL * sizeof *row);
+            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL,
+                   row + j, PANEL * sizeof *row);
     }
 }
 
-static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad)
+static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k,
+                    int64_t kpad)
 {
     for (int64_t r = 0; r < rows; r++) {
         float *to = (float *)dst + r * ld;
@@ -66,14 +72,15 @@ static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_
     }
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
-                     bool accumulate)
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
+                     int rows, int cols, bool accumulate)
 {
     enum { ROWS = 4 };
     for (int j = 0; j < cols; j += PANEL) {
         const float *b = (const float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL;
         int width = cols - j < PANEL ? cols - j : PANEL;
-        for (int r = 0; r < rows; r += ROWS) { /* rows behind the last are padding: computed, not stored */
+        for (int r = 0; r < rows;
+             r += ROWS) { /* rows behind the last are padding: computed, not stored */
             const float *x = (const float *)a + r * lda;
             float sum[ROWS][PANEL] = {{0}};
             for (int k = 0; k < kpad; k++) {
@@ -91,8 +98,8 @@ static void multiply(const void *a, int64_t lda, const void *panel, int kpad, fl
     }
 }
 
-static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n,
-                  bool accumulate)
+static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w,
+                  int64_t n0, int n, bool accumulate)
 {
     enum { LANES = 8, STRETCH = SMALL_STRETCH };
     float row[STRETCH];
@@ -120,14 +127,24 @@ static void small(float *y, int64_t ldy, const float *x, int64_t ldx, int T, con
     }
 }
 
-static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k)
+static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows,
+                          int64_t k)
 {
     convert(dst, ld, src, lds, rows, k, k);
 }
 
 static const struct kernel_table table = {
-    .vnni = false, .pack_cost = 4, .block_flops = 2e6, .pack_nt = pack_nt, .pack_nn = pack_nn, .convert = convert, .multiply = multiply,
-    .small = small, .convert_small = convert_small, .softmax_row = softmax_row, .scale_row = scale_row,
+    .vnni = false,
+    .pack_cost = 4,
+    .block_flops = 2e6,
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn,
+    .convert = convert,
+    .multiply = multiply,
+    .small = small,
+    .convert_small = convert_small,
+    .softmax_row = softmax_row,
+    .scale_row = scale_row,
 };
 
 const struct kernel_table *kernel_table_portable(void)

@@ -1,13 +1,16 @@
-/* table.h - private to the kernel room: what one family of matrix kernels provides, and the packing memory of a driver.
+/* table.h - private to the kernel room: what one family of matrix kernels provides, and the packing
+ * memory of a driver.
  *
- * The driver (matmul.c) cuts a product into blocks of columns and rows; inside a block it packs a stretch of up to KC of the
- * summed dimension into panels of 16 columns and multiplies. Layouts, with kpad = k rounded up to 32 (zeros behind k):
+ * The driver (matmul_packed.c) cuts a product into blocks of columns and rows; inside a block it
+ * packs a stretch of up to KC of the summed dimension into panels of 16 columns and multiplies.
+ * Layouts, with kpad = k rounded up to 32 (zeros behind k):
  *
  *   vnni families    panel[p][kpad/2][16] pairs of bf16; activations bf16, row-major
  *   f32 families     panel[p][kpad][16] floats that hold bf16 values; activations likewise
  *
- * A sum runs over the stretches in order, and inside a stretch in the family's own fixed order. It does not depend on how rows and
- * columns are cut: that may follow the number of threads, the bits do not.
+ * A sum runs over the stretches in order, and inside a stretch in the family's own fixed order. It
+ * does not depend on how rows and columns are cut: that may follow the number of threads, the bits
+ * do not.
  */
 #ifndef GM_KERNEL_TABLE_H
 #define GM_KERNEL_TABLE_H
@@ -18,24 +21,32 @@ enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 4 }
 
 struct kernel_table {
     bool vnni;
-    double pack_cost;   /* packing a weight costs as much as multiplying it with so many rows */
-    double block_flops; /* work of a block: well below a millisecond even on a slow or shared core */
+    double pack_cost; /* packing a weight costs as much as multiplying it with so many rows */
+    double block_flops; /* work of a block: well below a millisecond, on a shared core, too */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
     /* Packs w columns n0.., rows k0..: B = W. */
     void (*pack_nn)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
-    /* rows x k floats to the activation layout with row length ld (elements); fills up to kpad with zeros. */
-    void (*convert)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad);
-    /* The same of scale * srcᵀ, src [k, rows]; a whole number of 32s is written per row. May be NULL: the driver then goes by squares. */
-    void (*convert_transposed)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, float scale);
-    /* c[rows, cols] (+)= a[rows, kpad] panels. Rows of `a` exist, readable, up to a multiple of ROW_PAD. */
-    void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols,
-                     bool accumulate);
-    /* y[t, n0..n0+n-1] (+)= x wᵀ for T <= SMALL_ROWS rows, reading w once. x is in the layout of convert_small. */
-    void (*small)(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w, int64_t n0, int n,
-                  bool accumulate);
-    void (*convert_small)(float *dst, int64_t ld, const float *src, int64_t lds, int rows, int64_t k);
-    /* A row of logits: cap (softcap 0: none), max and sum of exp(l - max); e[n] (may be NULL) = bf16 of exp(l - max) * slope of the cap. */
+    /* rows x k floats to the activation layout with row length ld (elements); fills up to kpad with
+     * zeros. */
+    void (*convert)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k,
+                    int64_t kpad);
+    /* The same of scale * srcᵀ, src [k, rows]; a whole number of 32s is written per row. May be
+     * NULL: the driver then goes by squares. */
+    void (*convert_transposed)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
+                               int64_t k, float scale);
+    /* c[rows, cols] (+)= a[rows, kpad] panels. Rows of `a` exist, readable, up to a multiple of
+     * ROW_PAD. */
+    void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
+                     int rows, int cols, bool accumulate);
+    /* y[t, n0..n0+n-1] (+)= x wᵀ for T <= SMALL_ROWS rows, reading w once. x is in the layout of
+     * convert_small. */
+    void (*small)(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w,
+                  int64_t n0, int n, bool accumulate);
+    void (*convert_small)(float *dst, int64_t ld, const float *src, int64_t lds, int rows,
+                          int64_t k);
+    /* A row of logits: cap (softcap 0: none), max and sum of exp(l - max); e[n] (may be NULL) =
+     * bf16 of exp(l - max) * slope of the cap. */
     void (*softmax_row)(uint16_t *e, float *l, int n, float softcap, float *max, float *sum);
     void (*scale_row)(float *dst, const uint16_t *e, float factor, int n); /* dst = factor * e */
 };

@@ -2,7 +2,8 @@
  *
  *     bench_matmul [--threads N] [--kernel FAMILY] [--type Q4_1] [--seconds 0.2] [T in out]...
  *
- * Without shapes: those of SmolLM2-135M and nano at 512 tokens. Best and median of as many runs as fit the time.
+ * Without shapes: those of SmolLM2-135M and nano at 512 tokens. Best and median of as many runs as
+ * fit the time.
  */
 #include "engine/base/mem.h"
 #include "engine/kernel/head.h"
@@ -41,8 +42,14 @@ struct product {
 };
 typedef void (*work_fn)(struct bench *b, struct product *p);
 
-static void run_nt(struct bench *b, struct product *p) { matmul_nt(&b->c, p->y, p->out, p->x, p->in, p->T, p->w, false); }
-static void run_nn(struct bench *b, struct product *p) { matmul_nn(&b->c, p->x, p->in, p->y, p->out, p->T, p->w, false); }
+static void run_nt(struct bench *b, struct product *p)
+{
+    matmul_nt(&b->c, p->y, p->out, p->x, p->in, p->T, p->w, false);
+}
+static void run_nn(struct bench *b, struct product *p)
+{
+    matmul_nn(&b->c, p->x, p->in, p->y, p->out, p->T, p->w, false);
+}
 static void run_tn(struct bench *b, struct product *p)
 {
     matmul_tn(&b->c, p->dw, p->in, p->y, p->out, p->out, p->x, p->in, p->in, p->T, 1.0f, true);
@@ -56,7 +63,8 @@ static void run_head_full(struct bench *b, struct product *p)
     head_loss(&b->c, p->w, 0, p->x, p->targets, p->T, 1e-3f, NULL, p->y, p->dw, p->workspace);
 }
 
-static void measure(struct bench *b, const char *what, struct product *p, work_fn work, double flops)
+static void measure(struct bench *b, const char *what, struct product *p, work_fn work,
+                    double flops)
 {
     enum { MOST = 2000 };
     static double times[MOST];
@@ -70,7 +78,8 @@ static void measure(struct bench *b, const char *what, struct product *p, work_f
         last = t;
     }
     qsort(times, (size_t)n, sizeof *times, by_value);
-    printf("  %-9s %8.1f best %8.1f median", what, flops / times[0] * 1e-9, flops / times[n / 2] * 1e-9);
+    printf("  %-9s %8.1f best %8.1f median", what, flops / times[0] * 1e-9,
+           flops / times[n / 2] * 1e-9);
     if (times[n / 2] < 0.01)
         printf(" (%.0f us)\n", times[n / 2] * 1e6);
     else
@@ -79,7 +88,8 @@ static void measure(struct bench *b, const char *what, struct product *p, work_f
 
 static float *noise(int64_t n)
 {
-    float *x = mem_new((size_t)n + (1 << 19), sizeof *x); /* large enough for huge pages, as the arenas of a run are */
+    float *x = mem_new((size_t)n + (1 << 19),
+                       sizeof *x); /* large enough for huge pages, as the arenas of a run are */
     for (int64_t i = 0; i < n; i++)
         x[i] = (float)((i * 2654435761u) % 1000) / 1000 - 0.5f;
     return x;
@@ -93,16 +103,19 @@ static void shape(struct bench *b, int64_t T, int64_t in, int64_t out, bool head
     if (!dtype_row_bytes(type, (size_t)in, &row_bytes))
         return;
     unsigned char *data = mem_new((size_t)out, row_bytes);
-    for (size_t i = 0; i < (size_t)out * row_bytes; i++) /* small numbers as bytes and as scales alike */
-        data[i] = type == DT_F32 || type == DT_BF16 ? (unsigned char)(i % 2 ? 0x3c : i) : (unsigned char)(i % 7 + 8);
+    for (size_t i = 0; i < (size_t)out * row_bytes;
+         i++) /* small numbers as bytes and as scales alike */
+        data[i] = type == DT_F32 || type == DT_BF16 ? (unsigned char)(i % 2 ? 0x3c : i)
+                                                    : (unsigned char)(i % 7 + 8);
     struct mat w = {.data = data, .type = type, .rows = out, .cols = in, .row_bytes = row_bytes};
     p.w = &w;
     p.x = noise(T * in);
     p.y = noise(T * (head ? in : out));
     p.dw = mem_new((size_t)(in * out), sizeof *p.dw);
     double flops = 2.0 * (double)T * (double)in * (double)out;
-    printf("%s %s: T %d, %d -> %d (%s, %d threads)\n", compute_mode_name(b->c.mode), family_name(b->c.family), (int)T, (int)in,
-           (int)out, dtype_name(type), pool_threads(b->c.pool));
+    printf("%s %s: T %d, %d -> %d (%s, %d threads)\n", compute_mode_name(b->c.mode),
+           family_name(b->c.family), (int)T, (int)in, (int)out, dtype_name(type),
+           pool_threads(b->c.pool));
     if (head) {
         p.targets = mem_new((size_t)T, sizeof *p.targets);
         p.workspace = mem_new(head_workspace_bytes(T, out), 1);
@@ -113,7 +126,8 @@ static void shape(struct bench *b, int64_t T, int64_t in, int64_t out, bool head
         measure(b, "nn", &p, run_nn, flops);
         measure(b, "tn", &p, run_tn, flops);
     }
-    mem_free(data), mem_free(p.x), mem_free(p.y), mem_free(p.dw), mem_free(p.targets), mem_free(p.workspace);
+    mem_free(data), mem_free(p.x), mem_free(p.y), mem_free(p.dw), mem_free(p.targets),
+        mem_free(p.workspace);
 }
 
 int main(int argc, char **argv)
@@ -143,18 +157,23 @@ int main(int argc, char **argv)
         printf("probe %-12s %8.1f GFLOP/s on one thread\n", family_name((enum family)f), gflops[f]);
     for (int f = FAMILY_AUTO + 1; f <= FAMILY_COUNT; f++) {
         bool reference = f == FAMILY_COUNT; /* last: F32 mode */
-        if (!reference && (!family_runs_here((enum family)f) || (only != FAMILY_AUTO && f != (int)only)))
+        if (!reference &&
+            (!family_runs_here((enum family)f) || (only != FAMILY_AUTO && f != (int)only)))
             continue;
         if (!reference && f == FAMILY_PLAIN && only != FAMILY_PLAIN)
             continue;
-        if (!compute_init(&b.c, pool, GM_TRAIN, reference ? GM_COMPUTE_F32 : GM_COMPUTE_BF16, reference ? FAMILY_PLAIN : (enum family)f, &err))
+        if (!compute_init(&b.c, pool, GM_TRAIN, reference ? GM_COMPUTE_F32 : GM_COMPUTE_BF16,
+                          reference ? FAMILY_PLAIN : (enum family)f, &err))
             return fprintf(stderr, "%s\n", err.text), 1;
         if (i + 2 < argc) {
             for (int a = i; a + 2 < argc; a += 3)
-                shape(&b, atoll(argv[a]), atoll(argv[a + 1]), atoll(argv[a + 2]), atoll(argv[a + 2]) >= 4096);
+                shape(&b, atoll(argv[a]), atoll(argv[a + 1]), atoll(argv[a + 2]),
+                      atoll(argv[a + 2]) >= 4096);
         } else {
-            static const int64_t shapes[][3] = {{512, 576, 576}, {512, 576, 192}, {512, 576, 1536}, {512, 1536, 576}, {512, 576, 16},
-                                                {512, 16, 576}, {1, 576, 1536}, {8, 576, 1536}, {128, 576, 49152}, {1024, 256, 4096}};
+            static const int64_t shapes[][3] = {
+                {512, 576, 576},   {512, 576, 192},  {512, 576, 1536}, {512, 1536, 576},
+                {512, 576, 16},    {512, 16, 576},   {1, 576, 1536},   {8, 576, 1536},
+                {128, 576, 49152}, {1024, 256, 4096}};
             for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
                 shape(&b, shapes[s][0], shapes[s][1], shapes[s][2], shapes[s][2] >= 4096);
         }

@@ -1,4 +1,5 @@
-/* kernel_test.h - what the tests of the matrix kernels share: random arrays, stored matrices of every type, the families here. */
+/* kernel_test.h - what the tests of the matrix kernels share: random arrays, stored matrices of
+ * every type, the families here. */
 #ifndef GM_TESTS_KERNEL_TEST_H
 #define GM_TESTS_KERNEL_TEST_H
 
@@ -34,8 +35,10 @@ static inline float *test_floats(size_t n, uint64_t seed)
     return x;
 }
 
-/* A stored matrix of random values; `owned` is to be freed. Rows lie `gap` bytes apart; they begin at an odd address for one-byte alignment. */
-static inline struct mat test_matrix(enum dtype type, int64_t rows, int64_t cols, size_t gap, uint64_t seed, void **owned)
+/* A stored matrix of random values; `owned` is to be freed. Rows lie `gap` bytes apart; they begin
+ * at an odd address for one-byte alignment. */
+static inline struct mat test_matrix(enum dtype type, int64_t rows, int64_t cols, size_t gap,
+                                     uint64_t seed, void **owned)
 {
     size_t row_bytes, block = dtype_block_bytes(type);
     assert_true(dtype_row_bytes(type, (size_t)cols, &row_bytes));
@@ -47,21 +50,44 @@ static inline struct mat test_matrix(enum dtype type, int64_t rows, int64_t cols
         for (size_t b = 0; b < row_bytes / block; b++) { /* sane values where they are floats */
             unsigned char *at = row + b * block;
             float f = test_uniform(&seed);
-            uint16_t h = f32_to_f16(f), bf = f32_to_bf16(f), d = f32_to_f16(f / 16), m = f32_to_f16(test_uniform(&seed));
+            uint16_t h = f32_to_f16(f), bf = f32_to_bf16(f), d = f32_to_f16(f / 16),
+                     m = f32_to_f16(test_uniform(&seed));
             switch (type) {
-            case DT_F32: memcpy(at, &f, 4); break;
-            case DT_F16: memcpy(at, &h, 2); break;
-            case DT_BF16: memcpy(at, &bf, 2); break;
-            case DT_Q4_1: case DT_Q5_1: memcpy(at, &d, 2), memcpy(at + 2, &m, 2); break;
-            case DT_Q8_0: d = f32_to_f16(f / 128); memcpy(at, &d, 2); break;
-            case DT_Q4_K: case DT_Q5_K: d = f32_to_f16(f / 1024); memcpy(at, &d, 2), memcpy(at + 2, &d, 2); break;
-            case DT_Q6_K: d = f32_to_f16(f / 4096); memcpy(at + 208, &d, 2); break;
-            default: memcpy(at, &d, 2); break;
+            case DT_F32:
+                memcpy(at, &f, 4);
+                break;
+            case DT_F16:
+                memcpy(at, &h, 2);
+                break;
+            case DT_BF16:
+                memcpy(at, &bf, 2);
+                break;
+            case DT_Q4_1:
+            case DT_Q5_1:
+                memcpy(at, &d, 2), memcpy(at + 2, &m, 2);
+                break;
+            case DT_Q8_0:
+                d = f32_to_f16(f / 128);
+                memcpy(at, &d, 2);
+                break;
+            case DT_Q4_K:
+            case DT_Q5_K:
+                d = f32_to_f16(f / 1024);
+                memcpy(at, &d, 2), memcpy(at + 2, &d, 2);
+                break;
+            case DT_Q6_K:
+                d = f32_to_f16(f / 4096);
+                memcpy(at + 208, &d, 2);
+                break;
+            default:
+                memcpy(at, &d, 2);
+                break;
             }
         }
     }
     *owned = data;
-    return (struct mat){.data = data, .type = type, .rows = rows, .cols = cols, .row_bytes = row_bytes + gap};
+    return (struct mat){
+        .data = data, .type = type, .rows = rows, .cols = cols, .row_bytes = row_bytes + gap};
 }
 
 /* The matrix as rounded bf16 values in f32: what the plain twin gets to see in BF16 mode. */

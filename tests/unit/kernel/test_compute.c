@@ -60,7 +60,8 @@ static void auto_resolves(void **state)
     compute_free(&c);
     for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
         bool there = family_runs_here((enum family)f);
-        assert_int_equal(compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, (enum family)f, &err), there);
+        assert_int_equal(compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, (enum family)f, &err),
+                         there);
         if (there)
             compute_free(&c);
         else
@@ -71,6 +72,8 @@ static void auto_resolves(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names_parse), cmocka_unit_test(probe_tells_who_runs), cmocka_unit_test(auto_resolves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names_parse),
+                                       cmocka_unit_test(probe_tells_who_runs),
+                                       cmocka_unit_test(auto_resolves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

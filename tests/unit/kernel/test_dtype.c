@@ -1,4 +1,5 @@
-/* Storage types: the halves, exhaustively; every block type against values computed by gguf-py (fixtures/quantised/gguf). */
+/* Storage types: the halves, exhaustively; every block type against values computed by gguf-py
+ * (fixtures/quantised/gguf). */
 #include "tests/unit/kernel/kernel_test.h"
 
 #include <stdlib.h>
@@ -7,7 +8,8 @@ static void halves_round_trip(void **state)
 {
     for (unsigned h = 0; h < 0x10000; h++) {
         float f = f16_to_f32((uint16_t)h);
-        double expected = (h & 0x7c00) == 0 ? ldexp(h & 0x3ff, -24) : ldexp((h & 0x3ff) | 0x400, (int)(h >> 10 & 31) - 25);
+        double expected = (h & 0x7c00) == 0 ? ldexp(h & 0x3ff, -24)
+                                            : ldexp((h & 0x3ff) | 0x400, (int)(h >> 10 & 31) - 25);
         if ((h & 0x7c00) != 0x7c00)
             assert_true((h & 0x8000 ? -expected : expected) == (double)f);
         if (isnan(f))
@@ -24,7 +26,8 @@ static void halves_round_to_even(void **state)
         uint16_t h = (uint16_t)(test_random(&seed) & 0x7fff);
         if ((h & 0x7c00) == 0x7c00 || h == 0x7bff)
             continue;
-        float low = f16_to_f32(h), high = f16_to_f32((uint16_t)(h + 1)), middle = (float)(((double)low + high) / 2);
+        float low = f16_to_f32(h), high = f16_to_f32((uint16_t)(h + 1)),
+              middle = (float)(((double)low + high) / 2);
         assert_int_equal(f32_to_f16(middle), h & 1 ? h + 1 : h);
         assert_int_equal(f32_to_f16(nextafterf(middle, 0)), h);
         assert_int_equal(f32_to_f16(-nextafterf(middle, INFINITY)), (h + 1) | 0x8000);
@@ -115,7 +118,8 @@ static void blocks_match_gguf(void **state)
             float e;
             memcpy(&e, expected + 4 * i, 4);
             if (!(values[i] == e || (isnan(values[i]) && isnan(e))))
-                fail_msg("%s value %zu: %.9g, expected %.9g", dtype_name((enum dtype)t), i, values[i], e);
+                fail_msg("%s value %zu: %.9g, expected %.9g", dtype_name((enum dtype)t), i,
+                         values[i], e);
         }
         mem_free(values);
         types++;
@@ -127,8 +131,9 @@ static void blocks_match_gguf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halves_round_trip),  cmocka_unit_test(halves_round_to_even), cmocka_unit_test(brains_round_to_even),
-        cmocka_unit_test(sizes_are_checked),  cmocka_unit_test(blocks_match_gguf),
+        cmocka_unit_test(halves_round_trip),    cmocka_unit_test(halves_round_to_even),
+        cmocka_unit_test(brains_round_to_even), cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(blocks_match_gguf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The fused cross-entropy against a double reference: loss, gradient of the hidden states, gradient of the head, soft-cap, threads. */
+/* The fused cross-entropy against a double reference: loss, gradient of the hidden states, gradient
+ * of the head, soft-cap, threads. */
 #include "tests/unit/kernel/kernel_test.h"
 
 #include "engine/kernel/head.h"
@@ -8,10 +9,12 @@ struct reference {
     double *nll, *dh, *d_head;
 };
 
-static struct reference reference_of(const struct mat *head, float softcap, const float *h, const int32_t *targets, int64_t n, double weight)
+static struct reference reference_of(const struct mat *head, float softcap, const float *h,
+                                     const int32_t *targets, int64_t n, double weight)
 {
     int64_t V = head->rows, d = head->cols;
-    struct reference r = {.nll = mem_new((size_t)n, sizeof(double)), .dh = mem_new((size_t)(n * d), sizeof(double)),
+    struct reference r = {.nll = mem_new((size_t)n, sizeof(double)),
+                          .dh = mem_new((size_t)(n * d), sizeof(double)),
                           .d_head = mem_new((size_t)(V * d), sizeof(double))};
     double *logit = mem_new((size_t)V, sizeof *logit), *slope = mem_new((size_t)V, sizeof *slope);
     const float *e = head->data;
@@ -43,7 +46,8 @@ static struct reference reference_of(const struct mat *head, float softcap, cons
     return r;
 }
 
-static void near(const char *what, const char *who, const float *got, const double *expected, size_t n, double tolerance)
+static void near(const char *what, const char *who, const float *got, const double *expected,
+                 size_t n, double tolerance)
 {
     double most = 0, error = 0;
     for (size_t i = 0; i < n; i++) {
@@ -55,7 +59,8 @@ static void near(const char *what, const char *who, const float *got, const doub
         fail_msg("%s, %s: largest error %.3g, largest value %.3g", who, what, error, most);
 }
 
-static void one(struct pool *pool, enum compute_mode mode, enum family family, int64_t n, int64_t V, int64_t d, float softcap)
+static void one(struct pool *pool, enum compute_mode mode, enum family family, int64_t n, int64_t V,
+                int64_t d, float softcap)
 {
     struct gm_error err;
     struct compute c;
@@ -71,11 +76,14 @@ static void one(struct pool *pool, enum compute_mode mode, enum family family, i
         targets[i] = (int32_t)(test_random(&seed) % (uint32_t)V);
     struct mat head = mat_f32(e, V, d);
     struct reference r = reference_of(&head, softcap, h, targets, n, 0.25);
-    float *nll = mem_new((size_t)n, sizeof *nll), *dh = test_floats((size_t)(n * d), 9), *d_head = mem_new((size_t)(V * d), sizeof *d_head);
+    float *nll = mem_new((size_t)n, sizeof *nll), *dh = test_floats((size_t)(n * d), 9),
+          *d_head = mem_new((size_t)(V * d), sizeof *d_head);
     void *workspace = mem_new(head_workspace_bytes(n, V), 1);
     char who[100];
-    snprintf(who, sizeof who, "%s %s n %d V %d d %d softcap %g", compute_mode_name(mode), family_name(family), (int)n, (int)V, (int)d, softcap);
-    double loose = mode == GM_COMPUTE_BF16 ? 6e-3 : 2e-5; /* a gradient of logits in bf16: 2^-8 twice */
+    snprintf(who, sizeof who, "%s %s n %d V %d d %d softcap %g", compute_mode_name(mode),
+             family_name(family), (int)n, (int)V, (int)d, softcap);
+    double loose =
+        mode == GM_COMPUTE_BF16 ? 6e-3 : 2e-5; /* a gradient of logits in bf16: 2^-8 twice */
     double total = head_loss(&c, &head, softcap, h, targets, n, 0.25f, nll, dh, d_head, workspace);
     if (!(fabs(total - r.total) <= 2e-5 * r.total))
         fail_msg("%s: loss %.9g, expected %.9g", who, total, r.total);
@@ -87,7 +95,8 @@ static void one(struct pool *pool, enum compute_mode mode, enum family family, i
     for (int64_t i = 0; i < V * d; i++)
         d_head[i] /= 2;
     near("d_head twice", who, d_head, r.d_head, (size_t)(V * d), loose);
-    assert_true(head_loss(&c, &head, softcap, h, targets, n, 0.25f, NULL, NULL, NULL, workspace) == total);
+    assert_true(head_loss(&c, &head, softcap, h, targets, n, 0.25f, NULL, NULL, NULL, workspace) ==
+                total);
     float *logits = mem_new((size_t)(n * V), sizeof *logits);
     head_logits(&c, &head, softcap, logits, h, n);
     for (int64_t t = 0; t < n; t++) {
@@ -96,7 +105,8 @@ static void one(struct pool *pool, enum compute_mode mode, enum family family, i
             sum += exp(logits[t * V + v]);
         assert_true(fabs(log(sum) - logits[t * V + targets[t]] - r.nll[t]) < 1e-4);
     }
-    mem_free(h), mem_free(e), mem_free(targets), mem_free(r.nll), mem_free(r.dh), mem_free(r.d_head);
+    mem_free(h), mem_free(e), mem_free(targets), mem_free(r.nll), mem_free(r.dh),
+        mem_free(r.d_head);
     mem_free(nll), mem_free(dh), mem_free(d_head), mem_free(workspace), mem_free(logits);
     compute_free(&c);
 }
@@ -155,7 +165,8 @@ static void bits_and_extremes(void **state)
             if (threads == 4) { /* bad numbers must show in the loss, not vanish */
                 float old = h[5 * D + 3];
                 h[5 * D + 3] = NAN;
-                assert_true(isnan(head_loss(&c, &head, 0, h, targets, N, 1.0f, NULL, dh, NULL, workspace)));
+                assert_true(
+                    isnan(head_loss(&c, &head, 0, h, targets, N, 1.0f, NULL, dh, NULL, workspace)));
                 h[5 * D + 3] = old;
             }
             compute_free(&c);
@@ -167,6 +178,7 @@ static void bits_and_extremes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(against_double), cmocka_unit_test(bits_and_extremes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_double),
+                                       cmocka_unit_test(bits_and_extremes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

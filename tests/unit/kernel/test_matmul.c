@@ -1,9 +1,11 @@
-/* The three products: every family that runs here, and F32 mode, against the plain twins; the same bits for 1, 2 and 4 threads. */
+/* The three products: every family that runs here, and F32 mode, against the plain twins; the same
+ * bits for 1, 2 and 4 threads. */
 #include "tests/unit/kernel/kernel_test.h"
 
 #include "engine/kernel/matmul.h"
 
-static const enum dtype types[] = {DT_F32, DT_F16, DT_BF16, DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL};
+static const enum dtype types[] = {DT_F32,  DT_F16,  DT_BF16, DT_Q4_0,  DT_Q4_1,
+                                   DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL};
 
 struct setting {
     enum compute_mode mode;
@@ -21,13 +23,15 @@ static int settings(struct setting out[FAMILY_COUNT + 1])
     return n;
 }
 
-static void check(const char *what, const struct setting *s, const float *got, const float *expected, int64_t n, int64_t depth)
+static void check(const char *what, const struct setting *s, const float *got,
+                  const float *expected, int64_t n, int64_t depth)
 {
     double tolerance = 4e-7 * (double)(depth + 8); /* f32 sums of products of size at most ~1 */
     for (int64_t i = 0; i < n; i++) {
         if (!(fabs((double)got[i] - expected[i]) <= tolerance * (1 + fabs(expected[i]))))
-            fail_msg("%s, %s %s: element %d of %d is %.8g, expected %.8g (depth %d)", what, compute_mode_name(s->mode),
-                     family_name(s->family), (int)i, (int)n, got[i], expected[i], (int)depth);
+            fail_msg("%s, %s %s: element %d of %d is %.8g, expected %.8g (depth %d)", what,
+                     compute_mode_name(s->mode), family_name(s->family), (int)i, (int)n, got[i],
+                     expected[i], (int)depth);
     }
 }
 
@@ -44,7 +48,8 @@ static float *padded(int64_t rows, int64_t ld, uint64_t seed)
     return test_floats((size_t)(rows * ld), seed);
 }
 
-static void product(struct pool *pool, const struct setting *s, const struct shape *h, enum dtype type, bool nn)
+static void product(struct pool *pool, const struct setting *s, const struct shape *h,
+                    enum dtype type, bool nn)
 {
     struct compute c;
     struct gm_error err;
@@ -52,19 +57,24 @@ static void product(struct pool *pool, const struct setting *s, const struct sha
     void *owned;
     float *rounded = NULL;
     struct mat w = test_matrix(type, h->out, h->in, h->row_gap, 7, &owned), seen = w;
-    int64_t from = nn ? h->out : h->in, to = nn ? h->in : h->out, ldx = from + h->gap, ldy = to + h->gap;
-    float *x = padded(h->T, ldx, 11), *y = padded(h->T, ldy, 13), *expected = padded(h->T, ldy, 13), *x_seen = padded(h->T, ldx, 11);
+    int64_t from = nn ? h->out : h->in, to = nn ? h->in : h->out, ldx = from + h->gap,
+            ldy = to + h->gap;
+    float *x = padded(h->T, ldx, 11), *y = padded(h->T, ldy, 13), *expected = padded(h->T, ldy, 13),
+          *x_seen = padded(h->T, ldx, 11);
     if (s->mode == GM_COMPUTE_BF16) {
         seen = test_rounded(&w, &rounded);
         round_floats(x_seen, (size_t)(h->T * ldx));
     }
     (nn ? matmul_nn : matmul_nt)(&c, y, ldy, x, ldx, h->T, &w, h->accumulate);
-    (nn ? plain_matmul_nn : plain_matmul_nt)(expected, ldy, x_seen, ldx, h->T, &seen, h->accumulate);
+    (nn ? plain_matmul_nn : plain_matmul_nt)(expected, ldy, x_seen, ldx, h->T, &seen,
+                                             h->accumulate);
     char what[100];
-    snprintf(what, sizeof what, "%s %s T %d out %d in %d gap %d%s", nn ? "nn" : "nt", dtype_name(type), (int)h->T, (int)h->out,
-             (int)h->in, h->gap, h->accumulate ? " +=" : "");
+    snprintf(what, sizeof what, "%s %s T %d out %d in %d gap %d%s", nn ? "nn" : "nt",
+             dtype_name(type), (int)h->T, (int)h->out, (int)h->in, h->gap,
+             h->accumulate ? " +=" : "");
     check(what, s, y, expected, h->T * ldy, from); /* the gaps must be untouched, too */
-    mem_free(owned), mem_free(rounded), mem_free(x), mem_free(y), mem_free(expected), mem_free(x_seen);
+    mem_free(owned), mem_free(rounded), mem_free(x), mem_free(y), mem_free(expected),
+        mem_free(x_seen);
     compute_free(&c);
 }
 
@@ -76,12 +86,17 @@ static void against_plain(bool nn)
     struct setting list[FAMILY_COUNT + 1];
     int n = settings(list);
     static const int64_t rows[] = {1, 2, 3, 4, 7, 9, 33, 130};
-    static const struct { int64_t out, in; } sizes[] = {{1, 32}, {16, 64}, {70, 32}, {129, 96}, {64, 544}, {33, 1088}};
+    static const struct {
+        int64_t out, in;
+    } sizes[] = {{1, 32}, {16, 64}, {70, 32}, {129, 96}, {64, 544}, {33, 1088}};
     for (int i = 0; i < n; i++) {
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
                 for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
-                    struct shape h = {.T = rows[r], .out = sizes[z].out, .in = sizes[z].in, .gap = (int)(r + z) % 3,
+                    struct shape h = {.T = rows[r],
+                                      .out = sizes[z].out,
+                                      .in = sizes[z].in,
+                                      .gap = (int)(r + z) % 3,
                                       .accumulate = (r + z) % 2};
                     if (types[t] != DT_F32 || z % 2)
                         h.row_gap = z % 3 == 1 ? 3 : 0; /* rows at odd addresses */
@@ -89,10 +104,12 @@ static void against_plain(bool nn)
                 }
             }
         }
-        static const int64_t odd[] = {1, 5, 17, 31, 47, 515}; /* only element types have such lengths */
+        static const int64_t odd[] = {1,  5,  17,
+                                      31, 47, 515}; /* only element types have such lengths */
         for (size_t z = 0; z < sizeof odd / sizeof *odd; z++) {
             for (int t = 0; t < 3; t++) {
-                struct shape h = {.T = z % 2 ? 3 : 40, .out = odd[5 - z] % 100 + 1, .in = odd[z], .gap = 1};
+                struct shape h = {
+                    .T = z % 2 ? 3 : 40, .out = odd[5 - z] % 100 + 1, .in = odd[z], .gap = 1};
                 product(pool, &list[i], &h, types[t], nn);
                 h.T = z % 2 ? 34 : 8;
                 product(pool, &list[i], &h, types[t], nn);
@@ -122,8 +139,14 @@ static void wide_blocks_against_plain(void **state)
     pool_free(pool);
 }
 
-static void nt_against_plain(void **state) { against_plain(false); }
-static void nn_against_plain(void **state) { against_plain(true); }
+static void nt_against_plain(void **state)
+{
+    against_plain(false);
+}
+static void nn_against_plain(void **state)
+{
+    against_plain(true);
+}
 
 static void tn_against_plain(void **state)
 {
@@ -132,14 +155,18 @@ static void tn_against_plain(void **state)
     assert_non_null(pool);
     struct setting list[FAMILY_COUNT + 1];
     int n = settings(list);
-    static const struct { int64_t m, n, T; } sizes[] = {{4, 100, 33}, {16, 576, 130}, {300, 8, 7}, {65, 70, 33}, {200, 130, 1},
-                                                        {97, 288, 600}, {300, 100, 31}, {1, 1, 1}};
+    static const struct {
+        int64_t m, n, T;
+    } sizes[] = {{4, 100, 33},  {16, 576, 130}, {300, 8, 7},    {65, 70, 33},
+                 {200, 130, 1}, {97, 288, 600}, {300, 100, 31}, {1, 1, 1}};
     for (int i = 0; i < n; i++) {
         for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
             struct compute c;
             assert_true(compute_init(&c, pool, GM_TRAIN, list[i].mode, list[i].family, &err));
-            int64_t M = sizes[z].m, N = sizes[z].n, T = sizes[z].T, lda = M + 3, ldb = N + 1, ldw = N + 2;
-            float *a = padded(T, lda, 3), *b = padded(T, ldb, 5), *w = padded(M, ldw, 9), *expected = padded(M, ldw, 9);
+            int64_t M = sizes[z].m, N = sizes[z].n, T = sizes[z].T, lda = M + 3, ldb = N + 1,
+                    ldw = N + 2;
+            float *a = padded(T, lda, 3), *b = padded(T, ldb, 5), *w = padded(M, ldw, 9),
+                  *expected = padded(M, ldw, 9);
             bool accumulate = z % 2;
             matmul_tn(&c, w, ldw, a, lda, M, b, ldb, N, T, 0.5f, accumulate);
             if (list[i].mode == GM_COMPUTE_BF16 && M * N >= 4096 && T >= 16)
@@ -169,11 +196,13 @@ static void multi_equals_single(void **state)
             struct mat w[3];
             float *y[3], *single[3], *x = padded(T, in, 2);
             for (int k = 0; k < 3; k++) {
-                w[k] = test_matrix(k == 1 ? DT_Q8_0 : DT_Q4_1, outs[k], in, 0, 20 + (unsigned)k, &owned[k]);
+                w[k] = test_matrix(k == 1 ? DT_Q8_0 : DT_Q4_1, outs[k], in, 0, 20 + (unsigned)k,
+                                   &owned[k]);
                 y[k] = padded(T, outs[k], 1), single[k] = padded(T, outs[k], 1);
                 matmul_nt(&c, single[k], outs[k], x, in, T, &w[k], false);
             }
-            matmul_nt_multi(&c, 3, y, outs, x, in, T, (const struct mat *const[]){&w[0], &w[1], &w[2]});
+            matmul_nt_multi(&c, 3, y, outs, x, in, T,
+                            (const struct mat *const[]){&w[0], &w[1], &w[2]});
             for (int k = 0; k < 3; k++) {
                 assert_memory_equal(y[k], single[k], (size_t)(T * outs[k]) * sizeof(float));
                 mem_free(y[k]), mem_free(single[k]), mem_free(owned[k]);
@@ -205,10 +234,15 @@ static void joined_equals_separate(void **state)
             struct matmul_output o[2];
             for (int k = 0; k < 2; k++) {
                 enum dtype type = k ? DT_Q4_1 : DT_BF16;
-                w[k][0] = nn ? test_matrix(type, wide, outs[k], 0, 5, &owned[k][0]) : test_matrix(type, outs[k], wide, 0, 5, &owned[k][0]);
-                w[k][1] = nn ? test_matrix(DT_F32, thin, outs[k], 0, 6, &owned[k][1]) : test_matrix(DT_F32, outs[k], thin, 0, 6, &owned[k][1]);
+                w[k][0] = nn ? test_matrix(type, wide, outs[k], 0, 5, &owned[k][0])
+                             : test_matrix(type, outs[k], wide, 0, 5, &owned[k][0]);
+                w[k][1] = nn ? test_matrix(DT_F32, thin, outs[k], 0, 6, &owned[k][1])
+                             : test_matrix(DT_F32, outs[k], thin, 0, 6, &owned[k][1]);
                 y[k] = padded(T, outs[k], 1), separate[k] = padded(T, outs[k], 1);
-                o[k] = (struct matmul_output){.y = y[k], .ldy = outs[k], .accumulate = k, .n_terms = 2,
+                o[k] = (struct matmul_output){.y = y[k],
+                                              .ldy = outs[k],
+                                              .accumulate = k,
+                                              .n_terms = 2,
                                               .terms = {{x, wide, &w[k][0]}, {z, thin, &w[k][1]}}};
                 (nn ? matmul_nn : matmul_nt)(&c, separate[k], outs[k], x, wide, T, &w[k][0], k);
                 (nn ? matmul_nn : matmul_nt)(&c, separate[k], outs[k], z, thin, T, &w[k][1], true);
@@ -288,10 +322,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wide_blocks_against_plain),
-        cmocka_unit_test(nt_against_plain),    cmocka_unit_test(nn_against_plain),
-        cmocka_unit_test(tn_against_plain),    cmocka_unit_test(multi_equals_single),
-        cmocka_unit_test(no_rows_is_no_work),  cmocka_unit_test(joined_equals_separate),
-         cmocka_unit_test(same_bits_for_any_thread_count),
+        cmocka_unit_test(nt_against_plain),
+        cmocka_unit_test(nn_against_plain),
+        cmocka_unit_test(tn_against_plain),
+        cmocka_unit_test(multi_equals_single),
+        cmocka_unit_test(no_rows_is_no_work),
+        cmocka_unit_test(joined_equals_separate),
+        cmocka_unit_test(same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
