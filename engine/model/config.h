@@ -18,7 +18,7 @@ struct model_config {
     char family[24]; /* config.json's model_type: "gemma3_text", "llama" */
     int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab_size, max_positions;
     float rms_norm_eps;
-    bool norm_plus_one;   /* Hugging Face Gemma stores w and multiplies by 1 + w; GGUF stores 1 + w */
+    bool norm_plus_one;   /* Gemma: Hugging Face files store w and multiply by 1 + w; GGUF files store 1 + w */
     bool qk_norm;         /* RMSNorm of q and k per head, before RoPE */
     bool sandwich_norm;   /* Gemma: the outputs of attention and MLP are normalised too */
     bool tied_head;       /* logits = h Eᵀ */

@@ -31,6 +31,7 @@ struct pass_limits {
     int64_t max_tokens, max_targets;
     int max_seqs;
     bool checkpoint; /* keep layer inputs only, recompute the rest */
+    enum compute_mode mode; /* that will compute: BF16 keeps activations in half the memory; AUTO: not known, plan for F32 */
 };
 
 struct pass;
