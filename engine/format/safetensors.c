@@ -165,6 +165,8 @@ static bool read_meta(struct safetensors *s, struct json_scan *h)
     struct str key = {0}, value = {0};
     bool ok = true;
     int cap = 0;
+    if (scan_peek(h) == 'n') /* MLX writes null where it has nothing to say */
+        return scan_skip(h);
     for (bool more = scan_object(h); more && ok; more = ok && scan_more(h, '}')) {
         ok = scan_key(h, &key) && scan_string(h, &value);
         if (ok && safetensors_meta(s, str_text(&key)))

@@ -1,0 +1,97 @@
+/* pass.c - what callers ask of a pass: a loss, gradients, hidden states, logits. The layers: pass_forward.c, pass_backward.c. */
+#include "engine/model/pass_private.h"
+
+#include "engine/kernel/head.h"
+#include "engine/kernel/ops.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void check_batch(const struct pass *p, const struct lora *lora, const struct batch *b)
+{
+    assert(b->T >= 1 && b->T <= p->limits.max_tokens && b->n_targets <= p->limits.max_targets);
+    assert(b->n_seqs >= 1 && b->seq_start[0] == 0 && b->seq_start[b->n_seqs] == b->T);
+    assert(!lora || (lora->options.rank <= p->rank && (lora->options.keys & ~p->keys) == 0));
+    for (int64_t t = 0; t < b->T; t++)
+        assert(b->ids[t] >= 0 && b->ids[t] < p->m->config.vocab_size && b->positions[t] >= 0 && b->positions[t] < p->limits.max_tokens);
+}
+
+static struct layer_run start(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, struct lora_span *span)
+{
+    check_batch(p, lora, b);
+    *span = (struct lora_span){.lora = lora, .n = b->T};
+    return (struct layer_run){.c = c, .m = p->m, .spans = span, .n_spans = 1, .dropped = p->dropped};
+}
+
+/* Final norm of the rows that predict, then the head. With want_grad p->head_dh holds the gradient of the normed rows. */
+static double loss_of_targets(struct pass *p, const struct compute *c, const struct batch *b, float weight, float *nll, bool want_grad, float *d_head)
+{
+    const struct model_config *config = &p->m->config;
+    for (int64_t i = 0; i < b->n_targets; i++) {
+        assert(b->target_row[i] >= 0 && b->target_row[i] < b->T);
+        memcpy(p->head_x + i * p->d, p->x + b->target_row[i] * p->d, (size_t)p->d * sizeof(float));
+    }
+    rmsnorm(c, p->head_h, p->head_rstd, p->head_x, p->m->norm_final, b->n_targets, p->d, config->rms_norm_eps);
+    return head_loss(c, &p->m->head, config->final_softcap, p->head_h, b->target_id, b->n_targets, weight, nll, want_grad ? p->head_dh : NULL, d_head,
+                     p->head_work);
+}
+
+double pass_loss(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float *nll)
+{
+    struct lora_span span;
+    struct layer_run r = start(p, c, lora, b, &span);
+    if (b->n_targets == 0)
+        return 0;
+    pass_forward(p, &r, b, false, NULL);
+    return loss_of_targets(p, c, b, 1, nll, false, NULL);
+}
+
+static float *grad_of(const struct pass *p, float *grads, int param) { return grads + p->m->full.params[param].offset; }
+
+double pass_loss_and_grad(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float weight,
+                          uint64_t dropout_seed, uint64_t dropout_step, float *grads)
+{
+    const struct model *m = p->m;
+    bool full = p->limits.kind == PASS_FULL;
+    assert(p->limits.kind != PASS_FORWARD && (full ? !lora && m->full.count > 0 : lora && lora->first_layer >= p->first_layer));
+    assert(p->kept_size == 4 || c->mode != GM_COMPUTE_F32);
+    struct lora_span span;
+    struct layer_run r = start(p, c, lora, b, &span);
+    if (b->n_targets == 0)
+        return 0;
+    p->clock = (struct part_clock){0};
+    r.parts = &p->clock;
+    if (lora)
+        r.dropout = (struct dropout){.p = lora->options.dropout, .seed = dropout_seed, .step = dropout_step};
+    assert(r.dropout.p == 0 || p->dropout);
+    pass_forward(p, &r, b, true, NULL);
+
+    int last = m->full.n_params - 1, final_norm = m->config.tied_head ? last : last - 1;
+    float *d_head = full ? grad_of(p, grads, m->config.tied_head ? 0 : last) : NULL;
+    double nll = loss_of_targets(p, c, b, weight, NULL, true, d_head);
+    rmsnorm_backward(c, p->head_dh, full ? grad_of(p, grads, final_norm) : NULL, p->head_dh, p->head_x, p->head_rstd, m->norm_final, b->n_targets, p->d,
+                     false);
+    memset(p->dx, 0, (size_t)(b->T * p->d) * sizeof(float));
+    for (int64_t i = 0; i < b->n_targets; i++) {
+        float *to = p->dx + b->target_row[i] * p->d;
+        for (int64_t k = 0; k < p->d; k++)
+            to[k] += p->head_dh[i * p->d + k];
+    }
+    part_end(&p->clock, PART_HEAD, (full ? 6.0 : 4.0) * (double)b->n_targets * (double)p->d * (double)m->config.vocab_size, 0);
+    pass_backward(p, &r, b, lora, grads);
+    return nll;
+}
+
+const float *pass_hidden(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float *layer_outputs)
+{
+    struct lora_span span;
+    struct layer_run r = start(p, c, lora, b, &span);
+    pass_forward(p, &r, b, false, layer_outputs);
+    rmsnorm(c, p->n, NULL, p->x, p->m->norm_final, b->T, p->d, p->m->config.rms_norm_eps);
+    return p->n;
+}
+
+void pass_logits(struct pass *p, const struct compute *c, const float *hidden_rows, int64_t n_rows, float *logits)
+{
+    head_logits(c, &p->m->head, p->m->config.final_softcap, logits, hidden_rows, n_rows);
+}

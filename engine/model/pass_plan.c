@@ -1,0 +1,188 @@
+/* pass_plan.c - the memory of a pass: laid out once, so that a step allocates nothing and its size is known beforehand. */
+#include "engine/model/pass_private.h"
+
+#include "engine/base/checked.h"
+#include "engine/kernel/head.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Counts first (base NULL), then hands out. */
+struct planner {
+    struct arena *arena;
+    size_t bytes;
+    bool overflow;
+};
+
+static void *take(struct planner *pl, int64_t rows, int64_t cols, size_t size)
+{
+    size_t bytes;
+    if (!checked_mul((size_t)rows, (size_t)cols, &bytes) || !checked_mul(bytes, size, &bytes) || bytes > SIZE_MAX / 4
+        || !checked_add(pl->bytes, arena_cost(bytes), &pl->bytes)) {
+        pl->overflow = true;
+        return NULL;
+    }
+    return pl->arena && bytes > 0 ? arena_take(pl->arena, bytes) : NULL;
+}
+
+static float *floats(struct planner *pl, int64_t rows, int64_t cols) { return take(pl, rows, cols, sizeof(float)); }
+
+static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_t T)
+{
+    const struct model_config *c = &p->m->config;
+    size_t size = p->kept_size;
+    k->q = take(pl, T, p->q, size);
+    k->k = take(pl, T, p->kv, size);
+    k->v = take(pl, T, p->kv, size);
+    k->att = take(pl, T, p->q, size);
+    k->mid = take(pl, T, p->d, size);
+    k->gate = take(pl, T, p->ff, size);
+    k->up = take(pl, T, p->ff, size);
+    k->down = take(pl, c->sandwich_norm ? T : 0, p->d, size);
+    k->lse = floats(pl, T, c->n_heads);
+    for (int i = 0; i < PROJ_COUNT; i++)
+        k->u[i] = floats(pl, p->keys >> i & 1 ? T : 0, p->rank);
+}
+
+static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
+{
+    const struct model_config *c = &p->m->config;
+    struct kept shared = {0};
+    p->dx = floats(pl, T, p->d);
+    p->dn = floats(pl, T, p->d);
+    p->dout = floats(pl, c->sandwich_norm ? T : 0, p->d);
+    p->dq = floats(pl, T, p->q);
+    p->dk = floats(pl, T, p->kv);
+    p->dv = floats(pl, T, p->kv);
+    p->datt = floats(pl, T, p->q);
+    p->dup = floats(pl, T, p->ff);
+    p->q_turned = floats(pl, T, p->q);
+    p->k_turned = floats(pl, T, p->kv);
+    p->rstd = floats(pl, T, 1);
+    p->rstd_out = floats(pl, T, 1);
+    p->rstd_heads = floats(pl, T, c->n_heads);
+    p->du = floats(pl, T, p->rank);
+    if (p->limits.checkpoint)
+        plan_kept(p, pl, &shared, T);
+    for (int i = p->first_layer; i < c->n_layers; i++) {
+        struct kept k = shared;
+        if (!p->limits.checkpoint)
+            plan_kept(p, pl, &k, T);
+        k.x = take(pl, T, p->d, p->kept_size);
+        if (p->kept)
+            p->kept[i] = k;
+    }
+}
+
+static void plan(struct pass *p, struct planner *pl)
+{
+    const struct model_config *c = &p->m->config;
+    int64_t T = p->limits.max_tokens, targets = p->limits.max_targets;
+    int64_t widest = p->q > p->d ? p->q : p->d;
+    widest = p->ff > widest ? p->ff : widest;
+    p->x = floats(pl, T, p->d);
+    p->n = floats(pl, T, p->d);
+    p->o = floats(pl, T, p->d);
+    p->qs = floats(pl, T, p->q);
+    p->ks = floats(pl, T, p->kv);
+    p->vs = floats(pl, T, p->kv);
+    p->att = floats(pl, T, p->q);
+    p->gate = floats(pl, T, p->ff);
+    p->up = floats(pl, T, p->ff);
+    p->h = floats(pl, T, p->ff);
+    for (int i = 0; i < 3; i++)
+        p->u[i] = floats(pl, p->keys ? T : 0, p->rank);
+    p->dropped = floats(pl, p->dropout ? T : 0, widest);
+    if (p->limits.kind != PASS_FORWARD)
+        plan_backward(p, pl, T);
+    p->head_x = floats(pl, targets, p->d);
+    p->head_h = floats(pl, targets, p->d);
+    p->head_dh = floats(pl, p->limits.kind != PASS_FORWARD ? targets : 0, p->d);
+    p->head_rstd = floats(pl, targets, 1);
+    p->head_work = targets > 0 ? take(pl, 1, (int64_t)head_workspace_bytes(targets, c->vocab_size), 1) : NULL;
+}
+
+static void describe(struct pass *p, const struct model *m, const struct lora_options *lora, const struct pass_limits *limits)
+{
+    const struct model_config *c = &m->config;
+    *p = (struct pass){.m = m, .limits = *limits, .d = c->d_model, .q = (int64_t)c->n_heads * c->head_dim,
+                       .kv = (int64_t)c->n_kv_heads * c->head_dim, .ff = c->d_ff, .first_layer = c->n_layers};
+    p->kept_size = limits->mode == GM_COMPUTE_BF16 ? 2 : 4;
+    if (lora && limits->kind != PASS_FULL) {
+        p->rank = lora->rank;
+        p->keys = lora->keys;
+        p->dropout = lora->dropout > 0 && limits->kind == PASS_LORA;
+        if (limits->kind == PASS_LORA)
+            p->first_layer = lora->num_layers > 0 && lora->num_layers < c->n_layers ? c->n_layers - lora->num_layers : 0;
+    }
+    if (limits->kind == PASS_FULL)
+        p->first_layer = 0;
+}
+
+size_t pass_bytes(const struct model_config *c, const struct lora_options *lora, const struct pass_limits *limits)
+{
+    struct model shape = {.config = *c};
+    struct pass p;
+    struct planner count = {0};
+    describe(&p, &shape, lora, limits);
+    plan(&p, &count);
+    return count.overflow ? SIZE_MAX : count.bytes;
+}
+
+static bool make_ropes(struct pass *p, struct gm_error *err)
+{
+    const struct model_config *c = &p->m->config;
+    int64_t T = p->limits.max_tokens;
+    if (T > p->m->rope.n_positions && !rope_table_init(&p->rope, T, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
+        return false;
+    return p->m->rope_local.half == 0 || T <= p->m->rope_local.n_positions
+           || rope_table_init(&p->rope_local, T, c->head_dim, c->rope_theta_local, 1, err);
+}
+
+struct pass *pass_new(const struct model *m, const struct lora_options *lora, const struct pass_limits *limits, struct gm_error *err)
+{
+    struct planner planner = {0};
+    struct pass *p = mem_new(1, sizeof *p);
+    if (limits->max_tokens < 1 || limits->max_targets < 0 || limits->max_tokens > INT32_MAX) {
+        error_set(err, GM_E_USAGE, "plan a pass: %lld tokens", (long long)limits->max_tokens);
+        mem_free(p);
+        return NULL;
+    }
+    describe(p, m, lora, limits);
+    plan(p, &planner);
+    bool ok = planner.overflow ? error_set(err, GM_E_MEMORY, "plan a pass: %lld tokens do not fit (ask for shorter or fewer rows)",
+                                           (long long)limits->max_tokens)
+                               : arena_init(&p->arena, planner.bytes + 64, "activations", err);
+    if (!ok || !make_ropes(p, err)) {
+        pass_free(p);
+        return NULL;
+    }
+    if (limits->kind != PASS_FORWARD)
+        p->kept = mem_new((size_t)m->config.n_layers, sizeof *p->kept);
+    planner = (struct planner){.arena = &p->arena};
+    plan(p, &planner);
+    return p;
+}
+
+void pass_free(struct pass *p)
+{
+    if (!p)
+        return;
+    rope_table_free(&p->rope);
+    rope_table_free(&p->rope_local);
+    mem_free(p->kept);
+    arena_free(&p->arena);
+    mem_free(p);
+}
+
+int pass_parts(const struct pass *p, struct pass_part parts[16])
+{
+    static const char *const names[PART_COUNT] = {
+        "embedding", "forward: products", "forward: adapters", "forward: attention", "forward: norms, gates", "head and loss",
+        "backward: products", "backward: adapters", "backward: attention", "backward: norms, gates", "weight gradients"};
+    int n = 0;
+    for (int i = 0; i < PART_COUNT; i++)
+        if (p->clock.seconds[i] > 0)
+            parts[n++] = (struct pass_part){.name = names[i], .seconds = p->clock.seconds[i], .flops = p->clock.flops[i], .bytes = p->clock.bytes[i]};
+    return n;
+}

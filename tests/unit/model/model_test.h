@@ -1,0 +1,208 @@
+/* model_test.h - what the tests of the model room share: a fixture model with its expected numbers, batches, comparison. */
+#ifndef MODEL_TEST_H
+#define MODEL_TEST_H
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/base/pool.h"
+#include "engine/format/json.h"
+#include "engine/format/safetensors.h"
+#include "engine/model/decode.h"
+#include "engine/model/pass.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct tools {
+    struct pool *pool;
+    struct compute compute;
+};
+
+static inline void tools_init(struct tools *t, int threads, enum compute_mode mode)
+{
+    struct gm_error err = {0};
+    t->pool = pool_new(threads, &err);
+    assert_non_null(t->pool);
+    if (!compute_init(&t->compute, t->pool, GM_TRAIN, mode, FAMILY_AUTO, &err))
+        fail_msg("%s", err.text);
+}
+
+static inline void tools_free(struct tools *t)
+{
+    compute_free(&t->compute);
+    pool_free(t->pool);
+}
+
+struct fixture {
+    char *dir;
+    struct model *model;
+    struct safetensors expected;
+    json_t *json; /* expected.json; NULL where there is none */
+};
+
+static inline void fixture_open(struct fixture *f, const char *name)
+{
+    struct gm_error err = {0};
+    f->dir = mem_printf(FIXTURES "/models/%s", name);
+    f->model = model_open(f->dir, &err);
+    if (!f->model)
+        fail_msg("%s", err.text);
+    char *path = path_join(f->dir, "expected.safetensors"), *json = path_join(f->dir, "expected.json");
+    if (!safetensors_open(&f->expected, path, &err))
+        fail_msg("%s", err.text);
+    f->json = json_load_file_checked(json, 1 << 20, &err);
+    assert_non_null(f->json);
+    mem_free(path);
+    mem_free(json);
+}
+
+static inline void fixture_close(struct fixture *f)
+{
+    model_free(f->model);
+    safetensors_close(&f->expected);
+    json_decref(f->json);
+    mem_free(f->dir);
+}
+
+static inline double number_at(const json_t *o, const char *key, const char *key2, const char *key3)
+{
+    o = json_object_get(o, key);
+    o = key2 ? json_object_get(o, key2) : o;
+    o = key3 ? json_object_get(o, key3) : o;
+    assert_true(json_is_number(o));
+    return json_number_value(o);
+}
+
+static inline const struct tensor_info *tensor(const struct safetensors *s, const char *format, ...)
+{
+    char name[160];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    const struct tensor_info *t = safetensors_find(s, name);
+    if (!t)
+        fail_msg("%s has no %s", s->label, name);
+    return t;
+}
+
+static inline void near(const char *what, const float *have, const float *want, int64_t n, double tolerance)
+{
+    double worst = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double e = fabs((double)have[i] - (double)want[i]);
+        if (!(e <= worst))
+            worst = e;
+    }
+    if (!(worst <= tolerance))
+        fail_msg("%s: off by %g, tolerance %g", what, worst, tolerance);
+}
+
+/* One sequence as a batch; the arrays live in the caller's struct. */
+struct one {
+    struct batch b;
+    int32_t positions[512], borders[2];
+};
+static inline const struct batch *one_sequence(struct one *o, const int32_t *ids, int64_t n)
+{
+    assert_true(n <= 512);
+    for (int i = 0; i < n; i++)
+        o->positions[i] = i;
+    o->borders[0] = 0;
+    o->borders[1] = (int32_t)n;
+    o->b = (struct batch){.T = n, .ids = ids, .positions = o->positions, .n_seqs = 1, .seq_start = o->borders};
+    return &o->b;
+}
+
+/* logits [n, vocab] of a sequence through a pass of its own; mem_free. layers: see pass_hidden. */
+static inline float *logits_of(const struct model *m, const struct lora *l, const struct compute *c, const int32_t *ids, int64_t n, float *layers,
+                               float *final)
+{
+    struct gm_error err = {0};
+    struct pass_limits limits = {.kind = PASS_FORWARD, .max_tokens = n, .max_seqs = 1};
+    struct pass *p = pass_new(m, l ? &l->options : NULL, &limits, &err);
+    if (!p)
+        fail_msg("%s", err.text);
+    struct one *o = mem_new(1, sizeof *o);
+    float *logits = mem_new((size_t)(n * m->config.vocab_size), sizeof *logits);
+    const float *hidden = pass_hidden(p, c, l, one_sequence(o, ids, n), layers);
+    if (final)
+        memcpy(final, hidden, (size_t)(n * m->config.d_model) * sizeof *final);
+    pass_logits(p, c, hidden, n, logits);
+    pass_free(p);
+    mem_free(o);
+    return logits;
+}
+
+/* A training batch of the fixtures: rows of `batch.B.ids`, packed without the padding. */
+struct packed {
+    struct batch b;
+    int32_t ids[512], positions[512], borders[9], rows[512], targets[512];
+};
+static inline void pack_batch(struct packed *p, const struct safetensors *s, int number)
+{
+    const struct tensor_info *ids = tensor(s, "batch.%d.ids", number), *mask = tensor(s, "batch.%d.mask", number);
+    const int32_t *lengths = tensor(s, "batch.%d.lengths", number)->data;
+    int64_t n_rows = ids->shape[0], width = ids->shape[1], T = 0, n = 0;
+    assert_true(n_rows <= 8 && n_rows * width <= 512);
+    for (int64_t r = 0; r < n_rows; r++) {
+        p->borders[r] = (int32_t)T;
+        for (int32_t t = 0; t < lengths[r]; t++, T++) {
+            p->ids[T] = ((const int32_t *)ids->data)[r * width + t];
+            p->positions[T] = t;
+            if (t > 0 && ((const int32_t *)mask->data)[r * width + t]) {
+                p->rows[n] = (int32_t)T - 1;
+                p->targets[n++] = p->ids[T];
+            }
+        }
+    }
+    p->borders[n_rows] = (int32_t)T;
+    p->b = (struct batch){.T = T, .ids = p->ids, .positions = p->positions, .n_seqs = (int)n_rows, .seq_start = p->borders, .n_targets = n,
+                          .target_row = p->rows, .target_id = p->targets};
+}
+
+static inline struct pass *pass_for(const struct model *m, const struct lora *l, enum pass_kind kind, bool checkpoint)
+{
+    struct gm_error err = {0};
+    struct pass_limits limits = {.kind = kind, .max_tokens = 512, .max_targets = 512, .max_seqs = 8, .checkpoint = checkpoint};
+    struct pass *p = pass_new(m, l ? &l->options : NULL, &limits, &err);
+    if (!p)
+        fail_msg("%s", err.text);
+    return p;
+}
+
+/* The adapter that training starts from: lora.layers.N.TARGET.A / .B of the expected numbers. */
+static inline struct lora *fixture_lora(const struct fixture *f)
+{
+    struct gm_error err = {0};
+    const json_t *o = json_object_get(f->json, "lora"), *targets = json_object_get(o, "targets");
+    struct lora_options options = {.rank = (int)json_integer_value(json_object_get(o, "rank")),
+                                   .alpha = (float)json_number_value(json_object_get(o, "alpha")),
+                                   .scale = (float)json_number_value(json_object_get(o, "scale"))};
+    for (size_t i = 0; i < json_array_size(targets); i++) {
+        enum proj p;
+        assert_true(proj_parse(json_string_value(json_array_get(targets, i)), &p));
+        options.keys |= 1u << p;
+    }
+    struct lora *l = lora_new(&f->model->config, &options, 1, &err);
+    if (!l)
+        fail_msg("%s", err.text);
+    for (int layer = 0; layer < l->n_layers; layer++)
+        for (int p = 0; p < PROJ_COUNT; p++) {
+            const struct lora_pair *pair = lora_at(l, layer, (enum proj)p);
+            if (!pair)
+                continue;
+            const struct tensor_info *a = tensor(&f->expected, "lora.layers.%d.%s.A", layer, proj_name((enum proj)p));
+            const struct tensor_info *b = tensor(&f->expected, "lora.layers.%d.%s.B", layer, proj_name((enum proj)p));
+            memcpy(l->set.w + pair->a, a->data, a->bytes);
+            memcpy(l->set.w + pair->b, b->data, b->bytes);
+        }
+    return l;
+}
+
+#endif
