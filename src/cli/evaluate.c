@@ -8,12 +8,21 @@
 #include <math.h>
 #include <string.h>
 
-enum { PLACES = 16, PREFIX_MAX = 4096 };
+enum { PLACES = 16, BATCH_ROWS = 8 };
 
 bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, struct evaluation *e, struct gm_error *err)
 {
+    struct pass_limits limits = {.kind = PASS_FORWARD};
+    struct batcher *b = batcher_new(d, split, BATCH_ROWS, false, 0, err);
+    if (!b)
+        return false;
+    batcher_limits(b, &limits);
+    struct pass *p = pass_new(s->model, s->lora ? &s->lora->options : NULL, &limits, err);
     struct eval_result r;
-    if (!eval_split(s->model, s->lora, &s->compute, d, split, &r, err))
+    bool ok = p && eval_run(p, &s->compute, s->lora, b, BATCH_ROWS, -1, NULL, &r);
+    pass_free(p);
+    batcher_free(b);
+    if (!ok)
         return false;
     e->loss = r.loss;
     e->tokens = r.tokens;
