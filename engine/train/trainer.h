@@ -2,9 +2,9 @@
  *
  * trainer_new opens model, data, run directory (or an existing run: trainer_resume) and plans all memory; trainer_run trains until the end, a stop or an error.
  * The listener is called on the trainer's thread; it must be quick and must not call back except the trainer_ask_* functions,
- * which any thread may call at any time. Samples are made by the caller's hook, so that this room knows no sampler policy.
+ * which any thread may call at any time.
  *
- *     struct trainer *t = trainer_new(&options, root, &listener, &err);
+ *     struct trainer *t = trainer_new(&options, root, pool, &listener, &err);
  *     bool ok = trainer_run(t, &err);      // err.code GM_E_CANCELLED: stopped after saving
  *     trainer_free(t);
  */
@@ -38,6 +38,13 @@ struct trainer;
 struct trainer *trainer_new(const struct train_options *o, const char *runs_root, struct pool *pool, const struct train_listener *l, struct gm_error *err);
 /* Goes on where the last checkpoint of the run stands; iters > 0 changes the goal. */
 struct trainer *trainer_resume(const char *run_dir, int iters, struct pool *pool, const struct train_listener *l, struct gm_error *err);
+struct resume_options {
+    int iters;           /* > 0: a new goal */
+    bool new_kernel;     /* compute with `kernel` (AUTO: the fastest here) instead of the family the run began with; told in the journal */
+    enum family kernel;
+};
+struct trainer *trainer_resume_with(const char *run_dir, const struct resume_options *how, struct pool *pool, const struct train_listener *l,
+                                    struct gm_error *err);
 bool trainer_run(struct trainer *t, struct gm_error *err);
 void trainer_free(struct trainer *t);
 
@@ -46,7 +53,8 @@ void trainer_ask_stop(struct trainer *t);            /* save and end at the next
 void trainer_ask_save(struct trainer *t);
 void trainer_ask_eval(struct trainer *t);
 void trainer_ask_pause(struct trainer *t, bool paused);
-/* For tasting: an own copy of the adapter as of the last step border (waits at most one step). NULL for full fine-tuning. */
+/* For tasting: an own copy of the adapter as of the last update (waits while one is being applied). NULL for full fine-tuning. */
+/* Not while the caller holds the gate of the pool (pool_hold). */
 struct lora *trainer_adapter_copy(struct trainer *t, int *step);
 
 /* Read-only, valid for the trainer's life. */

@@ -1,0 +1,419 @@
+/* trainer_open.c - builds a trainer: model, data, memory for everything, and the run on disk, in this order, so that what fails early leaves nothing behind. */
+#include "engine/train/trainer_private.h"
+
+#include "engine/base/mem.h"
+#include "engine/train/run_files.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- model and text ---- */
+
+/* Only the shape and the tokenizer come from the folder; the weights are drawn. */
+static bool open_random_model(struct trainer *t, struct gm_error *err)
+{
+    struct model_config config;
+    t->source = mem_new(1, sizeof *t->source);
+    if (!model_source_open_tokenizer(t->source, t->o.model, err)) {
+        mem_free(t->source);
+        t->source = NULL;
+        return false;
+    }
+    t->own_source = true;
+    if (!t->source->config)
+        return error_set(err, GM_E_INPUT, "open model %s: no config.json, which says the shape of the model", t->o.model);
+    if (!model_config_read(&config, t->source, err))
+        return false;
+    t->model = model_random(&config, DT_F32, t->o.init_seed, err);
+    return t->model != NULL;
+}
+
+static bool open_model(struct trainer *t, struct gm_error *err)
+{
+    if (t->o.init_random) {
+        if (!open_random_model(t, err))
+            return false;
+    } else {
+        t->model = model_open(t->o.model, err);
+        if (!t->model)
+            return false;
+        t->source = t->model->source;
+    }
+    return t->o.tune != TUNE_FULL || model_make_trainable(t->model, err);
+}
+
+static bool open_text(struct trainer *t, struct gm_error *err)
+{
+    struct gm_error no_template = {0};
+    t->tokenizer = tokenizer_open(t->source, err);
+    if (!t->tokenizer)
+        return false;
+    if (tokenizer_vocab_size(t->tokenizer) > t->model->config.vocab_size)
+        return error_set(err, GM_E_INPUT, "open model %s: the tokenizer has %d pieces, the model %d rows (they do not belong together)", t->o.model,
+                         tokenizer_vocab_size(t->tokenizer), t->model->config.vocab_size);
+    t->tpl = chat_template_open(t->source, t->tokenizer, t->o.chat_template, &no_template);
+    if (!t->tpl && t->o.chat_template)
+        return error_set(err, no_template.code, "%s", no_template.text);
+    struct dataset_options d = {.max_seq_length = t->o.max_seq_length, .mask_prompt = t->o.mask_prompt, .system = t->o.system, .seed = t->o.seed,
+                                .pool = t->pool};
+    t->dataset = dataset_open(t->o.data, &d, t->tokenizer, t->tpl, err);
+    if (!t->dataset && !t->tpl && err && strstr(err->text, "no chat template"))
+        return error_set(err, no_template.code, "%s", no_template.text); /* the reason behind it */
+    return t->dataset != NULL;
+}
+
+static bool check_rows(const struct trainer *t, struct gm_error *err)
+{
+    const struct dataset *d = t->dataset;
+    int32_t vocab = t->model->config.vocab_size;
+    for (int i = 0; i < d->n_rows; i++) {
+        const struct row *r = &d->rows[i];
+        for (int k = 0; k < r->n; k++)
+            if (r->ids[k] < 0 || r->ids[k] >= vocab || (r->targets && r->supervised[k] && (r->targets[k] < 0 || r->targets[k] >= vocab)))
+                return error_set(err, GM_E_INPUT, "read %s:%d: item %d is no token of the model, which has %d", r->file, r->line, k + 1, vocab);
+    }
+    return true;
+}
+
+/* ---- what is trained ---- */
+
+static bool load_start_adapter(struct trainer *t, struct gm_error *err)
+{
+    struct lora *l = lora_load(t->o.resume_adapter, &t->model->config, err);
+    if (!l)
+        return false;
+    const struct lora_options *a = &l->options, *b = &t->lora->options;
+    bool ok = a->rank == b->rank && a->keys == b->keys && l->set.count == t->lora->set.count;
+    if (ok)
+        memcpy(t->lora->set.w, l->set.w, l->set.count * sizeof *l->set.w);
+    else
+        error_set(err, GM_E_INPUT, "read %s: rank %d, %zu parameters, but the run asks for rank %d, %zu parameters (give the same --rank, --keys, --num-layers)",
+                  t->o.resume_adapter, a->rank, l->set.count, b->rank, t->lora->set.count);
+    lora_free(l);
+    return ok;
+}
+
+static bool open_trained(struct trainer *t, struct gm_error *err)
+{
+    size_t count = t->model->full.count;
+    if (t->o.tune == TUNE_LORA) {
+        t->lora = lora_new(&t->model->config, &t->o.lora, t->o.init_seed, err);
+        if (!t->lora || (t->o.resume_adapter && !load_start_adapter(t, err)))
+            return false;
+        count = t->lora->set.count;
+    }
+    t->optimizer = optimizer_new(&t->o, count, err);
+    t->grads = t->optimizer ? mem_alloc(count * sizeof *t->grads, "gradients", err) : NULL;
+    return t->grads != NULL;
+}
+
+static int count_valid_leaks(const struct dataset *d)
+{
+    int n = 0;
+    for (int i = 0; i < d->n_rows; i++)
+        n += d->rows[i].split == SPLIT_VALID && d->rows[i].leak;
+    return n;
+}
+
+static bool open_batches(struct trainer *t, struct gm_error *err)
+{
+    bool usable = false;
+    t->train = batcher_new(t->dataset, SPLIT_TRAIN, t->o.batch_size, t->o.shuffle, t->o.seed, err);
+    if (!t->train)
+        return false;
+    for (int i = 0; i < t->dataset->n_rows; i++)
+        usable |= t->dataset->rows[i].split == SPLIT_VALID && t->dataset->rows[i].n_supervised > 0;
+    if (usable && !(t->valid = batcher_new(t->dataset, SPLIT_VALID, t->o.batch_size, false, 0, err)))
+        return false;
+    t->n_valid_leaks = count_valid_leaks(t->dataset);
+    if (t->o.epochs > 0) {
+        double updates = ceil(t->o.epochs * batcher_rows(t->train) / (double)trainer_rows_per_update(t));
+        if (!(updates >= 1 && updates <= 1e9))
+            return error_set(err, GM_E_USAGE, "plan run: %g passes over %d rows are %g updates", t->o.epochs, batcher_rows(t->train), updates);
+        t->o.iters = (int)updates;
+    }
+    return true;
+}
+
+/* The workspace of the largest batch; layers keep only their inputs where the rest would take much of the machine's memory. */
+static bool open_pass(struct trainer *t, struct gm_error *err)
+{
+    const struct lora_options *lora = t->lora ? &t->lora->options : NULL;
+    struct pass_limits limits = {.kind = t->lora ? PASS_LORA : PASS_FULL, .mode = t->compute.mode};
+    batcher_limits(t->train, &limits);
+    if (t->valid)
+        batcher_limits(t->valid, &limits);
+    if (t->o.checkpoint_layers < 0) /* decided once: a resume must not decide otherwise */
+        t->o.checkpoint_layers = pass_bytes(&t->model->config, lora, &limits) > mem_available_bytes() / 5 * 2;
+    limits.checkpoint = t->o.checkpoint_layers == 1;
+    t->pass = pass_new(t->model, lora, &limits, err);
+    return t->pass != NULL;
+}
+
+static bool open_samples(struct trainer *t, struct gm_error *err)
+{
+    struct gm_error why = {0};
+    if (t->o.sample_every == 0 || t->o.n_temps * t->o.samples_per_temp == 0)
+        return true;
+    t->samples = samples_new(t->model, t->tokenizer, t->tpl, t->dataset, &t->o, &t->compute, &why);
+    return t->samples || why.code == GM_OK || error_set(err, why.code, "%s", why.text);
+}
+
+/* Everything but the run on disk. t->o is set. */
+static bool open_parts(struct trainer *t, struct gm_error *err)
+{
+    if (!train_options_check(&t->o, err) || !compute_init(&t->compute, t->pool, GM_TRAIN, t->o.compute, t->o.kernel, err))
+        return false;
+    t->o.compute = t->compute.mode;
+    t->o.kernel = t->compute.family;
+    if (!open_model(t, err) || !open_text(t, err) || !check_rows(t, err) || !open_trained(t, err) || !open_batches(t, err) || !open_pass(t, err)
+        || !open_samples(t, err))
+        return false;
+    t->step = (struct step){.pass = t->pass, .compute = &t->compute, .lora = t->lora, .model = t->model, .optimizer = t->optimizer,
+                            .grads = t->grads, .dropout_seed = t->o.seed, .weights = &t->weights};
+    return true;
+}
+
+/* ---- the run on disk ---- */
+
+static bool check_space(const struct trainer *t, struct gm_error *err)
+{
+    struct checkpoint_parts parts = trainer_parts(t);
+    uint64_t needed = 2 * checkpoint_bytes(&parts), there;
+    if (disk_free_bytes(t->run_dir, &there, NULL) && there < needed)
+        return error_set(err, GM_E_IO, "make run %s: %llu MiB are free, two checkpoints need %llu MiB (free some space)", t->run_dir,
+                         (unsigned long long)(there >> 20), (unsigned long long)(needed >> 20));
+    return true;
+}
+
+static bool open_journals(struct trainer *t, struct gm_error *err)
+{
+    char *journal = path_join(t->run_dir, "journal.jsonl"), *samples = path_join(t->run_dir, "samples.jsonl");
+    bool ok = journal_open(&t->journal, journal, err) && journal_open(&t->samples_journal, samples, err);
+    mem_free(journal);
+    mem_free(samples);
+    return ok;
+}
+
+static bool make_run(struct trainer *t, const char *root, struct gm_error *err)
+{
+    struct run_origin origin;
+    if (!run_origin_of(&origin, t->source, t->tokenizer, t->dataset, !t->o.init_random, err))
+        return false;
+    t->run_dir = run_create(root, t->o.run, t->o.model, t->o.data, &t->lock, err);
+    if (!t->run_dir)
+        return false;
+    mem_free(t->o.run);
+    t->o.run = mem_copy(path_base(t->run_dir));
+    if (check_space(t, err) && open_journals(t, err) && run_write_json(t->run_dir, &t->o, &origin, t->dataset, NULL, err))
+        return true;
+    run_uncreate(t->run_dir, &t->lock);
+    return false;
+}
+
+static struct trainer *trainer_empty(struct pool *pool, const struct train_listener *l)
+{
+    struct trainer *t = mem_new(1, sizeof *t);
+    t->pool = pool;
+    if (l)
+        t->listener = *l;
+    t->lock.fd = t->journal.fd = t->samples_journal.fd = -1;
+    t->now = (struct checkpoint_state){.val_loss = NAN, .form_rate = NAN, .best_loss = NAN, .best_form = NAN, .best_form_loss = NAN};
+    t->saved_step = -1;
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->wake, NULL);
+    pthread_mutex_init(&t->weights, NULL);
+    t->began_s = clock_seconds();
+    return t;
+}
+
+struct trainer *trainer_new(const struct train_options *o, const char *runs_root, struct pool *pool, const struct train_listener *l,
+                            struct gm_error *err)
+{
+    struct trainer *t = trainer_empty(pool, l);
+    t->o = train_options_copy(o);
+    if (!open_parts(t, err) || !make_run(t, runs_root, err)) {
+        trainer_free(t);
+        return NULL;
+    }
+    t->name = mem_copy(path_base(t->run_dir));
+    return t;
+}
+
+/* ---- resume ---- */
+
+/* The newest checkpoint that is whole; damaged ones are named. With none at all the run begins again at step 0. */
+static bool load_newest(struct trainer *t, struct str *damaged, struct gm_error *err)
+{
+    struct checkpoint_parts parts = trainer_parts(t);
+    int *steps, n;
+    bool loaded = false;
+    if (!checkpoint_steps(t->run_dir, &steps, &n, err))
+        return false;
+    for (int i = n; i-- > 0 && !loaded;) {
+        struct gm_error why = {0};
+        loaded = checkpoint_load(t->run_dir, steps[i], &parts, &t->now, &why);
+        if (loaded)
+            t->saved_step = steps[i];
+        else
+            str_printf(damaged, "%scheckpoint %d cannot be used: %s", damaged->len ? "; " : "", steps[i], why.text);
+    }
+    mem_free(steps);
+    if (n > 0 && !loaded)
+        return error_set(err, GM_E_INPUT, "resume %s: %s", t->run_dir, str_text(damaged));
+    t->saved_whole = true;
+    t->resumed_from = t->now.step;
+    t->elapsed_before_s = t->now.elapsed_s;
+    return true;
+}
+
+static bool check_goal(struct trainer *t, struct gm_error *err)
+{
+    if (t->now.step < t->o.iters)
+        return true;
+    bool ended = strcmp(t->now.why, "end") == 0;
+    if (t->now.step > t->o.iters || ended)
+        return error_set(err, GM_E_USAGE, "resume %s: it stands at step %d of %d already (give --iters to go further)", t->name, t->now.step, t->o.iters);
+    return true;
+}
+
+static bool check_kernel(const struct trainer *t, struct gm_error *err)
+{
+    if (t->o.kernel != FAMILY_AUTO && !family_runs_here(t->o.kernel))
+        return error_set(err, GM_E_UNSUPPORTED,
+                         "resume %s: it ran on the kernels of %s, which this processor lacks (--kernel auto goes on with others, not bit for bit)", t->name,
+                         family_name(t->o.kernel));
+    return true;
+}
+
+static bool take_up(struct trainer *t, const struct resume_options *how, char **created, struct str *damaged, struct gm_error *err)
+{
+    struct run_origin then, now;
+    char *lock = path_join(t->run_dir, "LOCK"), *checkpoints = path_join(t->run_dir, "checkpoints");
+    bool ok = run_read_json(t->run_dir, &t->o, &then, created, err) && lock_take(&t->lock, lock, err) && dir_make(checkpoints, err);
+    mem_free(lock);
+    mem_free(checkpoints);
+    if (!ok)
+        return false;
+    checkpoint_sweep(t->run_dir);
+    enum family before = t->o.kernel;
+    if (how->new_kernel)
+        t->o.kernel = how->kernel;
+    if (!check_kernel(t, err))
+        return false;
+    if (how->iters > 0) {
+        t->o.iters = how->iters;
+        t->o.epochs = 0;
+    }
+    if (!open_parts(t, err) || !run_origin_of(&now, t->source, t->tokenizer, t->dataset, !t->o.init_random, err)
+        || !run_origin_check(&then, &now, &t->o, err) || !load_newest(t, damaged, err) || !check_goal(t, err) || !check_space(t, err))
+        return false;
+    if (t->o.kernel != before)
+        str_printf(damaged, "%sfrom step %d on the kernels of %s compute, not of %s: not bit for bit what it would have been", damaged->len ? "; " : "",
+                   t->now.step, family_name(t->o.kernel), family_name(before));
+    return open_journals(t, err) && run_write_json(t->run_dir, &t->o, &then, t->dataset, *created, err);
+}
+
+struct trainer *trainer_resume_with(const char *run_dir, const struct resume_options *how, struct pool *pool, const struct train_listener *l,
+                                    struct gm_error *err)
+{
+    struct trainer *t = trainer_empty(pool, l);
+    struct str notes = {0};
+    char *created = NULL;
+    size_t n = strlen(run_dir);
+    while (n > 1 && run_dir[n - 1] == '/')
+        n--;
+    t->run_dir = mem_copy_n(run_dir, n);
+    t->name = mem_copy(path_base(t->run_dir));
+    t->resumed = true;
+    bool ok = take_up(t, how, &created, &notes, err);
+    if (ok && notes.len)
+        ok = trainer_tell_warning(t, str_text(&notes), err);
+    str_free(&notes);
+    mem_free(created);
+    if (ok)
+        return t;
+    trainer_free(t);
+    return NULL;
+}
+
+struct trainer *trainer_resume(const char *run_dir, int iters, struct pool *pool, const struct train_listener *l, struct gm_error *err)
+{
+    return trainer_resume_with(run_dir, &(struct resume_options){.iters = iters}, pool, l, err);
+}
+
+/* ---- the rest ---- */
+
+void trainer_free(struct trainer *t)
+{
+    if (!t)
+        return;
+    samples_free(t->samples);
+    pass_free(t->pass);
+    batcher_free(t->train);
+    batcher_free(t->valid);
+    optimizer_free(t->optimizer);
+    mem_free(t->grads);
+    lora_free(t->lora);
+    dataset_free(t->dataset);
+    chat_template_free(t->tpl);
+    tokenizer_free(t->tokenizer);
+    model_free(t->model);
+    if (t->own_source) {
+        model_source_close(t->source);
+        mem_free(t->source);
+    }
+    compute_free(&t->compute);
+    journal_close(&t->journal);
+    journal_close(&t->samples_journal);
+    lock_release(&t->lock);
+    pthread_mutex_destroy(&t->mutex);
+    pthread_cond_destroy(&t->wake);
+    pthread_mutex_destroy(&t->weights);
+    train_options_free(&t->o);
+    mem_free(t->run_dir);
+    mem_free(t->name);
+    mem_free(t);
+}
+
+struct checkpoint_parts trainer_parts(const struct trainer *t)
+{
+    return (struct checkpoint_parts){.lora = t->lora, .model = t->model, .optimizer = t->optimizer, .model_name = t->o.model, .source = t->source,
+                                     .tokenizer = t->tokenizer, .template_text = t->tpl ? chat_template_text(t->tpl) : NULL};
+}
+
+int64_t trainer_rows_per_update(const struct trainer *t)
+{
+    return (int64_t)t->o.batch_size * t->o.grad_accumulation;
+}
+
+const struct model *trainer_model(const struct trainer *t)
+{
+    return t->model;
+}
+
+const struct tokenizer *trainer_tokenizer(const struct trainer *t)
+{
+    return t->tokenizer;
+}
+
+const struct chat_template *trainer_template(const struct trainer *t)
+{
+    return t->tpl;
+}
+
+const struct dataset *trainer_dataset(const struct trainer *t)
+{
+    return t->dataset;
+}
+
+const struct train_options *trainer_options(const struct trainer *t)
+{
+    return &t->o;
+}
+
+const char *trainer_run_dir(const struct trainer *t)
+{
+    return t->run_dir;
+}
