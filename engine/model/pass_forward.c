@@ -115,11 +115,7 @@ void pass_forward(struct pass *p, const struct layer_run *r, const struct batch 
     for (int i = 0; i < p->m->config.n_layers; i++) {
         if (layer_outputs)
             memcpy(layer_outputs + (int64_t)i * b->T * p->d, p->x, row_bytes);
-        bool whole = keep && i >= p->first_layer;
-        if (whole && p->limits.checkpoint) {
-            pass_keep(r->c, p->kept[i].x, p->x, b->T * p->d);
-            whole = false;
-        }
+        bool whole = keep && i >= p->first_layer; /* with checkpoints the layers overwrite one another: same numbers, all but x computed again */
         pass_forward_layer(p, r, b, i, whole ? &p->kept[i] : NULL);
     }
     if (layer_outputs)

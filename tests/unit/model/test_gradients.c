@@ -1,0 +1,354 @@
+/* Gradients: adapters against torch, all weights against finite differences and against the adapters' own. */
+#include "model_test.h"
+
+#include "engine/base/rng.h"
+#include "engine/kernel/ops.h"
+
+static void check_lora_grads(const struct fixture *f, const struct lora *l, const float *grads, const float *exact, double tolerance)
+{
+    for (int i = 0; i < l->set.n_params; i++) {
+        const struct param *p = &l->set.params[i];
+        char name[128];
+        size_t stem = strlen(p->name) - strlen(".lora_a");
+        const char *from = p->name + strlen("model.");
+        snprintf(name, sizeof name, "grad.%.*s.%c", (int)(stem - strlen("model.")), from, p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
+        const float *want = exact ? exact + p->offset : tensor(&f->expected, "%s", name)->data;
+        int64_t n = p->rows * p->cols;
+        double most = 0;
+        for (int64_t k = 0; k < n; k++)
+            most = fmax(most, fabs((double)want[k]));
+        near(name, grads + p->offset, want, n, tolerance * most);
+    }
+}
+
+static const char *const TRAINED[] = {"gemma3_text", "llama", "smollm2"};
+
+static void test_lora_grads(void **state)
+{
+    struct tools t;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    for (int i = 0; i < 3; i++) {
+        struct fixture f;
+        struct packed batch;
+        fixture_open(&f, TRAINED[i]);
+        struct lora *l = fixture_lora(&f);
+        float *grads = mem_new(l->set.count, sizeof *grads);
+        pack_batch(&batch, &f.expected, 0);
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+            struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
+            memset(grads, 0, l->set.count * sizeof *grads);
+            double nll = pass_loss_and_grad(p, &t.compute, l, &batch.b, 1 / (float)batch.b.n_targets, 0, 0, grads);
+            float loss = (float)(nll / (double)batch.b.n_targets), want = (float)number_at(f.json, "lora", "loss_batch0", NULL);
+            near(TRAINED[i], &loss, &want, 1, number_at(f.json, "tolerances", "loss_abs", NULL));
+            check_lora_grads(&f, l, grads, NULL, number_at(f.json, "tolerances", "grad_rel_to_tensor_max", NULL));
+            pass_free(p);
+        }
+        const struct tensor_info *ids = tensor(&f.expected, "ids.1");
+        float *logits = logits_of(f.model, l, &t.compute, ids->data, ids->shape[0], NULL, NULL);
+        near("lora_logits", logits, tensor(&f.expected, "lora_logits.1")->data, ids->shape[0] * f.model->config.vocab_size, 2e-4);
+        mem_free(logits);
+        mem_free(grads);
+        lora_free(l);
+        fixture_close(&f);
+    }
+    tools_free(&t);
+}
+
+/* bf16 products and kept values: near the exact gradient, and the loss within 2 %. */
+static void test_lora_grads_bf16(void **state)
+{
+    struct tools t, exact;
+    tools_init(&t, 2, GM_COMPUTE_BF16);
+    tools_init(&exact, 2, GM_COMPUTE_F32);
+    for (int i = 0; i < 3; i++) {
+        struct fixture f;
+        struct packed batch;
+        fixture_open(&f, TRAINED[i]);
+        struct lora *l = fixture_lora(&f);
+        float *grads = mem_new(l->set.count, sizeof *grads), *again = mem_new(l->set.count, sizeof *grads), *want = mem_new(l->set.count, sizeof *want);
+        pack_batch(&batch, &f.expected, 0);
+        float weight = 1 / (float)batch.b.n_targets;
+        struct pass *p = pass_for(f.model, l, PASS_LORA, false), *q = pass_for(f.model, l, PASS_LORA, true);
+        double sum = pass_loss_and_grad(p, &exact.compute, l, &batch.b, weight, 0, 0, want);
+        double sum16 = pass_loss_and_grad(p, &t.compute, l, &batch.b, weight, 0, 0, grads);
+        double sum_ck = pass_loss_and_grad(q, &t.compute, l, &batch.b, weight, 0, 0, again);
+        assert_true(fabs(sum16 / sum - 1) < 0.02 && sum_ck == sum16);
+        check_lora_grads(&f, l, grads, want, 0.12);
+        check_lora_grads(&f, l, again, want, 0.12);
+        double dot = 0, a = 0, b = 0;
+        for (size_t k = 0; k < l->set.count; k++) {
+            dot += (double)grads[k] * (double)want[k];
+            a += (double)grads[k] * (double)grads[k];
+            b += (double)want[k] * (double)want[k];
+        }
+        if (dot / sqrt(a * b) < 0.9995 || fabs(sqrt(a / b) - 1) > 0.01)
+            fail_msg("%s: cosine %g, length %g of the exact gradient", TRAINED[i], dot / sqrt(a * b), sqrt(a / b));
+        pass_free(p);
+        pass_free(q);
+        mem_free(grads);
+        mem_free(again);
+        mem_free(want);
+        lora_free(l);
+        fixture_close(&f);
+    }
+    tools_free(&t);
+    tools_free(&exact);
+}
+
+/* The last layers alone, some projections alone: the same numbers as in the whole adapter, when the rest of it does nothing. */
+static void test_lora_partial(void **state)
+{
+    struct gm_error err = {0};
+    struct tools t;
+    struct fixture f;
+    struct packed batch;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    fixture_open(&f, "gemma3_text");
+    pack_batch(&batch, &f.expected, 0);
+    struct lora_options all = {.rank = 3, .scale = 2, .keys = 0x7f}, some = {.rank = 3, .scale = 2, .keys = 1u << PROJ_K | 1u << PROJ_DOWN, .num_layers = 3};
+    struct lora *whole = lora_new(&f.model->config, &all, 5, &err), *part = lora_new(&f.model->config, &some, 6, &err);
+    float *g_whole = mem_new(whole->set.count, sizeof *g_whole), *g_part = mem_new(part->set.count, sizeof *g_part);
+    struct rng r = rng_stream(9, "test", 0);
+    for (int i = 0; i < part->set.n_params; i++) { /* both hold the same pairs */
+        const struct param *from = &part->set.params[i], *to = NULL;
+        for (int k = 0; k < whole->set.n_params; k++)
+            to = strcmp(whole->set.params[k].name, from->name) == 0 ? &whole->set.params[k] : to;
+        assert_non_null(to);
+        for (int64_t k = 0; k < from->rows * from->cols; k++)
+            whole->set.w[to->offset + (size_t)k] = part->set.w[from->offset + (size_t)k] = (float)(0.1 * rng_normal(&r));
+    }
+    struct pass *p = pass_for(f.model, whole, PASS_LORA, false), *q = pass_for(f.model, part, PASS_LORA, false);
+    double a = pass_loss_and_grad(p, &t.compute, whole, &batch.b, 1, 0, 0, g_whole);
+    double b = pass_loss_and_grad(q, &t.compute, part, &batch.b, 1, 0, 0, g_part);
+    assert_true(fabs(a - b) < 1e-3);
+    assert_int_equal(part->first_layer, f.model->config.n_layers - 3);
+    for (int i = 0; i < part->set.n_params; i++)
+        for (int k = 0; k < whole->set.n_params; k++)
+            if (strcmp(whole->set.params[k].name, part->set.params[i].name) == 0)
+                near(part->set.params[i].name, g_part + part->set.params[i].offset, g_whole + whole->set.params[k].offset,
+                     part->set.params[i].rows * part->set.params[i].cols, 2e-3);
+    pass_free(p);
+    pass_free(q);
+    mem_free(g_whole);
+    mem_free(g_part);
+    lora_free(whole);
+    lora_free(part);
+    fixture_close(&f);
+    tools_free(&t);
+}
+
+/* Directional finite differences of the loss in the weights w (n of them) along `v`. */
+struct probe {
+    struct pass *p;
+    const struct compute *c;
+    struct model *m;
+    const struct lora *l;
+    const struct batch *b;
+    float *w;
+    size_t n;
+    uint64_t seed;
+    float *grads;
+};
+
+static double loss_at(const struct probe *k)
+{
+    if (k->m->full.count > 0)
+        model_norms_changed(k->m);
+    memset(k->grads, 0, k->n * sizeof *k->grads);
+    return pass_loss_and_grad(k->p, k->c, k->l, k->b, 1, k->seed, 3, k->grads); /* the same dropout every time */
+}
+
+/* Compares g·v with a fourth-order difference quotient; v has one sign per weight and the size of `scale`. */
+static void check_direction(struct probe *k, const float *g, size_t first, size_t count, const char *what, double step, double tolerance)
+{
+    float *keep = mem_new(count, sizeof *keep), *v = mem_new(count, sizeof *v);
+    struct rng r = rng_stream(first + 1, "direction", 0);
+    double want = 0, at[4];
+    static const double steps[4] = {-2, -1, 1, 2};
+    memcpy(keep, k->w + first, count * sizeof *keep);
+    double length = 0;
+    for (size_t i = 0; i < count; i++)
+        length += (double)g[first + i] * (double)g[first + i];
+    for (size_t i = 0; i < count; i++) { /* along the gradient, with noise: the difference is well above rounding */
+        v[i] = (float)((double)g[first + i] / sqrt(length / (double)count + 1e-30) + 0.5 * rng_normal(&r));
+        want += (double)g[first + i] * (double)v[i];
+    }
+    double h = step / sqrt((double)count);
+    for (int s = 0; s < 4; s++) {
+        for (size_t i = 0; i < count; i++)
+            k->w[first + i] = (float)((double)keep[i] + steps[s] * h * (double)v[i]);
+        at[s] = loss_at(k);
+    }
+    memcpy(k->w + first, keep, count * sizeof *keep);
+    double have = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h);
+    if (!(fabs(have - want) <= tolerance * fabs(want) + 1e-9))
+        fail_msg("%s: difference quotient %g, gradient %g", what, have, want);
+    mem_free(keep);
+    mem_free(v);
+}
+
+static void test_full_differences(void **state)
+{
+    static const char *const models[] = {"gemma3_text", "llama", "llama_f32"};
+    struct gm_error err = {0};
+    struct tools t;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    for (int i = 0; i < 3; i++) {
+        struct fixture f;
+        struct packed batch;
+        fixture_open(&f, models[i]);
+        assert_true(model_make_trainable(f.model, &err));
+        pack_batch(&batch, &f.expected, 0);
+        struct pass *p = pass_for(f.model, NULL, PASS_FULL, i == 1);
+        size_t n = f.model->full.count;
+        float *g = mem_new(n, sizeof *g), *scratch = mem_new(n, sizeof *scratch);
+        struct probe k = {.p = p, .c = &t.compute, .m = f.model, .b = &batch.b, .w = f.model->full.w, .n = n, .grads = g};
+        loss_at(&k);
+        k.grads = scratch;
+        for (int q = 0; q < f.model->full.n_params; q++) {
+            const struct param *param = &f.model->full.params[q];
+            check_direction(&k, g, param->offset, (size_t)(param->rows * param->cols), param->name, 4e-3, 4e-3);
+        }
+        pass_free(p);
+        mem_free(g);
+        mem_free(scratch);
+        fixture_close(&f);
+    }
+    tools_free(&t);
+}
+
+/* With dropout the mask is a function of seed and step, so differences hold as well; another step gives another mask. */
+static void test_dropout(void **state)
+{
+    struct gm_error err = {0};
+    struct tools t;
+    struct fixture f;
+    struct packed batch;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    fixture_open(&f, "llama");
+    pack_batch(&batch, &f.expected, 0);
+    struct lora_options o = {.rank = 4, .scale = 2, .keys = 0x7f, .dropout = 0.25f};
+    struct lora *l = lora_new(&f.model->config, &o, 5, &err);
+    struct rng r = rng_stream(9, "test", 0);
+    for (size_t i = 0; i < l->set.count; i++)
+        l->set.w[i] += (float)(0.05 * rng_normal(&r));
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
+        float *g = mem_new(l->set.count, sizeof *g), *scratch = mem_new(l->set.count, sizeof *scratch);
+        struct probe k = {.p = p, .c = &t.compute, .m = f.model, .l = l, .b = &batch.b, .w = l->set.w, .n = l->set.count, .seed = 77, .grads = g};
+        double loss = loss_at(&k);
+        k.grads = scratch;
+        assert_true(loss == loss_at(&k));
+        for (int q = 0; q < l->set.n_params; q++) {
+            const struct param *param = &l->set.params[q];
+            check_direction(&k, g, param->offset, (size_t)(param->rows * param->cols), param->name, 4e-3, 4e-3);
+        }
+        assert_true(pass_loss_and_grad(p, &t.compute, l, &batch.b, 1, 77, 4, scratch) != loss);
+        assert_true(pass_loss(p, &t.compute, l, &batch.b, NULL) != loss); /* evaluation drops nothing */
+        pass_free(p);
+        mem_free(g);
+        mem_free(scratch);
+    }
+    lora_free(l);
+    fixture_close(&f);
+    tools_free(&t);
+}
+
+/* y = W x and y = B (A x) with A a slice of the identity: the gradient of W holds that of B. And gA = s Bᵀ gW. */
+static void test_full_and_lora(void **state)
+{
+    struct gm_error err = {0};
+    struct tools t;
+    struct fixture f;
+    struct packed batch;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    fixture_open(&f, "gemma3_text");
+    pack_batch(&batch, &f.expected, 0);
+    struct lora_options o = {.rank = 2, .scale = 3, .keys = 0x7f};
+    struct lora *l = lora_new(&f.model->config, &o, 5, &err);
+    struct pass *p = pass_for(f.model, l, PASS_LORA, false);
+    float *lora_grads = mem_new(l->set.count, sizeof *lora_grads);
+    pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0, lora_grads); /* B is zero: gA must be zero, gB = s gW Aᵀ */
+    assert_true(model_make_trainable(f.model, &err));
+    struct pass *q = pass_for(f.model, NULL, PASS_FULL, false);
+    float *full = mem_new(f.model->full.count, sizeof *full);
+    pass_loss_and_grad(q, &t.compute, NULL, &batch.b, 0.01f, 0, 0, full);
+    for (int i = 0; i < l->set.n_params; i += 2) {
+        const struct param *a = &l->set.params[i], *b = &l->set.params[i + 1], *w = NULL;
+        for (int k = 0; k < f.model->full.n_params; k++)
+            if (strncmp(f.model->full.params[k].name, a->name, strlen(a->name) - 6) == 0 && strstr(f.model->full.params[k].name, "proj.weight"))
+                w = &f.model->full.params[k];
+        assert_non_null(w);
+        double most = 0, worst = 0;
+        for (int64_t out = 0; out < w->rows; out++)
+            for (int64_t r = 0; r < o.rank; r++) {
+                double want = 0;
+                for (int64_t in = 0; in < w->cols; in++)
+                    want += (double)full[w->offset + (size_t)(out * w->cols + in)] * (double)l->set.w[a->offset + (size_t)(r * w->cols + in)];
+                want *= (double)o.scale;
+                most = fmax(most, fabs(want));
+                worst = fmax(worst, fabs(want - (double)lora_grads[b->offset + (size_t)(out * o.rank + r)]));
+            }
+        if (worst > 1e-4 * most)
+            fail_msg("%s: off by %g of %g", b->name, worst, most);
+        for (int64_t k = 0; k < a->rows * a->cols; k++)
+            assert_true(lora_grads[a->offset + (size_t)k] == 0);
+    }
+    pass_free(p);
+    pass_free(q);
+    mem_free(lora_grads);
+    mem_free(full);
+    lora_free(l);
+    fixture_close(&f);
+    tools_free(&t);
+}
+
+/* Same bits for 1, 2 and 3 threads, in both modes and both kinds; a second step allocates nothing. */
+static void test_threads_and_memory(void **state)
+{
+    struct gm_error err = {0};
+    for (int mode = 0; mode < 2; mode++)
+        for (int kind = PASS_LORA; kind <= PASS_FULL; kind++) {
+            float *first = NULL;
+            double first_loss = 0;
+            for (int threads = 1; threads <= 3; threads++) {
+                struct tools t;
+                struct fixture f;
+                struct packed batch;
+                tools_init(&t, threads, mode ? GM_COMPUTE_F32 : GM_COMPUTE_BF16);
+                fixture_open(&f, "gemma3_text");
+                pack_batch(&batch, &f.expected, 1);
+                struct lora *l = kind == PASS_LORA ? fixture_lora(&f) : NULL;
+                assert_true(l || model_make_trainable(f.model, &err));
+                size_t n = l ? l->set.count : f.model->full.count;
+                float *g = mem_new(n, sizeof *g);
+                struct pass *p = pass_for(f.model, l, (enum pass_kind)kind, false);
+                double loss = pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0, g);
+                uint64_t before = mem_allocations();
+                memset(g, 0, n * sizeof *g);
+                assert_true(pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0, g) == loss);
+                assert_int_equal(mem_allocations(), before);
+                if (!first) {
+                    first = g;
+                    first_loss = loss;
+                } else {
+                    assert_true(loss == first_loss);
+                    assert_memory_equal(g, first, n * sizeof *g);
+                    mem_free(g);
+                }
+                pass_free(p);
+                lora_free(l);
+                fixture_close(&f);
+                tools_free(&t);
+            }
+            mem_free(first);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lora_grads),       cmocka_unit_test(test_lora_grads_bf16), cmocka_unit_test(test_lora_partial),
+                                       cmocka_unit_test(test_full_differences), cmocka_unit_test(test_dropout),         cmocka_unit_test(test_full_and_lora),
+                                       cmocka_unit_test(test_threads_and_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
