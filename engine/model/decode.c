@@ -1,0 +1,337 @@
+/* decode.c - see decode.h. Rows of all requests go through the layers together; attention reads each row's own cache.
+ *
+ * Cache: [layer][slot][max_tokens, kv] of keys (normed and rotated) and of values.
+ */
+#include "engine/model/decode.h"
+
+#include "engine/base/mem.h"
+#include "engine/kernel/attention.h"
+#include "engine/kernel/head.h"
+#include "engine/kernel/ops.h"
+#include "engine/model/layer.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { BLOCK_ROWS = 256 }; /* rows of a block: prompts are cut */
+
+struct slot {
+    bool taken;
+    int length;
+};
+
+struct decoder {
+    const struct model *m;
+    int n_slots, max_tokens, block_rows;
+    enum dtype type;
+    size_t row_bytes;      /* of a cached row of one layer */
+    int64_t d, q, kv, ff;
+    struct slot *slots;
+    unsigned char *keys, *values;
+    struct arena arena;
+    float *x, *n, *o, *qs, *ks, *vs, *att, *gate, *up, *h;
+    float *hidden, *logits; /* [n_slots, ...] */
+    float *u[3];            /* grows with the largest rank seen */
+    int rank;
+    int32_t *ids, *positions;
+    struct attention_request *requests;
+    struct lora_span *spans;
+    struct chunk *chunks;
+    struct rope_table rope, rope_local; /* longer than the model's; half 0: the model's serve */
+};
+
+/* A piece of one request in a block of rows. */
+struct chunk {
+    const struct decode_item *item;
+    int64_t row0;
+    int n;
+    bool last; /* ends the request */
+};
+
+static size_t layer_slot_bytes(const struct decoder *d) { return (size_t)d->max_tokens * d->row_bytes; }
+
+static unsigned char *cached(const struct decoder *d, unsigned char *base, int layer, int slot)
+{
+    return base + ((size_t)layer * (size_t)d->n_slots + (size_t)slot) * layer_slot_bytes(d);
+}
+
+static size_t take_floats(struct decoder *d, float **to, int64_t rows, int64_t cols)
+{
+    size_t bytes = (size_t)rows * (size_t)cols * sizeof **to;
+    if (d->arena.base)
+        *to = arena_take(&d->arena, bytes);
+    return arena_cost(bytes);
+}
+
+static size_t plan(struct decoder *d)
+{
+    int64_t T = d->block_rows, vocab = d->m->config.vocab_size;
+    return take_floats(d, &d->x, T, d->d) + take_floats(d, &d->n, T, d->d) + take_floats(d, &d->o, T, d->d) + take_floats(d, &d->qs, T, d->q)
+           + take_floats(d, &d->ks, T, d->kv) + take_floats(d, &d->vs, T, d->kv) + take_floats(d, &d->att, T, d->q)
+           + take_floats(d, &d->gate, T, d->ff) + take_floats(d, &d->up, T, d->ff) + take_floats(d, &d->h, T, d->ff)
+           + take_floats(d, &d->hidden, d->n_slots, d->d) + take_floats(d, &d->logits, d->n_slots, vocab);
+}
+
+static void describe(struct decoder *d, const struct model *m, int n_slots, int max_tokens, bool f32_cache)
+{
+    const struct model_config *c = &m->config;
+    *d = (struct decoder){.m = m, .n_slots = n_slots, .max_tokens = max_tokens, .type = f32_cache ? DT_F32 : DT_BF16, .d = c->d_model,
+                          .q = (int64_t)c->n_heads * c->head_dim, .kv = (int64_t)c->n_kv_heads * c->head_dim, .ff = c->d_ff};
+    d->row_bytes = (size_t)d->kv * (f32_cache ? 4 : 2);
+    d->block_rows = BLOCK_ROWS > n_slots ? BLOCK_ROWS : n_slots;
+}
+
+static size_t cache_bytes(const struct decoder *d)
+{
+    return (size_t)d->m->config.n_layers * (size_t)d->n_slots * layer_slot_bytes(d);
+}
+
+size_t decoder_bytes(const struct model_config *c, int n_slots, int max_tokens, bool f32_cache)
+{
+    struct model shape = {.config = *c};
+    struct decoder d;
+    describe(&d, &shape, n_slots, max_tokens, f32_cache);
+    return 2 * cache_bytes(&d) + plan(&d);
+}
+
+static bool make_ropes(struct decoder *d, struct gm_error *err)
+{
+    const struct model *m = d->m;
+    const struct model_config *c = &m->config;
+    if (d->max_tokens > m->rope.n_positions && !rope_table_init(&d->rope, d->max_tokens, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
+        return false;
+    return m->rope_local.half == 0 || d->max_tokens <= m->rope_local.n_positions
+           || rope_table_init(&d->rope_local, d->max_tokens, c->head_dim, c->rope_theta_local, 1, err);
+}
+
+struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, bool f32_cache, struct gm_error *err)
+{
+    if (n_slots < 1 || max_tokens < 1 || n_slots > 1 << 16 || max_tokens > 1 << 24) {
+        error_set(err, GM_E_USAGE, "make decoder: %d sequences of %d tokens", n_slots, max_tokens);
+        return NULL;
+    }
+    struct decoder *d = mem_new(1, sizeof *d);
+    describe(d, m, n_slots, max_tokens, f32_cache);
+    if (!arena_init(&d->arena, plan(d) + 64, "decoder", err) || !(d->keys = mem_alloc(cache_bytes(d), "key cache", err))
+        || !(d->values = mem_alloc(cache_bytes(d), "value cache", err)) || !make_ropes(d, err)) {
+        decoder_free(d);
+        return NULL;
+    }
+    plan(d);
+    d->slots = mem_new((size_t)n_slots, sizeof *d->slots);
+    d->ids = mem_new((size_t)d->block_rows, sizeof *d->ids);
+    d->positions = mem_new((size_t)d->block_rows, sizeof *d->positions);
+    d->requests = mem_new((size_t)n_slots, sizeof *d->requests);
+    d->spans = mem_new((size_t)n_slots, sizeof *d->spans);
+    d->chunks = mem_new((size_t)n_slots, sizeof *d->chunks);
+    return d;
+}
+
+void decoder_free(struct decoder *d)
+{
+    if (!d)
+        return;
+    rope_table_free(&d->rope);
+    rope_table_free(&d->rope_local);
+    arena_free(&d->arena);
+    for (int i = 0; i < 3; i++)
+        mem_free(d->u[i]);
+    mem_free(d->keys);
+    mem_free(d->values);
+    mem_free(d->slots);
+    mem_free(d->ids);
+    mem_free(d->positions);
+    mem_free(d->requests);
+    mem_free(d->spans);
+    mem_free(d->chunks);
+    mem_free(d);
+}
+
+int decoder_take(struct decoder *d)
+{
+    for (int i = 0; i < d->n_slots; i++)
+        if (!d->slots[i].taken) {
+            d->slots[i] = (struct slot){.taken = true};
+            return i;
+        }
+    return -1;
+}
+
+void decoder_release(struct decoder *d, int slot)
+{
+    assert(slot >= 0 && slot < d->n_slots && d->slots[slot].taken);
+    d->slots[slot] = (struct slot){0};
+}
+
+void decoder_truncate(struct decoder *d, int slot, int n)
+{
+    assert(d->slots[slot].taken && n >= 0 && n <= d->slots[slot].length);
+    d->slots[slot].length = n;
+}
+
+void decoder_copy(struct decoder *d, int to, int from)
+{
+    assert(d->slots[to].taken && d->slots[from].taken);
+    if (to == from)
+        return;
+    size_t bytes = (size_t)d->slots[from].length * d->row_bytes;
+    for (int i = 0; i < d->m->config.n_layers; i++) {
+        memcpy(cached(d, d->keys, i, to), cached(d, d->keys, i, from), bytes);
+        memcpy(cached(d, d->values, i, to), cached(d, d->values, i, from), bytes);
+    }
+    d->slots[to].length = d->slots[from].length;
+}
+
+int decoder_length(const struct decoder *d, int slot) { return d->slots[slot].length; }
+
+/* New keys and values of a block of rows into the caches of their sequences. */
+static void store(struct decoder *d, const struct compute *c, int layer, int n_chunks)
+{
+    for (int i = 0; i < n_chunks; i++) {
+        const struct chunk *k = &d->chunks[i];
+        int slot = k->item->slot;
+        size_t at = (size_t)d->positions[k->row0] * d->row_bytes;
+        unsigned char *keys = cached(d, d->keys, layer, slot), *values = cached(d, d->values, layer, slot);
+        int64_t count = k->n * d->kv;
+        if (d->type == DT_F32) {
+            memcpy(keys + at, d->ks + k->row0 * d->kv, (size_t)count * sizeof(float));
+            memcpy(values + at, d->vs + k->row0 * d->kv, (size_t)count * sizeof(float));
+        } else {
+            to_bf16(c, (uint16_t *)(void *)(keys + at), d->ks + k->row0 * d->kv, count);
+            to_bf16(c, (uint16_t *)(void *)(values + at), d->vs + k->row0 * d->kv, count);
+        }
+        d->requests[i] = (struct attention_request){.k_cache = keys, .v_cache = values, .n_past = d->positions[k->row0], .n_new = k->n};
+    }
+}
+
+static void run_layer(struct decoder *d, const struct layer_run *r, int layer, int64_t T, int n_chunks)
+{
+    static const enum proj qkv[] = {PROJ_Q, PROJ_K, PROJ_V}, out[] = {PROJ_O}, gated[] = {PROJ_GATE, PROJ_UP}, down[] = {PROJ_DOWN};
+    const struct compute *c = r->c;
+    const struct model_config *config = &d->m->config;
+    const struct layer *l = &d->m->layers[layer];
+    const float eps = config->rms_norm_eps;
+    rmsnorm(c, d->n, NULL, d->x, l->norm_in, T, d->d, eps);
+    layer_project(r, layer, qkv, 3, d->n, T, (float *const[]){d->qs, d->ks, d->vs}, d->u);
+    if (l->norm_q) {
+        rmsnorm(c, d->qs, NULL, d->qs, l->norm_q, T * config->n_heads, config->head_dim, eps);
+        rmsnorm(c, d->ks, NULL, d->ks, l->norm_k, T * config->n_kv_heads, config->head_dim, eps);
+    }
+    const struct rope_table *table = config->sliding[layer] ? (d->rope_local.half ? &d->rope_local : &d->m->rope_local)
+                                                            : (d->rope.half ? &d->rope : &d->m->rope);
+    rope(c, d->qs, d->q, d->positions, T, config->n_heads, table, false);
+    rope(c, d->ks, d->kv, d->positions, T, config->n_kv_heads, table, false);
+    store(d, c, layer, n_chunks);
+    struct attention_shape shape;
+    layer_attention_shape(config, layer, &shape);
+    attention_cached(c, &shape, d->type, d->att, d->qs, d->requests, n_chunks);
+    layer_project(r, layer, out, 1, d->att, T, &d->o, d->u);
+    if (l->norm_attn_out)
+        rmsnorm(c, d->o, NULL, d->o, l->norm_attn_out, T, d->d, eps);
+    add_inplace(c, d->x, d->o, T * d->d);
+    rmsnorm(c, d->n, NULL, d->x, l->norm_mlp_in, T, d->d, eps);
+    layer_project(r, layer, gated, 2, d->n, T, (float *const[]){d->gate, d->up}, d->u);
+    glu(c, d->h, d->gate, d->up, T * d->ff, config->act);
+    layer_project(r, layer, down, 1, d->h, T, &d->o, d->u);
+    if (l->norm_mlp_out)
+        rmsnorm(c, d->o, NULL, d->o, l->norm_mlp_out, T, d->d, eps);
+    add_inplace(c, d->x, d->o, T * d->d);
+}
+
+static int make_spans(struct decoder *d, int n_chunks)
+{
+    int n = 0;
+    for (int i = 0; i < n_chunks; i++) {
+        const struct lora *l = d->chunks[i].item->lora;
+        if (n > 0 && d->spans[n - 1].lora == l)
+            d->spans[n - 1].n += d->chunks[i].n;
+        else
+            d->spans[n++] = (struct lora_span){.lora = l, .row0 = d->chunks[i].row0, .n = d->chunks[i].n};
+    }
+    return n;
+}
+
+/* Logits of the requests that end in this block and want them. */
+static void give_logits(struct decoder *d, const struct compute *c, int n_chunks)
+{
+    const struct model *m = d->m;
+    const int64_t vocab = m->config.vocab_size;
+    int n = 0;
+    for (int i = 0; i < n_chunks; i++) {
+        const struct chunk *k = &d->chunks[i];
+        if (k->last && k->item->logits)
+            memcpy(d->hidden + n++ * d->d, d->x + (k->row0 + k->n - 1) * d->d, (size_t)d->d * sizeof(float));
+    }
+    if (n == 0)
+        return;
+    rmsnorm(c, d->hidden, NULL, d->hidden, m->norm_final, n, d->d, m->config.rms_norm_eps);
+    head_logits(c, &m->head, m->config.final_softcap, d->logits, d->hidden, n);
+    n = 0;
+    for (int i = 0; i < n_chunks; i++)
+        if (d->chunks[i].last && d->chunks[i].item->logits)
+            memcpy(d->chunks[i].item->logits, d->logits + n++ * vocab, (size_t)vocab * sizeof(float));
+}
+
+static void run_block(struct decoder *d, const struct compute *c, int64_t T, int n_chunks)
+{
+    struct layer_run r = {.c = c, .m = d->m, .spans = d->spans, .n_spans = make_spans(d, n_chunks)};
+    embed_rows(c, d->x, &d->m->embed, d->ids, T, layer_embed_scale(&d->m->config, c->mode));
+    for (int i = 0; i < d->m->config.n_layers; i++)
+        run_layer(d, &r, i, T, n_chunks);
+    give_logits(d, c, n_chunks);
+    for (int i = 0; i < n_chunks; i++)
+        d->slots[d->chunks[i].item->slot].length += d->chunks[i].n;
+}
+
+static bool check_items(struct decoder *d, const struct decode_item *items, int n_items, struct gm_error *err)
+{
+    int rank = d->rank;
+    assert(n_items <= d->n_slots);
+    for (int i = 0; i < n_items; i++) {
+        const struct decode_item *item = &items[i];
+        assert(item->slot >= 0 && item->slot < d->n_slots && d->slots[item->slot].taken && item->n >= 1);
+        for (int k = 0; k < i; k++)
+            assert(items[k].slot != item->slot);
+        for (int k = 0; k < item->n; k++)
+            assert(item->ids[k] >= 0 && item->ids[k] < d->m->config.vocab_size);
+        int length = d->slots[item->slot].length;
+        if (item->n > d->max_tokens - length)
+            return error_set(err, GM_E_USAGE, "decode: %d tokens and %d new ones are more than the %d there is room for", length, item->n, d->max_tokens);
+        rank = item->lora && item->lora->options.rank > rank ? item->lora->options.rank : rank;
+    }
+    for (int i = 0; i < 3 && rank > d->rank; i++) {
+        mem_free(d->u[i]);
+        d->u[i] = mem_new((size_t)d->block_rows * (size_t)rank, sizeof(float));
+    }
+    d->rank = rank;
+    return true;
+}
+
+bool decoder_run(struct decoder *d, const struct compute *c, const struct decode_item *items, int n_items, struct gm_error *err)
+{
+    if (!check_items(d, items, n_items, err))
+        return false;
+    int at = 0, done = 0; /* item, and how many of its tokens went through */
+    while (at < n_items) {
+        int64_t T = 0;
+        int n_chunks = 0;
+        while (at < n_items && T < d->block_rows) {
+            const struct decode_item *item = &items[at];
+            int n = item->n - done < d->block_rows - T ? item->n - done : (int)(d->block_rows - T);
+            int past = d->slots[item->slot].length;
+            for (int k = 0; k < n; k++) {
+                d->ids[T + k] = item->ids[done + k];
+                d->positions[T + k] = past + k;
+            }
+            d->chunks[n_chunks++] = (struct chunk){.item = item, .row0 = T, .n = n, .last = done + n == item->n};
+            T += n;
+            done += n;
+            if (done == item->n) {
+                at++;
+                done = 0;
+            }
+        }
+        run_block(d, c, T, n_chunks);
+    }
+    return true;
+}
