@@ -18,7 +18,7 @@ rows() { # 0: held-out lines, 1: the others
         keep == (NR % 50 != 0) {
             line = $0
             bytes = length(line) + 1
-            gsub(/\\/, "\\\\", line); gsub(/"/, "\\\"", line); gsub(/\t/, " ", line); gsub(/[\001-\037]/, "", line)
+            gsub(/\\/, "", line); gsub(/"/, "\\\"", line); gsub(/\t/, " ", line); gsub(/[\001-\037]/, "", line)
             if (size + bytes > 900) flush()
             row = row line "\\n"
             size += bytes
@@ -37,8 +37,9 @@ if [ ! -s "$folder/model/tokenizer.json" ]; then
 fi
 cp "$here/config.json" "$folder/model/config.json"
 
-GEMMAIKU_RUNS=$folder/runs "$gemmaiku" train --model "$folder/model" --data "$folder/data" --run nano --init random --fine-tune-type full \
-    --seed 1 --batch-size 32 --epochs 3 --max-seq-length 384 --learning-rate 4e-3 --lr-schedule cosine --warmup 200 \
+cd "$folder"
+GEMMAIKU_RUNS=runs "$gemmaiku" train --model model --data data --run nano --init random --fine-tune-type full \
+    --seed 1 --batch-size 32 --iters 3800 --max-seq-length 384 --learning-rate 3e-3 --lr-schedule cosine --warmup 200 \
     --weight-decay 0.1 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 500 --save-every 500 --sample-every 0 "$@"
-GEMMAIKU_RUNS=$folder/runs "$gemmaiku" export --adapter nano:last --to safetensors --type bf16 --out "$folder/out" --force
-"$gemmaiku" eval --model "$folder/out" --data "$folder/data" --split valid --no-samples
+GEMMAIKU_RUNS=runs "$gemmaiku" export --adapter nano:last --to safetensors --type bf16 --out out --force
+"$gemmaiku" eval --model out --data data --split valid --no-samples
