@@ -52,6 +52,7 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C"); /* numbers in files are everybody's */
     signal(SIGPIPE, SIG_IGN);   /* a closed pipe is an error of write, told as such */
+    signal(SIGXFSZ, SIG_IGN);   /* so is a limit on file sizes */
     if (argc > 1) {
         const char *word = argv[1];
         if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)

@@ -185,7 +185,11 @@ static bool one(const struct general *g, const struct session *s, const struct t
             print_result(g, s, list, (size_t)n, &out, true);
         mem_free(list);
     } else if (a->chat) {
-        json_t *file = json_load_file_checked(a->chat, 16 << 20, err);
+        json_t *file = NULL;
+        if (strcmp(a->chat, "-") != 0)
+            file = json_load_file_checked(a->chat, 16 << 20, err);
+        else if (cli_read_stdin(&text, 16 << 20, err))
+            file = json_parse(str_text(&text), text.len, "standard input", err);
         ok = file && encode_chat(s, a, file, &ids, &out, err);
         json_decref(file);
         if (ok)
@@ -211,7 +215,7 @@ int command_tokenize(int argc, char **argv)
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a.model, "MODEL", "whose tokenizer (a folder with a tokenizer only is enough); default nano", 0, 0, NULL, NULL},
-        {"--chat", ARG_TEXT, &a.chat, "FILE", "a JSON file with a conversation: {\"messages\": [...], \"add_generation_prompt\": true}", 0, 0, NULL, NULL},
+        {"--chat", ARG_TEXT, &a.chat, "FILE", "a JSON file (or - for standard input) with a conversation: {\"messages\": [...], \"add_generation_prompt\": true}", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
         {"--chat-template-config", ARG_TEXT, &a.chat_config, "JSON", "variables for the template", 0, 0, NULL, NULL},
         {"--no-special", ARG_FLAG, &a.no_special, NULL, "add nothing (no beginning-of-sequence)", 0, 0, NULL, NULL},

@@ -17,7 +17,7 @@ fail() {
 expect() {
     code=$1 name=$2
     shift 2
-    "$@" >out 2>err </dev/null
+    "$@" >stdout 2>err </dev/null
     have=$?
     [ "$have" = "$code" ] || {
         fail "$name: exit $have, not $code"
@@ -33,9 +33,9 @@ broken() {
         fail "$name: stderr does not name \"$word\""
         sed 's/^/    /' err | head -3
     }
-    [ ! -s out ] || fail "$name: something on stdout"
+    [ ! -s stdout ] || fail "$name: something on stdout"
 }
-has() { grep -q -- "$2" out || fail "$1: stdout lacks $2"; }
+has() { grep -q -- "$2" stdout || fail "$1: stdout lacks $2"; }
 
 # usage
 expect 0 version "$g" --version
@@ -55,12 +55,12 @@ expect 1 "no terminal" "$g"
 # syllables
 printf 'an old silent pond\na frog jumps into the pond\nsplash silence again\n' >poem
 expect 0 syllables sh -c "\"$g\" syllables --json <poem"
-sh -c "\"$g\" syllables --json <poem" >out
+sh -c "\"$g\" syllables --json <poem" >stdout
 has syllables '"strict":true'
 printf '{"text": "one"}\n{"no": 1}\nnot json\n' >rows
-"$g" syllables --jsonl <rows >out 2>err
+"$g" syllables --jsonl <rows >stdout 2>err
 [ $? = 1 ] || fail "syllables --jsonl with bad rows: exit is not 1"
-[ "$(grep -c '"error"' out)" = 2 ] || fail "syllables --jsonl: two rows should fail, one pass"
+[ "$(grep -c '"error"' stdout)" = 2 ] || fail "syllables --jsonl: two rows should fail, one pass"
 
 # tokenize and logits
 m=$fixtures/models/smollm2
@@ -97,7 +97,7 @@ has "runs list" one
 expect 0 "runs show" "$g" runs show one --json
 has "runs show" '"checkpoints"'
 expect 0 generate "$g" generate --adapter one --prompt "rain" --max-tokens 8 -n 2 --json --quiet
-[ "$(wc -l <out)" = 2 ] || fail "generate -n 2 --json: not two lines"
+[ "$(wc -l <stdout)" = 2 ] || fail "generate -n 2 --json: not two lines"
 expect 0 eval "$g" eval --adapter one --data set --split valid --json --quiet --max-tokens 8
 has eval '"perplexity"'
 for to in mlx peft safetensors; do
@@ -107,7 +107,7 @@ done
 broken "existing target" "exists" "$g" export --adapter one --to peft --out out/peft
 expect 0 "force" "$g" export --adapter one --to peft --out out/peft --force --quiet
 expect 0 "generate from the fused model" "$g" generate --model out/safetensors --prompt rain --max-tokens 4 --quiet
-printf 'rain\n/quit\n' | "$g" chat one --quiet --max-tokens 4 >out 2>err || fail "chat from a pipe"
+printf 'rain\n/quit\n' | "$g" chat one --quiet --max-tokens 4 >stdout 2>err || fail "chat from a pipe"
 
 # stopping
 $train --run stopped --iters 1000000 &
