@@ -45,7 +45,7 @@ static double mat_bytes(const struct mat *w) { return (double)w->rows * (double)
 
 /* Inverted dropout: element e of row-major x survives when its number of the stream is large enough. */
 struct drop_job {
-    uint32_t key[2], stream[2], least;
+    uint32_t key[2], stream[2], slice, least;
     const float *x;
     float *y;
     int64_t n;
@@ -61,7 +61,7 @@ static void drop_block(void *arg, int block, int slot)
     int64_t end = (int64_t)(block + 1) * DROP_BLOCK < j->n ? (int64_t)(block + 1) * DROP_BLOCK : j->n;
     for (int64_t e = (int64_t)block * DROP_BLOCK; e < end; e += 4) {
         uint64_t number = (uint64_t)e / 4;
-        const uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32), j->stream[0], j->stream[1]};
+        const uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32) ^ j->slice, j->stream[0], j->stream[1]};
         uint32_t out[4];
         rng_philox(counter, j->key, out);
         for (int k = 0; k < 4 && e + k < end; k++) {
@@ -74,7 +74,8 @@ static void drop_block(void *arg, int block, int slot)
 static void drop(const struct layer_run *r, int layer, enum proj p, float *y, const float *x, int64_t n, bool add)
 {
     struct rng stream = rng_stream(r->dropout.seed, "dropout", (r->dropout.step * MODEL_MAX_LAYERS + (uint64_t)layer) * PROJ_COUNT + (uint64_t)p);
-    struct drop_job j = {.key = {stream.key[0], stream.key[1]}, .stream = {stream.stream[0], stream.stream[1]}, .x = x, .y = y, .n = n, .add = add};
+    uint32_t slice = (uint32_t)r->dropout.row0;
+    struct drop_job j = {.key = {stream.key[0], stream.key[1]}, .stream = {stream.stream[0], stream.stream[1]}, .slice = slice, .x = x, .y = y, .n = n, .add = add};
     j.least = (uint32_t)((double)r->dropout.p * 4294967296.0);
     j.scale = 1 / (1 - r->dropout.p);
     pool_run(r->c->pool, r->c->role, drop_block, &j, (int)((n + DROP_BLOCK - 1) / DROP_BLOCK));

@@ -28,6 +28,7 @@ struct lora_span {
 struct dropout { /* p = 0: none */
     float p;
     uint64_t seed, step;
+    int64_t row0; /* of the slice in its batch */
 };
 struct layer_run {
     const struct compute *c;

@@ -10,27 +10,50 @@
 static void check_batch(const struct pass *p, const struct lora *lora, const struct batch *b)
 {
     assert(b->T >= 1 && b->T <= p->limits.max_tokens && b->n_targets <= p->limits.max_targets);
-    assert(b->n_seqs >= 1 && b->seq_start[0] == 0 && b->seq_start[b->n_seqs] == b->T);
+    assert(b->n_seqs >= 1 && b->n_seqs <= p->limits.max_seqs && b->seq_start[0] == 0 && b->seq_start[b->n_seqs] == b->T);
     assert(!lora || (lora->options.rank <= p->rank && (lora->options.keys & ~p->keys) == 0));
     for (int64_t t = 0; t < b->T; t++)
-        assert(b->ids[t] >= 0 && b->ids[t] < p->m->config.vocab_size && b->positions[t] >= 0 && b->positions[t] < p->limits.max_tokens);
+        assert(b->ids[t] >= 0 && b->ids[t] < p->m->config.vocab_size && b->positions[t] >= 0 && b->positions[t] < p->rows);
 }
 
-static struct layer_run start(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, struct lora_span *span)
+static struct layer_run start(struct pass *p, const struct compute *c, const struct lora *lora, struct lora_span *span)
 {
-    check_batch(p, lora, b);
-    *span = (struct lora_span){.lora = lora, .n = b->T};
+    *span = (struct lora_span){.lora = lora};
     return (struct layer_run){.c = c, .m = p->m, .spans = span, .n_spans = 1, .dropped = p->dropped};
+}
+
+/* The next slice of whole sequences; false: none is left. Begin with *slice zero. */
+static bool next_slice(struct pass *p, const struct batch *b, struct batch *slice, int *seq, int64_t *target)
+{
+    int first = *seq, n = 0;
+    if (first >= b->n_seqs)
+        return false;
+    const int32_t row0 = b->seq_start[first];
+    while (first + n < b->n_seqs && (n == 0 || b->seq_start[first + n + 1] - row0 <= PASS_SLICE))
+        n++;
+    const int32_t row1 = b->seq_start[first + n];
+    assert(row1 - row0 <= p->rows);
+    for (int i = 0; i <= n; i++)
+        p->slice_start[i] = b->seq_start[first + i] - row0;
+    int64_t n_targets = 0;
+    while (*target + n_targets < b->n_targets && b->target_row[*target + n_targets] < row1) {
+        assert(n_targets < p->targets && b->target_row[*target + n_targets] >= row0);
+        p->slice_rows[n_targets] = b->target_row[*target + n_targets] - row0;
+        n_targets++;
+    }
+    *slice = (struct batch){.T = row1 - row0, .ids = b->ids + row0, .positions = b->positions + row0, .n_seqs = n, .seq_start = p->slice_start,
+                            .n_targets = n_targets, .target_row = p->slice_rows, .target_id = b->target_id + *target};
+    *seq += n;
+    *target += n_targets;
+    return true;
 }
 
 /* Final norm of the rows that predict, then the head. With want_grad p->head_dh holds the gradient of the normed rows. */
 static double loss_of_targets(struct pass *p, const struct compute *c, const struct batch *b, float weight, float *nll, bool want_grad, float *d_head)
 {
     const struct model_config *config = &p->m->config;
-    for (int64_t i = 0; i < b->n_targets; i++) {
-        assert(b->target_row[i] >= 0 && b->target_row[i] < b->T);
+    for (int64_t i = 0; i < b->n_targets; i++)
         memcpy(p->head_x + i * p->d, p->x + b->target_row[i] * p->d, (size_t)p->d * sizeof(float));
-    }
     rmsnorm(c, p->head_h, p->head_rstd, p->head_x, p->m->norm_final, b->n_targets, p->d, config->rms_norm_eps);
     return head_loss(c, &p->m->head, config->final_softcap, p->head_h, b->target_id, b->n_targets, weight, nll, want_grad ? p->head_dh : NULL, d_head,
                      p->head_work);
@@ -39,33 +62,29 @@ static double loss_of_targets(struct pass *p, const struct compute *c, const str
 double pass_loss(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float *nll)
 {
     struct lora_span span;
-    struct layer_run r = start(p, c, lora, b, &span);
-    if (b->n_targets == 0)
-        return 0;
-    pass_forward(p, &r, b, false, NULL);
-    return loss_of_targets(p, c, b, 1, nll, false, NULL);
+    struct layer_run r = start(p, c, lora, &span);
+    struct batch slice;
+    int seq = 0;
+    int64_t target = 0;
+    double sum = 0;
+    check_batch(p, lora, b);
+    while (next_slice(p, b, &slice, &seq, &target)) {
+        if (slice.n_targets == 0)
+            continue;
+        span.n = slice.T;
+        pass_forward(p, &r, &slice, false, NULL);
+        sum += loss_of_targets(p, c, &slice, 1, nll ? nll + target - slice.n_targets : NULL, false, NULL);
+    }
+    return sum;
 }
 
 static float *grad_of(const struct pass *p, float *grads, int param) { return grads + p->m->full.params[param].offset; }
 
-double pass_loss_and_grad(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float weight,
-                          uint64_t dropout_seed, uint64_t dropout_step, float *grads)
+/* Loss of a slice, and the gradient of the last layer's output in p->dx. */
+static double loss_backward(struct pass *p, const struct compute *c, const struct batch *b, float weight, float *grads)
 {
     const struct model *m = p->m;
     bool full = p->limits.kind == PASS_FULL;
-    assert(p->limits.kind != PASS_FORWARD && (full ? !lora && m->full.count > 0 : lora && lora->first_layer >= p->first_layer));
-    assert(p->kept_size == 4 || c->mode != GM_COMPUTE_F32);
-    struct lora_span span;
-    struct layer_run r = start(p, c, lora, b, &span);
-    if (b->n_targets == 0)
-        return 0;
-    p->clock = (struct part_clock){0};
-    r.parts = &p->clock;
-    if (lora)
-        r.dropout = (struct dropout){.p = lora->options.dropout, .seed = dropout_seed, .step = dropout_step};
-    assert(r.dropout.p == 0 || p->dropout);
-    pass_forward(p, &r, b, true, NULL);
-
     int last = m->full.n_params - 1, final_norm = m->config.tied_head ? last : last - 1;
     float *d_head = full ? grad_of(p, grads, m->config.tied_head ? 0 : last) : NULL;
     double nll = loss_of_targets(p, c, b, weight, NULL, true, d_head);
@@ -78,14 +97,46 @@ double pass_loss_and_grad(struct pass *p, const struct compute *c, const struct 
             to[k] += p->head_dh[i * p->d + k];
     }
     part_end(&p->clock, PART_HEAD, (full ? 6.0 : 4.0) * (double)b->n_targets * (double)p->d * (double)m->config.vocab_size, 0);
-    pass_backward(p, &r, b, lora, grads);
+    return nll;
+}
+
+double pass_loss_and_grad(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float weight,
+                          uint64_t dropout_seed, uint64_t dropout_step, float *grads)
+{
+    bool full = p->limits.kind == PASS_FULL;
+    assert(p->limits.kind != PASS_FORWARD && (full ? !lora && p->m->full.count > 0 : lora && lora->first_layer >= p->first_layer));
+    assert(p->kept_size == 4 || c->mode != GM_COMPUTE_F32);
+    struct lora_span span;
+    struct layer_run r = start(p, c, lora, &span);
+    struct batch slice;
+    int seq = 0;
+    int64_t target = 0;
+    double nll = 0;
+    check_batch(p, lora, b);
+    p->clock = (struct part_clock){0};
+    r.parts = &p->clock;
+    if (lora)
+        r.dropout = (struct dropout){.p = lora->options.dropout, .seed = dropout_seed, .step = dropout_step};
+    assert(r.dropout.p == 0 || p->dropout);
+    while (next_slice(p, b, &slice, &seq, &target)) {
+        r.dropout.row0 = slice.ids - b->ids;
+        if (slice.n_targets == 0)
+            continue;
+        span.n = slice.T;
+        pass_forward(p, &r, &slice, true, NULL);
+        nll += loss_backward(p, c, &slice, weight, grads);
+        pass_backward(p, &r, &slice, lora, grads);
+    }
     return nll;
 }
 
 const float *pass_hidden(struct pass *p, const struct compute *c, const struct lora *lora, const struct batch *b, float *layer_outputs)
 {
     struct lora_span span;
-    struct layer_run r = start(p, c, lora, b, &span);
+    struct layer_run r = start(p, c, lora, &span);
+    check_batch(p, lora, b);
+    assert(b->T <= p->rows);
+    span.n = b->T;
     pass_forward(p, &r, b, false, layer_outputs);
     rmsnorm(c, p->n, NULL, p->x, p->m->norm_final, b->T, p->d, p->m->config.rms_norm_eps);
     return p->n;

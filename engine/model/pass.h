@@ -3,6 +3,7 @@
  * The workspace is planned once (pass_new) and reused: a step allocates nothing. Sequences of a batch lie one after another without
  * padding; only attention knows where one ends. Loss: sum over targets of -log p, in nats; gradients are multiplied by `weight`
  * (1 / number of supervised tokens of the whole update) and added to the gradient buffer.
+ * Losses and gradients take a long batch in slices of whole sequences that stay in the caches; memory is that of the largest slice.
  * Results depend on the batch, the weights, the mode and the family only, never on the number of threads.
  * Threads: one pass belongs to one thread (trainer or taster).
  *
@@ -29,6 +30,7 @@ enum pass_kind { PASS_FORWARD, PASS_LORA, PASS_FULL };
 struct pass_limits {
     enum pass_kind kind;
     int64_t max_tokens, max_targets;
+    int64_t max_seq_tokens; /* of one sequence; 0: not known, max_tokens */
     int max_seqs;
     bool checkpoint; /* keep layer inputs only, recompute the rest */
     enum compute_mode mode; /* that will compute: BF16 keeps activations in half the memory; AUTO: not known, plan for F32 */

@@ -77,7 +77,7 @@ static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
 static void plan(struct pass *p, struct planner *pl)
 {
     const struct model_config *c = &p->m->config;
-    int64_t T = p->limits.max_tokens, targets = p->limits.max_targets;
+    int64_t T = p->rows, targets = p->targets;
     int64_t widest = p->q > p->d ? p->q : p->d;
     widest = p->ff > widest ? p->ff : widest;
     p->x = floats(pl, T, p->d);
@@ -95,6 +95,8 @@ static void plan(struct pass *p, struct planner *pl)
     p->dropped = floats(pl, p->dropout ? T : 0, widest);
     if (p->limits.kind != PASS_FORWARD)
         plan_backward(p, pl, T);
+    p->slice_start = take(pl, p->limits.max_seqs + 1, 1, sizeof *p->slice_start);
+    p->slice_rows = take(pl, targets, 1, sizeof *p->slice_rows);
     p->head_x = floats(pl, targets, p->d);
     p->head_h = floats(pl, targets, p->d);
     p->head_dh = floats(pl, p->limits.kind != PASS_FORWARD ? targets : 0, p->d);
@@ -107,6 +109,13 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
     const struct model_config *c = &m->config;
     *p = (struct pass){.m = m, .limits = *limits, .d = c->d_model, .q = (int64_t)c->n_heads * c->head_dim,
                        .kv = (int64_t)c->n_kv_heads * c->head_dim, .ff = c->d_ff, .first_layer = c->n_layers};
+    p->rows = limits->max_tokens;
+    if (limits->kind != PASS_FORWARD) { /* hidden states are asked of whole batches, gradients are not */
+        int64_t longest = limits->max_seq_tokens > 0 ? limits->max_seq_tokens : limits->max_tokens;
+        int64_t slice = longest > PASS_SLICE ? longest : PASS_SLICE;
+        p->rows = slice < p->rows ? slice : p->rows;
+    }
+    p->targets = limits->max_targets < p->rows ? limits->max_targets : p->rows;
     p->kept_size = limits->mode == GM_COMPUTE_BF16 ? 2 : 4;
     if (lora && limits->kind != PASS_FULL) {
         p->rank = lora->rank;
@@ -132,7 +141,7 @@ size_t pass_bytes(const struct model_config *c, const struct lora_options *lora,
 static bool make_ropes(struct pass *p, struct gm_error *err)
 {
     const struct model_config *c = &p->m->config;
-    int64_t T = p->limits.max_tokens;
+    int64_t T = p->rows;
     if (T > p->m->rope.n_positions && !rope_table_init(&p->rope, T, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
         return false;
     return p->m->rope_local.half == 0 || T <= p->m->rope_local.n_positions
@@ -143,7 +152,7 @@ struct pass *pass_new(const struct model *m, const struct lora_options *lora, co
 {
     struct planner planner = {0};
     struct pass *p = mem_new(1, sizeof *p);
-    if (limits->max_tokens < 1 || limits->max_targets < 0 || limits->max_tokens > INT32_MAX) {
+    if (limits->max_tokens < 1 || limits->max_targets < 0 || limits->max_tokens > INT32_MAX || limits->max_seqs < 1) {
         error_set(err, GM_E_USAGE, "plan a pass: %lld tokens", (long long)limits->max_tokens);
         mem_free(p);
         return NULL;

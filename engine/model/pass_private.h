@@ -21,6 +21,8 @@ struct kept {
     float *u[PROJ_COUNT]; /* [rank] s x̃ Aᵀ */
 };
 
+enum { PASS_SLICE = 1024 };
+
 struct pass {
     const struct model *m;
     struct pass_limits limits;
@@ -29,6 +31,8 @@ struct pass {
     bool dropout;
     int64_t d, q, kv, ff;
     size_t kept_size;      /* bytes of a kept number */
+    int64_t rows, targets; /* that the buffers have room for */
+    int32_t *slice_start, *slice_rows; /* a slice's own borders and target rows */
 
     struct arena arena;
     /* f32, [max_tokens, ...] */
@@ -47,7 +51,6 @@ struct pass {
     void *head_work;
     struct rope_table rope, rope_local; /* longer than the model's; half 0: the model's serve */
     struct part_clock clock;
-    int64_t last_tokens, last_targets;
 };
 
 static inline const struct rope_table *pass_rope(const struct pass *p, int layer)

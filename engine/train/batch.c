@@ -109,6 +109,9 @@ void batcher_limits(const struct batcher *b, struct pass_limits *limits)
         limits->max_targets = b->max_targets;
     if (b->rows_per_batch > limits->max_seqs)
         limits->max_seqs = b->rows_per_batch;
+    for (int i = 0; i < b->n_rows; i++)
+        if (b->dataset->rows[b->rows[i]].n > limits->max_seq_tokens)
+            limits->max_seq_tokens = b->dataset->rows[b->rows[i]].n;
 }
 
 /* Fisher-Yates, from a stream of its own for each pass. */

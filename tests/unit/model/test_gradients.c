@@ -303,6 +303,64 @@ static void test_full_and_lora(void **state)
     tools_free(&t);
 }
 
+/* A batch longer than a slice: the sum of its sequences, in a workspace planned for one of them. */
+static void test_slices(void **state)
+{
+    enum { SEQS = 7, LONG = 400 };
+    struct gm_error err = {0};
+    struct tools t;
+    struct fixture f;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    fixture_open(&f, "smollm2");
+    struct lora *l = fixture_lora(&f);
+    static int32_t ids[SEQS * LONG], positions[SEQS * LONG], borders[SEQS + 1], rows[SEQS * LONG], targets[SEQS * LONG];
+    int64_t n = 0, T = 0;
+    for (int s = 0; s < SEQS; s++) {
+        borders[s] = (int32_t)T;
+        for (int i = 0; i < LONG - 50 * s; i++, T++) {
+            ids[T] = (int32_t)((T * 31 + s) % f.model->config.vocab_size);
+            positions[T] = i;
+            if (i > 0 && s != 2) { /* one sequence without targets */
+                rows[n] = (int32_t)T - 1;
+                targets[n++] = ids[T];
+            }
+        }
+    }
+    borders[SEQS] = (int32_t)T;
+    struct batch all = {.T = T, .ids = ids, .positions = positions, .n_seqs = SEQS, .seq_start = borders, .n_targets = n, .target_row = rows,
+                        .target_id = targets};
+    struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = T, .max_targets = n, .max_seqs = SEQS, .max_seq_tokens = LONG}, one = limits;
+    one.max_tokens = one.max_targets = LONG;
+    assert_true(pass_bytes(&f.model->config, &l->options, &limits) < 3 * pass_bytes(&f.model->config, &l->options, &one));
+    struct pass *p = pass_new(f.model, &l->options, &limits, &err), *q = pass_new(f.model, &l->options, &one, &err);
+    float *g = mem_new(l->set.count, sizeof *g), *want = mem_new(l->set.count, sizeof *want), *nll = mem_new((size_t)n, sizeof *nll);
+    double loss = pass_loss_and_grad(p, &t.compute, l, &all, 0.01f, 0, 0, g), sum = 0, listed = 0;
+    assert_true(fabs(pass_loss(p, &t.compute, l, &all, nll) - loss) < 1e-6 * loss);
+    for (int64_t i = 0; i < n; i++)
+        listed += (double)nll[i];
+    assert_true(fabs(listed - loss) < 1e-5 * loss);
+    int64_t target = 0;
+    for (int s = 0; s < SEQS; s++) {
+        static int32_t here[LONG];
+        int32_t border[2] = {0, borders[s + 1] - borders[s]};
+        struct batch b = {.T = border[1], .ids = ids + borders[s], .positions = positions + borders[s], .n_seqs = 1, .seq_start = border, .target_row = here,
+                          .target_id = targets + target};
+        while (target < n && rows[target] < borders[s + 1])
+            here[b.n_targets++] = rows[target++] - borders[s];
+        sum += pass_loss_and_grad(q, &t.compute, l, &b, 0.01f, 0, 0, want);
+    }
+    assert_true(fabs(sum - loss) < 1e-6 * loss);
+    near("sliced", g, want, (int64_t)l->set.count, 1e-3);
+    pass_free(p);
+    pass_free(q);
+    mem_free(g);
+    mem_free(want);
+    mem_free(nll);
+    lora_free(l);
+    fixture_close(&f);
+    tools_free(&t);
+}
+
 /* Same bits for 1, 2 and 3 threads, in both modes and both kinds; a second step allocates nothing. */
 static void test_threads_and_memory(void **state)
 {
@@ -349,6 +407,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lora_grads),       cmocka_unit_test(test_lora_grads_bf16), cmocka_unit_test(test_lora_partial),
                                        cmocka_unit_test(test_full_differences), cmocka_unit_test(test_dropout),         cmocka_unit_test(test_full_and_lora),
-                                       cmocka_unit_test(test_threads_and_memory)};
+                                       cmocka_unit_test(test_slices),           cmocka_unit_test(test_threads_and_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
