@@ -105,6 +105,13 @@ static size_t folder_bytes(const char *folder)
     return sum;
 }
 
+static void set_form(struct workbench *w, struct ckpt_row *row)
+{
+    row->form_rate = value_at(&w->form_rate, row->step);
+    row->form_n = isfinite(row->form_rate) ? (long)value_at(&w->form_n, row->step) : 0;
+    rate_interval((int)lround(row->form_rate * (double)row->form_n), (int)row->form_n, &row->form_low, &row->form_high);
+}
+
 static void add_ckpt(struct workbench *w, long step, char *path, const char *best, double bytes)
 {
     struct ckpt_row *row = ckpt_at(w, step);
@@ -118,7 +125,7 @@ static void add_ckpt(struct workbench *w, long step, char *path, const char *bes
     }
     row->path = path;
     row->val_loss = value_at(&w->val_loss, step);
-    row->form_rate = value_at(&w->form_rate, step);
+    set_form(w, row);
     row->bytes = bytes > 0 ? (size_t)bytes : folder_bytes(path);
     bool loss = best && (strcmp(best, "loss") == 0 || strcmp(best, "both") == 0), form = best && (strcmp(best, "form") == 0 || strcmp(best, "both") == 0);
     for (size_t i = 0; i < w->n_ckpts; i++) {
@@ -132,12 +139,9 @@ static void add_ckpt(struct workbench *w, long step, char *path, const char *bes
 static void on_step(struct workbench *w, const struct train_event *e)
 {
     struct view_run *run = &w->view.run;
-    double now = clock_seconds();
-    if (w->last_step_s > 0 && now > w->last_step_s && now - w->last_step_s < 60) {
-        double took = now - w->last_step_s;
+    double took = e->tokens_per_second > 0 ? (double)e->tokens / e->tokens_per_second : NAN;
+    if (took > 0)
         w->step_seconds = w->step_seconds > 0 ? 0.95 * w->step_seconds + 0.05 * took : took;
-    }
-    w->last_step_s = now;
     points_add(&w->loss, e->step, e->loss);
     points_add(&w->learning_rate, e->step, e->learning_rate);
     points_add(&w->grad_norm, e->step, e->grad_norm);
@@ -183,13 +187,10 @@ static void on_eval(struct workbench *w, const struct train_event *e)
 static void on_form(struct workbench *w, const struct train_event *e)
 {
     points_add(&w->form_rate, e->step, e->rate);
+    points_add(&w->form_n, e->step, e->n);
     struct ckpt_row *row = ckpt_at(w, e->step);
-    if (row) {
-        row->form_rate = e->rate;
-        row->form_low = e->rate_low;
-        row->form_high = e->rate_high;
-        row->form_n = e->n;
-    }
+    if (row)
+        set_form(w, row);
     w->view.curves.version++;
 }
 
@@ -232,7 +233,6 @@ static void feed_train(struct workbench *w, struct mail *m)
         break;
     case TRAIN_PAUSED:
         w->view.run.state = RUN_PAUSED;
-        w->last_step_s = 0;
         break;
     case TRAIN_RESUMED:
         w->view.run.state = RUN_TRAINING;
@@ -404,12 +404,12 @@ void feed_reset_run(struct workbench *w)
     struct view_run *run = &w->view.run;
     *run = (struct view_run){.state = RUN_NONE, .loss = NAN, .ema = NAN, .val_loss = NAN, .best_val_loss = NAN, .val_step = -1, .best_val_step = -1,
                              .tokens_per_s = NAN, .steps_per_s = NAN, .eta_s = NAN, .epoch = NAN, .learning_rate = NAN, .grad_norm = NAN};
-    w->ema = w->ema_weight = w->step_seconds = w->last_step_s = 0;
+    w->ema = w->ema_weight = w->step_seconds = 0;
 }
 
 void feed_free(struct workbench *w)
 {
-    struct points *all[] = {&w->loss, &w->val_loss, &w->form_rate, &w->learning_rate, &w->grad_norm, &w->speed};
+    struct points *all[] = {&w->loss, &w->val_loss, &w->form_rate, &w->learning_rate, &w->grad_norm, &w->speed, &w->form_n};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         points_free(all[i]);
     for (size_t i = 0; i < w->n_samples; i++) {

@@ -164,8 +164,8 @@ struct workbench {
     struct trainer *trainer;            /* once it is there */
     struct tools tools, *opened;        /* tools.model NULL: nothing loaded yet */
 
-    struct points loss, val_loss, form_rate, learning_rate, grad_norm, speed;
-    double ema, ema_weight, step_seconds, last_step_s;
+    struct points loss, val_loss, form_rate, learning_rate, grad_norm, speed, form_n;
+    double ema, ema_weight, step_seconds;
     struct sample_row *samples;
     struct view_sample *sample_views;
     size_t n_samples, cap_samples;

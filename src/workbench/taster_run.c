@@ -66,6 +66,7 @@ static bool tell_event(void *arg, json_t *o)
         e->grad_norm = number(o, "grad_norm");
         e->learning_rate = number(o, "learning_rate");
         e->tokens_per_second = number(o, "tokens_per_second");
+        e->tokens = (int64_t)number(o, "tokens");
         e->epoch = NAN;
     } else if (strcmp(kind, "eval") == 0) {
         e->kind = TRAIN_EVAL;

@@ -42,7 +42,6 @@ static void decide(struct verse_text *v, const struct verdict *verdict, const st
         snprintf(v->note, sizeof v->note, "with another pronunciation");
     } else if (verdict->n_lines != form->n_lines) {
         v->verdict = VERDICT_LINES;
-        snprintf(v->note, sizeof v->note, "%d line%s", verdict->n_lines, verdict->n_lines == 1 ? "" : "s");
     } else {
         int off = 0;
         for (int i = 0; i < form->n_lines; i++) {

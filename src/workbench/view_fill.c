@@ -139,9 +139,11 @@ static void fill_ckpts(struct workbench *w)
     for (size_t i = w->n_ckpts; i > 0; i--)
         w->ckpt_views[n++] = ckpt_view(w, &w->ckpts[i - 1]);
     double base_loss = w->val_loss.n > 0 && w->val_loss.x[0] == 0 ? w->val_loss.y[0] : NAN;
-    double base_form = w->form_rate.n > 0 && w->form_rate.x[0] == 0 ? w->form_rate.y[0] : NAN;
-    w->ckpt_views[n++] = (struct view_ckpt){.name = "base", .val_loss = base_loss, .form_rate = base_form, .form_low = NAN, .form_high = NAN,
-                                            .loaded = w->chat_adapter == ADAPTER_BASE, .note = "no adapter"};
+    bool sampled = w->form_rate.n > 0 && w->form_rate.x[0] == 0;
+    struct view_ckpt base = {.name = "base", .val_loss = base_loss, .form_rate = sampled ? w->form_rate.y[0] : NAN,
+                             .form_n = sampled ? (long)w->form_n.y[0] : 0, .loaded = w->chat_adapter == ADAPTER_BASE, .note = "no adapter"};
+    rate_interval(sampled ? (int)lround(base.form_rate * (double)base.form_n) : 0, (int)base.form_n, &base.form_low, &base.form_high);
+    w->ckpt_views[n++] = base;
     v->rows = w->ckpt_views;
     v->count = n;
 }
