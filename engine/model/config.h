@@ -1,7 +1,8 @@
 /* config.h - what a model is: one description with options, not a file per family.
  *
- * Filled from config.json (Hugging Face) or GGUF metadata. An option in the file that changes the numbers and that is not known
- * here is an error, never ignored. Memory: a plain value. Threads: any.
+ * Filled from config.json (Hugging Face) or GGUF metadata. An option in the file that changes the
+ * numbers and that is not known here is an error, never ignored. Memory: a plain value. Threads:
+ * any.
  *
  *     struct model_config c;
  *     if (!model_config_read(&c, &source, err)) ...
@@ -18,25 +19,29 @@ struct model_config {
     char family[24]; /* config.json's model_type: "gemma3_text", "llama" */
     int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, vocab_size, max_positions;
     float rms_norm_eps;
-    bool norm_plus_one;   /* Gemma: Hugging Face files store w and multiply by 1 + w; GGUF files store 1 + w */
-    bool qk_norm;         /* RMSNorm of q and k per head, before RoPE */
-    bool sandwich_norm;   /* Gemma: the outputs of attention and MLP are normalised too */
-    bool tied_head;       /* logits = h Eᵀ */
-    bool scaled_embed;    /* Gemma: x0 = sqrt(d) E[id]; sqrt(d) rounded to the compute type */
+    bool norm_plus_one; /* Gemma: Hugging Face files store w and multiply by 1 + w; GGUF files store
+                           1 + w */
+    bool qk_norm;       /* RMSNorm of q and k per head, before RoPE */
+    bool sandwich_norm; /* Gemma: the outputs of attention and MLP are normalised too */
+    bool tied_head;     /* logits = h Eᵀ */
+    bool scaled_embed;  /* Gemma: x0 = sqrt(d) E[id]; sqrt(d) rounded to the compute type */
     enum activation act;
     float attn_scale, attn_softcap, final_softcap; /* caps: 0 = none */
     double rope_theta, rope_theta_local;           /* full layers, sliding layers */
     double rope_linear_factor;                     /* full layers only; 1 = none */
     int sliding_window;                            /* keys incl. the token itself; 0 = none */
-    uint8_t sliding[MODEL_MAX_LAYERS];             /* 1: layer uses the window and rope_theta_local */
+    uint8_t sliding[MODEL_MAX_LAYERS]; /* 1: layer uses the window and rope_theta_local */
     int32_t bos_id, eos_ids[MODEL_MAX_EOS];
     int n_eos;
 };
 
-bool model_config_read(struct model_config *c, const struct model_source *source, struct gm_error *err);
+bool model_config_read(struct model_config *c, const struct model_source *source,
+                       struct gm_error *err);
 /* From the text of a config.json alone (train --init random, bench shapes). label: for errors. */
-bool model_config_parse(struct model_config *c, const char *json, size_t n, const char *label, struct gm_error *err);
-json_t *model_config_to_json(const struct model_config *c); /* config.json of an export; caller decrefs */
+bool model_config_parse(struct model_config *c, const char *json, size_t n, const char *label,
+                        struct gm_error *err);
+json_t *
+model_config_to_json(const struct model_config *c); /* config.json of an export; caller decrefs */
 int64_t model_config_parameters(const struct model_config *c);
 
 #endif

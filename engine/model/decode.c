@@ -1,4 +1,5 @@
-/* decode.c - see decode.h. Rows of all requests go through the layers together; attention reads each row's own cache.
+/* decode.c - see decode.h. Rows of all requests go through the layers together; attention reads
+ * each row's own cache.
  *
  * Cache: [layer][slot][max_tokens, kv] of keys (normed and rotated) and of values.
  */
@@ -24,7 +25,7 @@ struct decoder {
     const struct model *m;
     int n_slots, max_tokens, block_rows;
     enum dtype type;
-    size_t row_bytes;      /* of a cached row of one layer */
+    size_t row_bytes; /* of a cached row of one layer */
     int64_t d, q, kv, ff;
     struct slot *slots;
     unsigned char *keys, *values;
@@ -48,7 +49,10 @@ struct chunk {
     bool last; /* ends the request */
 };
 
-static size_t layer_slot_bytes(const struct decoder *d) { return (size_t)d->max_tokens * d->row_bytes; }
+static size_t layer_slot_bytes(const struct decoder *d)
+{
+    return (size_t)d->max_tokens * d->row_bytes;
+}
 
 static unsigned char *cached(const struct decoder *d, unsigned char *base, int layer, int slot)
 {
@@ -66,17 +70,27 @@ static size_t take_floats(struct decoder *d, float **to, int64_t rows, int64_t c
 static size_t plan(struct decoder *d)
 {
     int64_t T = d->block_rows, vocab = d->m->config.vocab_size;
-    return take_floats(d, &d->x, T, d->d) + take_floats(d, &d->n, T, d->d) + take_floats(d, &d->o, T, d->d) + take_floats(d, &d->qs, T, d->q)
-           + take_floats(d, &d->ks, T, d->kv) + take_floats(d, &d->vs, T, d->kv) + take_floats(d, &d->att, T, d->q)
-           + take_floats(d, &d->gate, T, d->ff) + take_floats(d, &d->up, T, d->ff) + take_floats(d, &d->h, T, d->ff)
-           + take_floats(d, &d->hidden, d->n_slots, d->d) + take_floats(d, &d->logits, d->n_slots, vocab);
+    return take_floats(d, &d->x, T, d->d) + take_floats(d, &d->n, T, d->d) +
+           take_floats(d, &d->o, T, d->d) + take_floats(d, &d->qs, T, d->q) +
+           take_floats(d, &d->ks, T, d->kv) + take_floats(d, &d->vs, T, d->kv) +
+           take_floats(d, &d->att, T, d->q) + take_floats(d, &d->gate, T, d->ff) +
+           take_floats(d, &d->up, T, d->ff) + take_floats(d, &d->h, T, d->ff) +
+           take_floats(d, &d->hidden, d->n_slots, d->d) +
+           take_floats(d, &d->logits, d->n_slots, vocab);
 }
 
-static void describe(struct decoder *d, const struct model *m, int n_slots, int max_tokens, bool f32_cache)
+static void describe(struct decoder *d, const struct model *m, int n_slots, int max_tokens,
+                     bool f32_cache)
 {
     const struct model_config *c = &m->config;
-    *d = (struct decoder){.m = m, .n_slots = n_slots, .max_tokens = max_tokens, .type = f32_cache ? DT_F32 : DT_BF16, .d = c->d_model,
-                          .q = (int64_t)c->n_heads * c->head_dim, .kv = (int64_t)c->n_kv_heads * c->head_dim, .ff = c->d_ff};
+    *d = (struct decoder){.m = m,
+                          .n_slots = n_slots,
+                          .max_tokens = max_tokens,
+                          .type = f32_cache ? DT_F32 : DT_BF16,
+                          .d = c->d_model,
+                          .q = (int64_t)c->n_heads * c->head_dim,
+                          .kv = (int64_t)c->n_kv_heads * c->head_dim,
+                          .ff = c->d_ff};
     d->row_bytes = (size_t)d->kv * (f32_cache ? 4 : 2);
     d->block_rows = BLOCK_ROWS > n_slots ? BLOCK_ROWS : n_slots;
 }
@@ -98,13 +112,16 @@ static bool make_ropes(struct decoder *d, struct gm_error *err)
 {
     const struct model *m = d->m;
     const struct model_config *c = &m->config;
-    if (d->max_tokens > m->rope.n_positions && !rope_table_init(&d->rope, d->max_tokens, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
+    if (d->max_tokens > m->rope.n_positions &&
+        !rope_table_init(&d->rope, d->max_tokens, c->head_dim, c->rope_theta, c->rope_linear_factor,
+                         err))
         return false;
-    return m->rope_local.half == 0 || d->max_tokens <= m->rope_local.n_positions
-           || rope_table_init(&d->rope_local, d->max_tokens, c->head_dim, c->rope_theta_local, 1, err);
+    return m->rope_local.half == 0 || d->max_tokens <= m->rope_local.n_positions ||
+           rope_table_init(&d->rope_local, d->max_tokens, c->head_dim, c->rope_theta_local, 1, err);
 }
 
-struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, bool f32_cache, struct gm_error *err)
+struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, bool f32_cache,
+                            struct gm_error *err)
 {
     if (n_slots < 1 || max_tokens < 1 || n_slots > 1 << 16 || max_tokens > 1 << 24) {
         error_set(err, GM_E_USAGE, "make decoder: %d sequences of %d tokens", n_slots, max_tokens);
@@ -112,8 +129,9 @@ struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, 
     }
     struct decoder *d = mem_new(1, sizeof *d);
     describe(d, m, n_slots, max_tokens, f32_cache);
-    if (!arena_init(&d->arena, plan(d) + 64, "decoder", err) || !(d->keys = mem_alloc(cache_bytes(d), "key cache", err))
-        || !(d->values = mem_alloc(cache_bytes(d), "value cache", err)) || !make_ropes(d, err)) {
+    if (!arena_init(&d->arena, plan(d) + 64, "decoder", err) ||
+        !(d->keys = mem_alloc(cache_bytes(d), "key cache", err)) ||
+        !(d->values = mem_alloc(cache_bytes(d), "value cache", err)) || !make_ropes(d, err)) {
         decoder_free(d);
         return NULL;
     }
@@ -182,7 +200,10 @@ void decoder_copy(struct decoder *d, int to, int from)
     d->slots[to].length = d->slots[from].length;
 }
 
-int decoder_length(const struct decoder *d, int slot) { return d->slots[slot].length; }
+int decoder_length(const struct decoder *d, int slot)
+{
+    return d->slots[slot].length;
+}
 
 /* New keys and values of a block of rows into the caches of their sequences. */
 static void store(struct decoder *d, const struct compute *c, int layer, int n_chunks)
@@ -191,7 +212,8 @@ static void store(struct decoder *d, const struct compute *c, int layer, int n_c
         const struct chunk *k = &d->chunks[i];
         int slot = k->item->slot;
         size_t at = (size_t)d->positions[k->row0] * d->row_bytes;
-        unsigned char *keys = cached(d, d->keys, layer, slot), *values = cached(d, d->values, layer, slot);
+        unsigned char *keys = cached(d, d->keys, layer, slot),
+                      *values = cached(d, d->values, layer, slot);
         int64_t count = k->n * d->kv;
         if (d->type == DT_F32) {
             memcpy(keys + at, d->ks + k->row0 * d->kv, (size_t)count * sizeof(float));
@@ -200,13 +222,16 @@ static void store(struct decoder *d, const struct compute *c, int layer, int n_c
             to_bf16(c, (uint16_t *)(void *)(keys + at), d->ks + k->row0 * d->kv, count);
             to_bf16(c, (uint16_t *)(void *)(values + at), d->vs + k->row0 * d->kv, count);
         }
-        d->requests[i] = (struct attention_request){.k_cache = keys, .v_cache = values, .n_past = d->positions[k->row0], .n_new = k->n};
+        d->requests[i] = (struct attention_request){
+            .k_cache = keys, .v_cache = values, .n_past = d->positions[k->row0], .n_new = k->n};
     }
 }
 
-static void run_layer(struct decoder *d, const struct layer_run *r, int layer, int64_t T, int n_chunks)
+static void run_layer(struct decoder *d, const struct layer_run *r, int layer, int64_t T,
+                      int n_chunks)
 {
-    static const enum proj qkv[] = {PROJ_Q, PROJ_K, PROJ_V}, out[] = {PROJ_O}, gated[] = {PROJ_GATE, PROJ_UP}, down[] = {PROJ_DOWN};
+    static const enum proj qkv[] = {PROJ_Q, PROJ_K, PROJ_V}, out[] = {PROJ_O},
+                           gated[] = {PROJ_GATE, PROJ_UP}, down[] = {PROJ_DOWN};
     const struct compute *c = r->c;
     const struct model_config *config = &d->m->config;
     const struct layer *l = &d->m->layers[layer];
@@ -217,8 +242,9 @@ static void run_layer(struct decoder *d, const struct layer_run *r, int layer, i
         rmsnorm(c, d->qs, NULL, d->qs, l->norm_q, T * config->n_heads, config->head_dim, eps);
         rmsnorm(c, d->ks, NULL, d->ks, l->norm_k, T * config->n_kv_heads, config->head_dim, eps);
     }
-    const struct rope_table *table = config->sliding[layer] ? (d->rope_local.half ? &d->rope_local : &d->m->rope_local)
-                                                            : (d->rope.half ? &d->rope : &d->m->rope);
+    const struct rope_table *table = config->sliding[layer]
+                                         ? (d->rope_local.half ? &d->rope_local : &d->m->rope_local)
+                                         : (d->rope.half ? &d->rope : &d->m->rope);
     rope(c, d->qs, d->q, d->positions, T, config->n_heads, table, false);
     rope(c, d->ks, d->kv, d->positions, T, config->n_kv_heads, table, false);
     store(d, c, layer, n_chunks);
@@ -246,7 +272,8 @@ static int make_spans(struct decoder *d, int n_chunks)
         if (n > 0 && d->spans[n - 1].lora == l)
             d->spans[n - 1].n += d->chunks[i].n;
         else
-            d->spans[n++] = (struct lora_span){.lora = l, .row0 = d->chunks[i].row0, .n = d->chunks[i].n};
+            d->spans[n++] =
+                (struct lora_span){.lora = l, .row0 = d->chunks[i].row0, .n = d->chunks[i].n};
     }
     return n;
 }
@@ -260,7 +287,8 @@ static void give_logits(struct decoder *d, const struct compute *c, int n_chunks
     for (int i = 0; i < n_chunks; i++) {
         const struct chunk *k = &d->chunks[i];
         if (k->last && k->item->logits)
-            memcpy(d->hidden + n++ * d->d, d->x + (k->row0 + k->n - 1) * d->d, (size_t)d->d * sizeof(float));
+            memcpy(d->hidden + n++ * d->d, d->x + (k->row0 + k->n - 1) * d->d,
+                   (size_t)d->d * sizeof(float));
     }
     if (n == 0)
         return;
@@ -269,7 +297,8 @@ static void give_logits(struct decoder *d, const struct compute *c, int n_chunks
     n = 0;
     for (int i = 0; i < n_chunks; i++)
         if (d->chunks[i].last && d->chunks[i].item->logits)
-            memcpy(d->chunks[i].item->logits, d->logits + n++ * vocab, (size_t)vocab * sizeof(float));
+            memcpy(d->chunks[i].item->logits, d->logits + n++ * vocab,
+                   (size_t)vocab * sizeof(float));
 }
 
 static void run_block(struct decoder *d, const struct compute *c, int64_t T, int n_chunks)
@@ -283,20 +312,25 @@ static void run_block(struct decoder *d, const struct compute *c, int64_t T, int
         d->slots[d->chunks[i].item->slot].length += d->chunks[i].n;
 }
 
-static bool check_items(struct decoder *d, const struct decode_item *items, int n_items, struct gm_error *err)
+static bool check_items(struct decoder *d, const struct decode_item *items, int n_items,
+                        struct gm_error *err)
 {
     int rank = d->rank;
     assert(n_items <= d->n_slots);
     for (int i = 0; i < n_items; i++) {
         const struct decode_item *item = &items[i];
-        assert(item->slot >= 0 && item->slot < d->n_slots && d->slots[item->slot].taken && item->n >= 1);
+        assert(item->slot >= 0 && item->slot < d->n_slots && d->slots[item->slot].taken &&
+               item->n >= 1);
         for (int k = 0; k < i; k++)
             assert(items[k].slot != item->slot);
         for (int k = 0; k < item->n; k++)
             assert(item->ids[k] >= 0 && item->ids[k] < d->m->config.vocab_size);
         int length = d->slots[item->slot].length;
         if (item->n > d->max_tokens - length)
-            return error_set(err, GM_E_USAGE, "decode: %d tokens and %d new ones are more than the %d there is room for", length, item->n, d->max_tokens);
+            return error_set(
+                err, GM_E_USAGE,
+                "decode: %d tokens and %d new ones are more than the %d there is room for", length,
+                item->n, d->max_tokens);
         rank = item->lora && item->lora->options.rank > rank ? item->lora->options.rank : rank;
     }
     for (int i = 0; i < 3 && rank > d->rank; i++) {
@@ -307,7 +341,8 @@ static bool check_items(struct decoder *d, const struct decode_item *items, int 
     return true;
 }
 
-bool decoder_run(struct decoder *d, const struct compute *c, const struct decode_item *items, int n_items, struct gm_error *err)
+bool decoder_run(struct decoder *d, const struct compute *c, const struct decode_item *items,
+                 int n_items, struct gm_error *err)
 {
     if (!check_items(d, items, n_items, err))
         return false;
@@ -323,7 +358,8 @@ bool decoder_run(struct decoder *d, const struct compute *c, const struct decode
                 d->ids[T + k] = item->ids[done + k];
                 d->positions[T + k] = past + k;
             }
-            d->chunks[n_chunks++] = (struct chunk){.item = item, .row0 = T, .n = n, .last = done + n == item->n};
+            d->chunks[n_chunks++] =
+                (struct chunk){.item = item, .row0 = T, .n = n, .last = done + n == item->n};
             T += n;
             done += n;
             if (done == item->n) {

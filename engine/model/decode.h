@@ -1,13 +1,14 @@
 /* decode.h - generating with a key/value cache, many sequences at once, each with its own adapter.
  *
- * A decoder owns cache slots. One call takes new tokens of any number of sequences (a prompt block, or one token each), and gives logits of the last token
- * of each. Sequences may have different adapters and lengths; those with the same adapter should stand next to one another.
- * Threads: one decoder belongs to one thread.
+ * A decoder owns cache slots. One call takes new tokens of any number of sequences (a prompt block,
+ * or one token each), and gives logits of the last token of each. Sequences may have different
+ * adapters and lengths; those with the same adapter should stand next to one another. Threads: one
+ * decoder belongs to one thread.
  *
  *     struct decoder *d = decoder_new(model, 16, 512, &err);
  *     int slot = decoder_take(d);
- *     struct decode_item item = {.slot = slot, .lora = adapter, .ids = prompt, .n = n_prompt, .logits = logits};
- *     decoder_run(d, &compute, &item, 1);
+ *     struct decode_item item = {.slot = slot, .lora = adapter, .ids = prompt, .n = n_prompt,
+ * .logits = logits}; decoder_run(d, &compute, &item, 1);
  */
 #ifndef GM_MODEL_DECODE_H
 #define GM_MODEL_DECODE_H
@@ -20,19 +21,23 @@ struct decode_item {
     const struct lora *lora; /* NULL: the base */
     const int32_t *ids;
     int n;
-    float *logits;           /* [vocab] of the last token; NULL: not wanted */
+    float *logits; /* [vocab] of the last token; NULL: not wanted */
 };
 struct decoder;
 /* Cache in bf16 (f32 when `f32_cache`: the f32 compute path). */
-struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, bool f32_cache, struct gm_error *err);
+struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, bool f32_cache,
+                            struct gm_error *err);
 void decoder_free(struct decoder *d);
 size_t decoder_bytes(const struct model_config *c, int n_slots, int max_tokens, bool f32_cache);
-int decoder_take(struct decoder *d);              /* a free slot, empty; -1: none */
+int decoder_take(struct decoder *d); /* a free slot, empty; -1: none */
 void decoder_release(struct decoder *d, int slot);
 void decoder_truncate(struct decoder *d, int slot, int n); /* keeps the first n tokens */
-void decoder_copy(struct decoder *d, int to, int from);    /* shares a prompt: copies the cached prefix */
+void decoder_copy(struct decoder *d, int to,
+                  int from); /* shares a prompt: copies the cached prefix */
 int decoder_length(const struct decoder *d, int slot);
-/* false only when a sequence would outgrow max_tokens (err says so). Prompts are cut into blocks inside. */
-bool decoder_run(struct decoder *d, const struct compute *c, const struct decode_item *items, int n_items, struct gm_error *err);
+/* false only when a sequence would outgrow max_tokens (err says so). Prompts are cut into blocks
+ * inside. */
+bool decoder_run(struct decoder *d, const struct compute *c, const struct decode_item *items,
+                 int n_items, struct gm_error *err);
 
 #endif

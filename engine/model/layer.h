@@ -1,6 +1,7 @@
-/* layer.h - private to the model room: the projections of a layer with their adapters, forward and backward, for pass and decoder alike.
+/* layer.h - private to the model room: the projections of a layer with their adapters, forward and
+ * backward, for pass and decoder alike.
  *
- *     y = x Wᵀ + s (x̃ Aᵀ) Bᵀ     x̃: x, or x with dropout      u = s x̃ Aᵀ is kept for the backward pass
+ *     y = x Wᵀ + u Bᵀ,  u = s x̃ Aᵀ      x̃: x, or x with dropout; u is kept for the backward pass
  *
  * A decoder runs rows of several adapters at once: spans say which rows belong to which.
  */
@@ -11,15 +12,26 @@
 #include "engine/model/pass.h"
 
 enum part {
-    PART_EMBED, PART_PRODUCTS, PART_LORA, PART_ATTENTION, PART_ROWS, PART_HEAD, PART_BACK_PRODUCTS, PART_BACK_LORA, PART_BACK_ATTENTION,
-    PART_BACK_ROWS, PART_WEIGHTS, PART_COUNT
+    PART_EMBED,
+    PART_PRODUCTS,
+    PART_LORA,
+    PART_ATTENTION,
+    PART_ROWS,
+    PART_HEAD,
+    PART_BACK_PRODUCTS,
+    PART_BACK_LORA,
+    PART_BACK_ATTENTION,
+    PART_BACK_ROWS,
+    PART_WEIGHTS,
+    PART_COUNT
 };
 struct part_clock { /* zero: nothing measured yet */
     double seconds[PART_COUNT], flops[PART_COUNT], bytes[PART_COUNT];
     double last;
 };
-void part_begin(struct part_clock *k);                                       /* from now on */
-void part_end(struct part_clock *k, enum part p, double flops, double bytes); /* until now; the next part begins */
+void part_begin(struct part_clock *k); /* from now on */
+void part_end(struct part_clock *k, enum part p, double flops,
+              double bytes); /* until now; the next part begins */
 
 struct lora_span {
     const struct lora *lora; /* NULL: the base */
@@ -35,24 +47,29 @@ struct layer_run {
     const struct model *m;
     const struct lora_span *spans; /* cover all rows, in order */
     int n_spans;
-    struct dropout dropout;        /* of training; one span then */
-    float *dropped;                /* [T, widest input]; NULL without dropout */
-    struct part_clock *parts;      /* NULL: not measured */
+    struct dropout dropout;   /* of training; one span then */
+    float *dropped;           /* [T, widest input]; NULL without dropout */
+    struct part_clock *parts; /* NULL: not measured */
 };
 
-/* Up to three projections of the same input x [T, in]: y[i] [T, out_i]; u[i] [T, rank] is written where the projection is adapted. */
-void layer_project(const struct layer_run *r, int layer, const enum proj *which, int n, const float *x, int64_t T, float *const *y, float *const *u);
+enum { LAYER_GROUP = 3 }; /* q|k|v, gate|up, o, down: projections of the same input go together */
+
+/* y[i] [T, out_i] for the n projections `which` of x [T, in]; u[i] [T, rank] is written where the
+ * projection is adapted. */
+void layer_project(const struct layer_run *r, int layer, const enum proj *which, int n,
+                   const float *x, int64_t T, float *const *y, float *const *u);
 
 struct layer_grads {
-    float *lora;  /* as lora->set.w; NULL: none */
-    float *full;  /* as model->full.w; NULL: none */
+    float *lora;                      /* as lora->set.w; NULL: none */
+    float *full;                      /* as model->full.w; NULL: none */
     size_t weight_offset[PROJ_COUNT]; /* into full, of this layer */
-    float *du;    /* scratch [T, rank] */
+    float *du[LAYER_GROUP];           /* scratch [T, rank] */
 };
-/* g [T, out] -> gradients of the weights, and dx [T, in] = (or +=) g W + ... (NULL: not wanted). x is the input of the forward pass; dx may
- * be x when not accumulating: x is read before. */
-void layer_project_backward(const struct layer_run *r, int layer, enum proj p, const float *x, const float *u, const float *g, int64_t T,
-                            const struct layer_grads *grads, float *dx, bool accumulate);
+/* g[i] [T, out_i] -> gradients of the weights, and dx [T, in] = sum of g_i W_i + ... (NULL: not
+ * wanted). x is the input of the forward pass; dx may be x: it is read before. */
+void layer_project_backward(const struct layer_run *r, int layer, const enum proj *which, int n,
+                            const float *x, float *const *u, const float *const *g, int64_t T,
+                            const struct layer_grads *grads, float *dx);
 
 /* sqrt(d) for Gemma: exact in f32 mode, rounded to bf16 in bf16 mode; 1 for the others. */
 float layer_embed_scale(const struct model_config *c, enum compute_mode mode);

@@ -1,4 +1,5 @@
-/* lora.c - adapters in memory: where each A and B stands in the flat array, how they begin, copies. Files: lora_file.c. */
+/* lora.c - adapters in memory: where each A and B stands in the flat array, how they begin, copies.
+ * Files: lora_file.c. */
 #include "engine/model/lora_private.h"
 
 #include "engine/base/mem.h"
@@ -9,16 +10,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static size_t place(struct param_set *set, int layer, enum proj p, char half, int64_t rows, int64_t cols)
+static size_t place(struct param_set *set, int layer, enum proj p, char half, int64_t rows,
+                    int64_t cols)
 {
     struct param *param = &set->params[set->n_params++];
     *param = (struct param){.offset = set->count, .rows = rows, .cols = cols};
-    snprintf(param->name, sizeof param->name, "model.layers.%d.%s.lora_%c", layer, proj_name(p), half);
+    snprintf(param->name, sizeof param->name, "model.layers.%d.%s.lora_%c", layer, proj_name(p),
+             half);
     set->count += (size_t)(rows * cols);
     return param->offset;
 }
 
-struct lora *lora_lay_out(const struct model_config *c, const struct lora_options *o, const bool *present, struct gm_error *err)
+struct lora *lora_lay_out(const struct model_config *c, const struct lora_options *o,
+                          const bool *present, struct gm_error *err)
 {
     if (o->rank < 1 || o->rank > LORA_MAX_RANK) {
         error_set(err, GM_E_USAGE, "make adapter: rank %d (1 to %d)", o->rank, LORA_MAX_RANK);
@@ -56,7 +60,8 @@ int lora_first_layer(const struct model_config *c, const struct lora_options *o)
     return o->num_layers > 0 && o->num_layers < c->n_layers ? c->n_layers - o->num_layers : 0;
 }
 
-struct lora *lora_new(const struct model_config *c, const struct lora_options *o, uint64_t seed, struct gm_error *err)
+struct lora *lora_new(const struct model_config *c, const struct lora_options *o, uint64_t seed,
+                      struct gm_error *err)
 {
     struct lora *l = lora_lay_out(c, o, NULL, err);
     for (int i = 0; l && i < l->set.n_params; i += 2) { /* A; B stays zero */

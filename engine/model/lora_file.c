@@ -1,8 +1,9 @@
 /* lora_file.c - adapters on disk: reads the MLX and the PEFT layout, writes the MLX layout.
  *
- *   MLX   adapters.safetensors        model.layers.0.self_attn.q_proj.lora_a [in, rank], .lora_b [rank, out]; `scale` multiplies
- *   PEFT  adapter_model.safetensors   base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [rank, in], .lora_B.weight [out, rank];
- *                                     alpha / rank multiplies (alpha / sqrt(rank): rsLoRA)
+ *   MLX   adapters.safetensors        model.layers.0.self_attn.q_proj.lora_a [in, rank], .lora_b
+ * [rank, out]; `scale` multiplies PEFT  adapter_model.safetensors
+ * base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [rank, in], .lora_B.weight [out,
+ * rank]; alpha / rank multiplies (alpha / sqrt(rank): rsLoRA)
  */
 #include "engine/model/lora_private.h"
 
@@ -16,7 +17,8 @@
 #include <string.h>
 
 enum { CONFIG_MAX_BYTES = 4 << 20 };
-static const char MLX_FILE[] = "adapters.safetensors", PEFT_FILE[] = "adapter_model.safetensors", CONFIG_FILE[] = "adapter_config.json";
+static const char MLX_FILE[] = "adapters.safetensors", PEFT_FILE[] = "adapter_model.safetensors",
+                  CONFIG_FILE[] = "adapter_config.json";
 static const char PEFT_PREFIX[] = "base_model.model.";
 
 struct reading {
@@ -24,8 +26,8 @@ struct reading {
     struct safetensors file;
     bool peft;
     struct lora_options options;
-    bool *present;                         /* [n_layers * PROJ_COUNT] */
-    const struct tensor_info **a, **b;     /* likewise */
+    bool *present;                     /* [n_layers * PROJ_COUNT] */
+    const struct tensor_info **a, **b; /* likewise */
 };
 
 /* "model.layers.3.mlp.up_proj.lora_b" -> layer, projection, half. */
@@ -38,7 +40,8 @@ static bool parse_name(const struct reading *r, const char *name, int *index, ch
     }
     int layer = 0, used = 0;
     char module[64];
-    if (sscanf(name, "model.layers.%4d.%n", &layer, &used) != 1 || used == 0 || layer < 0 || layer >= r->config->n_layers)
+    if (sscanf(name, "model.layers.%4d.%n", &layer, &used) != 1 || used == 0 || layer < 0 ||
+        layer >= r->config->n_layers)
         return false;
     const char *rest = name + used, *tail = strstr(rest, r->peft ? ".lora_A.weight" : ".lora_a");
     *half = 'a';
@@ -46,7 +49,8 @@ static bool parse_name(const struct reading *r, const char *name, int *index, ch
         tail = strstr(rest, r->peft ? ".lora_B.weight" : ".lora_b");
         *half = 'b';
     }
-    if (!tail || strcmp(tail + 7, r->peft ? ".weight" : "") != 0 || (size_t)(tail - rest) >= sizeof module)
+    if (!tail || strcmp(tail + 7, r->peft ? ".weight" : "") != 0 ||
+        (size_t)(tail - rest) >= sizeof module)
         return false;
     memcpy(module, rest, (size_t)(tail - rest));
     module[tail - rest] = 0;
@@ -72,7 +76,9 @@ static bool sort_tensors(struct reading *r, struct gm_error *err)
         int index;
         char half;
         if (!parse_name(r, t->name, &index, &half))
-            return error_set(err, GM_E_UNSUPPORTED, "tensor \"%s\" is not supported (known: lora_a and lora_b of the seven projections of layers 0 to %d)",
+            return error_set(err, GM_E_UNSUPPORTED,
+                             "tensor \"%s\" is not supported (known: lora_a and lora_b of the "
+                             "seven projections of layers 0 to %d)",
                              t->name, r->config->n_layers - 1);
         if (t->n_dims != 2)
             return error_set(err, GM_E_INPUT, "tensor \"%s\" is no matrix", t->name);
@@ -93,18 +99,22 @@ static bool read_shape(struct reading *r, struct gm_error *err)
             continue;
         const struct tensor_info *a = r->a[i], *b = r->b[i];
         if (!a || !b)
-            return error_set(err, GM_E_INPUT, "tensor \"%s\" has no partner (A and B come in pairs)", (a ? a : b)->name);
+            return error_set(err, GM_E_INPUT,
+                             "tensor \"%s\" has no partner (A and B come in pairs)",
+                             (a ? a : b)->name);
         int64_t rank = a->shape[r->peft ? 0 : 1], out, in;
         proj_shape(r->config, (enum proj)(i % PROJ_COUNT), &out, &in);
         if (r->options.rank == 0 && rank >= 1 && rank <= LORA_MAX_RANK)
             r->options.rank = (int)rank;
         if (rank != r->options.rank)
-            return error_set(err, GM_E_UNSUPPORTED, "tensor \"%s\" has rank %lld, others %d, which is not supported (known: one rank from 1 to %d)", a->name,
-                             (long long)rank, r->options.rank, LORA_MAX_RANK);
+            return error_set(err, GM_E_UNSUPPORTED,
+                             "tensor \"%s\" has rank %lld, others %d, which is not supported "
+                             "(known: one rank from 1 to %d)",
+                             a->name, (long long)rank, r->options.rank, LORA_MAX_RANK);
         struct mat m;
-        if (!tensor_mat_expect(a, r->peft ? rank : in, r->peft ? in : rank, &m, err)
-            || !tensor_mat_expect(b, r->peft ? out : rank, r->peft ? rank : out, &m, err)
-            || !tensor_check_finite(a, err) || !tensor_check_finite(b, err))
+        if (!tensor_mat_expect(a, r->peft ? rank : in, r->peft ? in : rank, &m, err) ||
+            !tensor_mat_expect(b, r->peft ? out : rank, r->peft ? rank : out, &m, err) ||
+            !tensor_check_finite(a, err) || !tensor_check_finite(b, err))
             return false;
         r->options.keys |= 1u << (i % PROJ_COUNT);
         first = i / PROJ_COUNT < first ? i / PROJ_COUNT : first;
@@ -118,29 +128,43 @@ static bool unsupported(const json_t *o, const char *key, const char *known, str
     char *text = json_line(json_object_get(o, key));
     if (strlen(text) > 100)
         memcpy(text + 97, "...", 4);
-    error_set(err, GM_E_UNSUPPORTED, "\"%s\" is %s, which is not supported (known: %s)", key, text, known);
+    error_set(err, GM_E_UNSUPPORTED, "\"%s\" is %s, which is not supported (known: %s)", key, text,
+              known);
     mem_free(text);
     return false;
 }
 
 static bool is_empty(const json_t *v)
 {
-    return !v || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0)
-           || (json_is_array(v) && json_array_size(v) == 0);
+    return !v || json_is_null(v) || json_is_false(v) ||
+           (json_is_object(v) && json_object_size(v) == 0) ||
+           (json_is_array(v) && json_array_size(v) == 0);
 }
 
 static bool read_peft_config(struct reading *r, const json_t *o, struct gm_error *err)
 {
-    static const char *const empty[] = {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "fan_in_fan_out", "use_qalora",
-                                        "layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens", "use_bdlora"};
+    static const char *const empty[] = {"use_dora",
+                                        "rank_pattern",
+                                        "alpha_pattern",
+                                        "modules_to_save",
+                                        "lora_bias",
+                                        "fan_in_fan_out",
+                                        "use_qalora",
+                                        "layer_replication",
+                                        "target_parameters",
+                                        "trainable_token_indices",
+                                        "alora_invocation_tokens",
+                                        "use_bdlora"};
     const char *type = "LORA", *bias = "none";
     double alpha = 0, dropout = 0;
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++)
         if (!is_empty(json_object_get(o, empty[i])))
             return unsupported(o, empty[i], "absent, null, false or empty", err);
-    if (!json_get_string(o, "peft_type", OPTIONAL, &type, err) || !json_get_string(o, "bias", OPTIONAL, &bias, err)
-        || !json_get_double(o, "lora_alpha", REQUIRED, -1e6, 1e6, &alpha, err) || !json_get_double(o, "lora_dropout", OPTIONAL, 0, 0.999, &dropout, err)
-        || !json_get_bool(o, "use_rslora", OPTIONAL, &r->options.rslora, err))
+    if (!json_get_string(o, "peft_type", OPTIONAL, &type, err) ||
+        !json_get_string(o, "bias", OPTIONAL, &bias, err) ||
+        !json_get_double(o, "lora_alpha", REQUIRED, -1e6, 1e6, &alpha, err) ||
+        !json_get_double(o, "lora_dropout", OPTIONAL, 0, 0.999, &dropout, err) ||
+        !json_get_bool(o, "use_rslora", OPTIONAL, &r->options.rslora, err))
         return false;
     if (strcmp(type, "LORA") != 0)
         return unsupported(o, "peft_type", "LORA", err);
@@ -158,14 +182,17 @@ static bool read_mlx_config(struct reading *r, const json_t *o, struct gm_error 
     const json_t *p = NULL;
     const char *type = "lora";
     double scale = 0, alpha, dropout = 0;
-    if (!json_get_string(o, "fine_tune_type", OPTIONAL, &type, err) || !json_get_object(o, "lora_parameters", REQUIRED, &p, err))
+    if (!json_get_string(o, "fine_tune_type", OPTIONAL, &type, err) ||
+        !json_get_object(o, "lora_parameters", REQUIRED, &p, err))
         return false;
     if (strcmp(type, "lora") != 0)
         return unsupported(o, "fine_tune_type", "lora", err);
-    if (!json_get_double(p, "scale", REQUIRED, -1e6, 1e6, &scale, err) || !json_get_double(p, "dropout", OPTIONAL, 0, 0.999, &dropout, err))
+    if (!json_get_double(p, "scale", REQUIRED, -1e6, 1e6, &scale, err) ||
+        !json_get_double(p, "dropout", OPTIONAL, 0, 0.999, &dropout, err))
         return error_context(err, "\"lora_parameters\"");
     alpha = scale * r->options.rank;
-    if (!json_get_double(p, "alpha", OPTIONAL, -1e6, 1e6, &alpha, err) || !json_get_bool(p, "rslora", OPTIONAL, &r->options.rslora, err))
+    if (!json_get_double(p, "alpha", OPTIONAL, -1e6, 1e6, &alpha, err) ||
+        !json_get_bool(p, "rslora", OPTIONAL, &r->options.rslora, err))
         return error_context(err, "\"lora_parameters\"");
     r->options.scale = (float)scale;
     r->options.alpha = (float)alpha;
@@ -179,14 +206,16 @@ static bool read_config(struct reading *r, const char *folder, struct gm_error *
     json_t *o = json_load_file_checked(path, CONFIG_MAX_BYTES, err);
     bool ok = o != NULL;
     if (ok)
-        ok = (r->peft ? read_peft_config : read_mlx_config)(r, o, err) || error_context(err, "read %s", path);
+        ok = (r->peft ? read_peft_config : read_mlx_config)(r, o, err) ||
+             error_context(err, "read %s", path);
     json_decref(o);
     mem_free(path);
     return ok;
 }
 
 /* dst [rows, cols] from t, which is the same or its transpose. */
-static void copy_values(float *dst, const struct tensor_info *t, int64_t rows, int64_t cols, bool transposed)
+static void copy_values(float *dst, const struct tensor_info *t, int64_t rows, int64_t cols,
+                        bool transposed)
 {
     struct mat m;
     if (!tensor_mat(t, &m, NULL))
@@ -218,7 +247,8 @@ static struct lora *build(struct reading *r, struct gm_error *err)
     return l;
 }
 
-/* The weights file of an adapter folder, or `path` itself when it is a file; *folder: where its configuration stands. Both: mem_free. */
+/* The weights file of an adapter folder, or `path` itself when it is a file; *folder: where its
+ * configuration stands. Both: mem_free. */
 static char *find_file(const char *path, char **folder, struct gm_error *err)
 {
     if (!dir_exists(path)) {
@@ -233,7 +263,8 @@ static char *find_file(const char *path, char **folder, struct gm_error *err)
     else if (file_exists(peft))
         chosen = mem_copy(peft);
     else
-        error_set(err, GM_E_INPUT, "read adapter %s: neither %s nor %s is there", path, MLX_FILE, PEFT_FILE);
+        error_set(err, GM_E_INPUT, "read adapter %s: neither %s nor %s is there", path, MLX_FILE,
+                  PEFT_FILE);
     mem_free(mlx);
     mem_free(peft);
     return chosen;
@@ -250,7 +281,8 @@ struct lora *lora_load(const char *path, const struct model_config *c, struct gm
         r.a = mem_new(n, sizeof *r.a);
         r.b = mem_new(n, sizeof *r.b);
         r.peft = is_peft(&r.file);
-        bool ok = (sort_tensors(&r, err) && read_shape(&r, err)) || error_context(err, "read %s", file);
+        bool ok =
+            (sort_tensors(&r, err) && read_shape(&r, err)) || error_context(err, "read %s", file);
         if (ok && read_config(&r, folder, err))
             l = build(&r, err);
         mem_free(r.present);
@@ -282,7 +314,8 @@ static bool write_transposed(void *arg, struct writer *w, struct gm_error *err)
     return true;
 }
 
-static bool write_mlx_config(const struct lora *l, const char *path, const char *model_name, struct gm_error *err)
+static bool write_mlx_config(const struct lora *l, const char *path, const char *model_name,
+                             struct gm_error *err)
 {
     json_t *keys = json_array(), *parameters = json_object(), *o = json_object();
     for (int p = 0; p < PROJ_COUNT; p++)
@@ -303,20 +336,27 @@ static bool write_mlx_config(const struct lora *l, const char *path, const char 
     return ok;
 }
 
-bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name, struct gm_error *err)
+bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name,
+                   struct gm_error *err)
 {
     int n = l->set.n_params;
     struct tensor_out *out = mem_new((size_t)n, sizeof *out);
     struct transposed *turned = mem_new((size_t)n, sizeof *turned);
     for (int i = 0; i < n; i++) {
         const struct param *p = &l->set.params[i];
-        turned[i] = (struct transposed){.from = l->set.w + p->offset, .rows = p->rows, .cols = p->cols};
-        out[i] = (struct tensor_out){.name = p->name, .type = DT_F32, .n_dims = 2, .shape = {p->cols, p->rows}, .produce = write_transposed,
+        turned[i] =
+            (struct transposed){.from = l->set.w + p->offset, .rows = p->rows, .cols = p->cols};
+        out[i] = (struct tensor_out){.name = p->name,
+                                     .type = DT_F32,
+                                     .n_dims = 2,
+                                     .shape = {p->cols, p->rows},
+                                     .produce = write_transposed,
                                      .arg = &turned[i]};
     }
     static const char *const meta[] = {"format", "mlx"};
     char *file = path_join(dir, MLX_FILE), *config = path_join(dir, CONFIG_FILE);
-    bool ok = safetensors_write(file, out, n, meta, 1, err) && write_mlx_config(l, config, model_name, err);
+    bool ok = safetensors_write(file, out, n, meta, 1, err) &&
+              write_mlx_config(l, config, model_name, err);
     mem_free(file);
     mem_free(config);
     mem_free(out);

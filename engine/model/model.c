@@ -1,4 +1,5 @@
-/* model.c - binding: every parameter of the architecture is looked up in the source, checked, and hung into the model. */
+/* model.c - binding: every parameter of the architecture is looked up in the source, checked, and
+ * hung into the model. */
 #include "engine/model/model_items.h"
 
 #include "engine/base/mem.h"
@@ -10,11 +11,17 @@
 
 enum { ROPE_ROWS = 2048 }; /* longer sequences: a pass or a decoder makes its own tables */
 
-static const struct { const char *hf, *gguf; } PROJECTIONS[PROJ_COUNT] = {
-    {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"}, {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"},
-    {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"}};
+static const struct {
+    const char *hf, *gguf;
+} PROJECTIONS[PROJ_COUNT] = {{"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
+                             {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"},
+                             {"mlp.gate_proj", "ffn_gate"},  {"mlp.up_proj", "ffn_up"},
+                             {"mlp.down_proj", "ffn_down"}};
 
-const char *proj_name(enum proj p) { return PROJECTIONS[p].hf; }
+const char *proj_name(enum proj p)
+{
+    return PROJECTIONS[p].hf;
+}
 
 bool proj_parse(const char *name, enum proj *p)
 {
@@ -43,7 +50,8 @@ static struct item *add_item(struct item *items, int *n)
     return i;
 }
 
-static void add_norm(struct item *items, int *n, int layer, const char *hf, const char *gguf, const float **norm, int64_t cols)
+static void add_norm(struct item *items, int *n, int layer, const char *hf, const char *gguf,
+                     const float **norm, int64_t cols)
 {
     struct item *i = add_item(items, n);
     snprintf(i->name, sizeof i->name, "model.layers.%d.%s.weight", layer, hf);
@@ -75,19 +83,25 @@ static void add_layer(struct item *items, int *n, struct model *m, int layer)
         add_norm(items, n, layer, "self_attn.q_norm", "attn_q_norm", &l->norm_q, c->head_dim);
         add_norm(items, n, layer, "self_attn.k_norm", "attn_k_norm", &l->norm_k, c->head_dim);
     }
-    if (c->sandwich_norm) { /* post_attention_layernorm: in Gemma of attention's output, in Llama before the MLP */
-        add_norm(items, n, layer, "post_attention_layernorm", "post_attention_norm", &l->norm_attn_out, c->d_model);
-        add_norm(items, n, layer, "pre_feedforward_layernorm", "ffn_norm", &l->norm_mlp_in, c->d_model);
+    if (c->sandwich_norm) { /* post_attention_layernorm: in Gemma of attention's output, in Llama
+                               before the MLP */
+        add_norm(items, n, layer, "post_attention_layernorm", "post_attention_norm",
+                 &l->norm_attn_out, c->d_model);
+        add_norm(items, n, layer, "pre_feedforward_layernorm", "ffn_norm", &l->norm_mlp_in,
+                 c->d_model);
     } else {
-        add_norm(items, n, layer, "post_attention_layernorm", "ffn_norm", &l->norm_mlp_in, c->d_model);
+        add_norm(items, n, layer, "post_attention_layernorm", "ffn_norm", &l->norm_mlp_in,
+                 c->d_model);
     }
     for (int p = PROJ_GATE; p <= PROJ_DOWN; p++)
         add_projection(items, n, m, layer, (enum proj)p);
     if (c->sandwich_norm)
-        add_norm(items, n, layer, "post_feedforward_layernorm", "post_ffw_norm", &l->norm_mlp_out, c->d_model);
+        add_norm(items, n, layer, "post_feedforward_layernorm", "post_ffw_norm", &l->norm_mlp_out,
+                 c->d_model);
 }
 
-static void add_matrix(struct item *items, int *n, const char *hf, const char *gguf, struct mat *mat, int64_t rows, int64_t cols)
+static void add_matrix(struct item *items, int *n, const char *hf, const char *gguf,
+                       struct mat *mat, int64_t rows, int64_t cols)
 {
     struct item *i = add_item(items, n);
     snprintf(i->name, sizeof i->name, "%s", hf);
@@ -102,13 +116,19 @@ struct item *model_items(struct model *m, int *n)
     const struct model_config *c = &m->config;
     struct item *items = mem_new((size_t)c->n_layers * (PROJ_COUNT + 6) + 3, sizeof *items);
     *n = 0;
-    add_matrix(items, n, "model.embed_tokens.weight", "token_embd.weight", &m->embed, c->vocab_size, c->d_model);
+    add_matrix(items, n, "model.embed_tokens.weight", "token_embd.weight", &m->embed, c->vocab_size,
+               c->d_model);
     for (int i = 0; i < c->n_layers; i++)
         add_layer(items, n, m, i);
     struct item *final = add_item(items, n);
-    *final = (struct item){.name = "model.norm.weight", .gguf = "output_norm.weight", .norm = &m->norm_final, .rows = 1, .cols = c->d_model};
+    *final = (struct item){.name = "model.norm.weight",
+                           .gguf = "output_norm.weight",
+                           .norm = &m->norm_final,
+                           .rows = 1,
+                           .cols = c->d_model};
     if (!c->tied_head)
-        add_matrix(items, n, "lm_head.weight", "output.weight", &m->head, c->vocab_size, c->d_model);
+        add_matrix(items, n, "lm_head.weight", "output.weight", &m->head, c->vocab_size,
+                   c->d_model);
     return items;
 }
 
@@ -133,8 +153,11 @@ bool model_lay_out(struct model *m, struct gm_error *err)
     bool slides = false;
     for (int i = 0; i < c->n_layers; i++)
         slides = slides || c->sliding[i];
-    return memory->norms && rope_table_init(&m->rope, rows, c->head_dim, c->rope_theta, c->rope_linear_factor, err)
-           && (!slides || rope_table_init(&m->rope_local, rows, c->head_dim, c->rope_theta_local, 1, err));
+    return memory->norms &&
+           rope_table_init(&m->rope, rows, c->head_dim, c->rope_theta, c->rope_linear_factor,
+                           err) &&
+           (!slides ||
+            rope_table_init(&m->rope_local, rows, c->head_dim, c->rope_theta_local, 1, err));
 }
 
 struct binding {
@@ -150,8 +173,10 @@ static const struct tensor_info *find(struct binding *b, const struct item *i, s
     const char *name = b->source->kind == SOURCE_GGUF ? i->gguf : i->name;
     const struct tensor_info *t = model_source_find(b->source, name);
     if (!t)
-        error_set(err, GM_E_INPUT, "tensor \"%s\" [%" PRId64 ", %" PRId64 "] is missing (the file is not whole, or of another model)", name,
-                  i->rows, i->cols);
+        error_set(err, GM_E_INPUT,
+                  "tensor \"%s\" [%" PRId64 ", %" PRId64
+                  "] is missing (the file is not whole, or of another model)",
+                  name, i->rows, i->cols);
     else
         b->used[b->n_used++] = t;
     return t;
@@ -179,7 +204,8 @@ static void turn_rows(struct binding *b, struct mat *m, int heads)
     const unsigned char *from = m->data;
     for (int64_t r = 0; r < m->rows; r++) {
         int64_t h = r / head, s = r % head / half, k = r % half;
-        memcpy(b->copy + (size_t)r * m->row_bytes, from + (size_t)(h * head + 2 * k + s) * m->row_bytes, m->row_bytes);
+        memcpy(b->copy + (size_t)r * m->row_bytes,
+               from + (size_t)(h * head + 2 * k + s) * m->row_bytes, m->row_bytes);
     }
     m->data = b->copy;
     b->copy += (size_t)m->rows * m->row_bytes;
@@ -212,10 +238,12 @@ static bool harmless(const struct binding *b, const struct tensor_info *t)
     size_t n = strlen(t->name), tail = sizeof frequencies - 1;
     if (b->source->kind == SOURCE_GGUF)
         return strcmp(t->name, "rope_freqs.weight") == 0 && all_ones(t);
-    return (n > tail && strcmp(t->name + n - tail, frequencies) == 0) || (b->m->config.tied_head && strcmp(t->name, "lm_head.weight") == 0);
+    return (n > tail && strcmp(t->name + n - tail, frequencies) == 0) ||
+           (b->m->config.tied_head && strcmp(t->name, "lm_head.weight") == 0);
 }
 
-/* A tensor that nobody reads would change the numbers (a bias, say): better an error than a silently different model. */
+/* A tensor that nobody reads would change the numbers (a bias, say): better an error than a
+ * silently different model. */
 static bool check_all_used(const struct binding *b, struct gm_error *err)
 {
     for (int i = 0; i < b->source->n_tensors; i++) {
@@ -224,16 +252,20 @@ static bool check_all_used(const struct binding *b, struct gm_error *err)
         for (int k = 0; k < b->n_used && !known; k++)
             known = b->used[k] == t;
         if (!known)
-            return error_set(err, GM_E_UNSUPPORTED, "tensor \"%s\" is not supported in a model of type %s", t->name, b->m->config.family);
+            return error_set(err, GM_E_UNSUPPORTED,
+                             "tensor \"%s\" is not supported in a model of type %s", t->name,
+                             b->m->config.family);
     }
     return true;
 }
 
-static bool room_for_turned(struct binding *b, const struct item *items, int n, struct gm_error *err)
+static bool room_for_turned(struct binding *b, const struct item *items, int n,
+                            struct gm_error *err)
 {
     size_t bytes = 0;
     for (int i = 0; i < n; i++) {
-        const struct tensor_info *t = items[i].turned_heads > 0 ? model_source_find(b->source, items[i].gguf) : NULL;
+        const struct tensor_info *t =
+            items[i].turned_heads > 0 ? model_source_find(b->source, items[i].gguf) : NULL;
         bytes += t ? t->bytes : 0;
     }
     struct model_memory *memory = b->m->owned;

@@ -1,14 +1,16 @@
 /* model.h - the weights of a decoder, bound to where they are stored.
  *
- * Matrices stay in their storage type in the mapped file (GGUF q/k rows of Llama files are copied once into Hugging Face's
- * rotate-half order); norm weights are f32 copies that already hold Gemma's +1. Read-only after opening, shared by trainer and taster.
- * Memory: model_free gives all back; the model owns its source. Threads: any may read.
+ * Matrices stay in their storage type in the mapped file (GGUF q/k rows of Llama files are copied
+ * once into Hugging Face's rotate-half order); norm weights are f32 copies that already hold
+ * Gemma's +1. Read-only after opening, shared by trainer and taster. Memory: model_free gives all
+ * back; the model owns its source. Threads: any may read.
  *
  *     struct model *m = model_open("nano", &err);
  *     ...
  *     model_free(m);
  *
- * Full fine-tuning: model_make_trainable() copies every parameter into one flat f32 master; the matrices then point into it.
+ * Full fine-tuning: model_make_trainable() copies every parameter into one flat f32 master; the
+ * matrices then point into it.
  */
 #ifndef GM_MODEL_MODEL_H
 #define GM_MODEL_MODEL_H
@@ -16,25 +18,27 @@
 #include "engine/model/config.h"
 
 enum proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT };
-const char *proj_name(enum proj p);      /* "self_attn.q_proj" */
+const char *proj_name(enum proj p);              /* "self_attn.q_proj" */
 bool proj_parse(const char *name, enum proj *p); /* "q_proj" or "self_attn.q_proj" */
-void proj_shape(const struct model_config *c, enum proj p, int64_t *out, int64_t *in); /* [out, in] */
+void proj_shape(const struct model_config *c, enum proj p, int64_t *out,
+                int64_t *in); /* [out, in] */
 
 struct layer {
     struct mat w[PROJ_COUNT];
-    const float *norm_in, *norm_attn_out, *norm_mlp_in, *norm_mlp_out, *norm_q, *norm_k; /* NULL where the family has none */
+    const float *norm_in, *norm_attn_out, *norm_mlp_in, *norm_mlp_out, *norm_q,
+        *norm_k; /* NULL where the family has none */
 };
 
 /* One trainable tensor: a slice of a flat f32 array. */
 struct param {
-    char name[96]; /* Hugging Face name, as stored: "model.layers.0.self_attn.q_proj.weight" */
-    size_t offset; /* in floats */
+    char name[96];      /* Hugging Face name, as stored: "model.layers.0.self_attn.q_proj.weight" */
+    size_t offset;      /* in floats */
     int64_t rows, cols; /* norms: 1 x n */
 };
 struct param_set {
     struct param *params;
     int n_params;
-    float *w;    /* the values; norms as stored in a Hugging Face file (without +1) */
+    float *w;     /* the values; norms as stored in a Hugging Face file (without +1) */
     size_t count; /* floats in all */
 };
 
@@ -45,17 +49,23 @@ struct model {
     struct layer *layers;
     const float *norm_final;
     struct rope_table rope, rope_local;
-    struct param_set full;       /* count 0 unless trainable */
-    size_t weight_bytes;         /* as stored */
-    void *owned;                 /* private: copies, norms */
+    struct param_set full; /* count 0 unless trainable */
+    size_t weight_bytes;   /* as stored */
+    void *owned;           /* private: copies, norms */
 };
 
-struct model *model_open(const char *name, struct gm_error *err); /* dir, .gguf, hub id, builtin; refuses NaN and infinities */
-struct model *model_open_source(struct model_source *source, struct gm_error *err); /* takes the source on success */
-/* Random weights in storage type `type` (bench; F32 for --init random, as Hugging Face initialises: normal, 0.02; norms 1). */
-struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed, struct gm_error *err);
+struct model *
+model_open(const char *name,
+           struct gm_error *err); /* dir, .gguf, hub id, builtin; refuses NaN and infinities */
+struct model *model_open_source(struct model_source *source,
+                                struct gm_error *err); /* takes the source on success */
+/* Random weights in storage type `type` (bench; F32 for --init random, as Hugging Face initialises:
+ * normal, 0.02; norms 1). */
+struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed,
+                           struct gm_error *err);
 void model_free(struct model *m);
 bool model_make_trainable(struct model *m, struct gm_error *err);
-void model_norms_changed(struct model *m); /* after an update of m->full.w: refreshes the norm copies (+1) */
+void model_norms_changed(
+    struct model *m); /* after an update of m->full.w: refreshes the norm copies (+1) */
 
 #endif

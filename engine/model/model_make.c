@@ -1,4 +1,5 @@
-/* model_make.c - models that are not read from a file: random weights, and the flat f32 master of full fine-tuning. */
+/* model_make.c - models that are not read from a file: random weights, and the flat f32 master of
+ * full fine-tuning. */
 #include "engine/model/model_items.h"
 
 #include "engine/base/checked.h"
@@ -10,7 +11,10 @@
 
 static const double INIT_DEVIATION = 0.02;
 
-static size_t stored_bytes(const struct item *i, enum dtype type) { return (size_t)i->rows * (size_t)i->cols * dtype_block_bytes(type); }
+static size_t stored_bytes(const struct item *i, enum dtype type)
+{
+    return (size_t)i->rows * (size_t)i->cols * dtype_block_bytes(type);
+}
 
 /* Real random numbers for a model that will be trained (f32). */
 static void fill_normal(float *to, size_t n, uint64_t seed, uint64_t number)
@@ -65,7 +69,10 @@ static bool fill_random(struct model *m, enum dtype type, uint64_t seed, struct 
             fill_tiled((uint16_t *)(void *)to, count, tile, &at);
         else
             fill_normal((float *)(void *)to, count, seed, (uint64_t)i);
-        *item->mat = (struct mat){.data = to, .type = type, .rows = item->rows, .cols = item->cols,
+        *item->mat = (struct mat){.data = to,
+                                  .type = type,
+                                  .rows = item->rows,
+                                  .cols = item->cols,
                                   .row_bytes = (size_t)item->cols * dtype_block_bytes(type)};
         to += arena_cost(stored_bytes(item, type));
     }
@@ -75,10 +82,13 @@ static bool fill_random(struct model *m, enum dtype type, uint64_t seed, struct 
     return memory->copies != NULL;
 }
 
-struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed, struct gm_error *err)
+struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed,
+                           struct gm_error *err)
 {
     if (type != DT_F32 && type != DT_F16 && type != DT_BF16) {
-        error_set(err, GM_E_UNSUPPORTED, "make random model: weights of type %s (known: F32, F16, BF16)", dtype_name(type));
+        error_set(err, GM_E_UNSUPPORTED,
+                  "make random model: weights of type %s (known: F32, F16, BF16)",
+                  dtype_name(type));
         return NULL;
     }
     struct model *m = mem_new(1, sizeof *m);

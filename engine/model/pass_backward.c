@@ -1,6 +1,8 @@
-/* pass_backward.c - the layers downward, written by hand. Notation: gN is the gradient of the loss by N.
+/* pass_backward.c - the layers downward, written by hand. Notation: gN is the gradient of the loss
+ * by N.
  *
- * Adapters: down to the lowest adapted layer. Full: all parameters; norm gradients are those of w in x r (1 + w), which are the same as of w.
+ * Adapters: down to the lowest adapted layer. Full: all parameters; norm gradients are those of w
+ * in x r (1 + w), which are the same as of w.
  */
 #include "engine/model/pass_private.h"
 
@@ -10,6 +12,9 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+static const enum proj QKV[] = {PROJ_Q, PROJ_K, PROJ_V}, OUT[] = {PROJ_O},
+                       GATED[] = {PROJ_GATE, PROJ_UP}, DOWN[] = {PROJ_DOWN};
 
 /* Where the gradients of one layer's parameters stand in the flat array; full training only. */
 struct layer_offsets {
@@ -56,7 +61,8 @@ static bool needs_input(const struct walk *w, enum proj which)
     return w->grads.full || (w->grads.lora && lora_at(w->r->spans[0].lora, w->layer, which));
 }
 
-/* p->dx: gradient of the layer's output, becomes that of the residual before the MLP. p->x: that residual, computed again. */
+/* p->dx: gradient of the layer's output, becomes that of the residual before the MLP. p->x: that
+ * residual, computed again. */
 static void mlp_backward(struct walk *w)
 {
     struct pass *p = w->p;
@@ -64,18 +70,21 @@ static void mlp_backward(struct walk *w)
     const struct model_config *config = &p->m->config;
     const int64_t T = w->b->T, d = p->d;
     const float eps = config->rms_norm_eps;
-    const float *gate = pass_fetch(c, w->k->gate, p->gate, T * p->ff), *up = pass_fetch(c, w->k->up, p->up, T * p->ff);
+    const float *gate = pass_fetch(c, w->k->gate, p->gate, T * p->ff),
+                *up = pass_fetch(c, w->k->up, p->up, T * p->ff);
     const float *g_down = p->dx;
     if (w->l->norm_mlp_out) {
         const float *down = pass_fetch(c, w->k->down, p->o, T * d);
         rmsnorm(c, p->n, p->rstd, down, w->l->norm_mlp_out, T, d, eps); /* for rstd */
-        rmsnorm_backward(c, p->dout, w->at.norm_mlp_out, p->dx, down, p->rstd, w->l->norm_mlp_out, T, d, false);
+        rmsnorm_backward(c, p->dout, w->at.norm_mlp_out, p->dx, down, p->rstd, w->l->norm_mlp_out,
+                         T, d, false);
         g_down = p->dout;
     }
     if (needs_input(w, PROJ_DOWN))
         glu(c, p->h, gate, up, T * p->ff, config->act);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
-    layer_project_backward(w->r, w->layer, PROJ_DOWN, p->h, w->k->u[PROJ_DOWN], g_down, T, &w->grads, p->h, false);
+    layer_project_backward(w->r, w->layer, DOWN, 1, p->h, &w->k->u[PROJ_DOWN], &g_down, T,
+                           &w->grads, p->h);
     glu_backward(c, p->h, p->dup, p->h, gate, up, T * p->ff, config->act);
 
     const float *mid;
@@ -90,33 +99,41 @@ static void mlp_backward(struct walk *w)
     }
     rmsnorm(c, p->n, p->rstd, mid, w->l->norm_mlp_in, T, d, eps);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
-    layer_project_backward(w->r, w->layer, PROJ_GATE, p->n, w->k->u[PROJ_GATE], p->h, T, &w->grads, p->dn, false);
-    layer_project_backward(w->r, w->layer, PROJ_UP, p->n, w->k->u[PROJ_UP], p->dup, T, &w->grads, p->dn, true);
-    rmsnorm_backward(c, p->dx, w->at.norm_mlp_in, p->dn, mid, p->rstd, w->l->norm_mlp_in, T, d, true);
+    layer_project_backward(w->r, w->layer, GATED, 2, p->n, &w->k->u[PROJ_GATE],
+                           (const float *const[]){p->h, p->dup}, T, &w->grads, p->dn);
+    rmsnorm_backward(c, p->dx, w->at.norm_mlp_in, p->dn, mid, p->rstd, w->l->norm_mlp_in, T, d,
+                     true);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
 }
 
 /* q or k: normed (Gemma) and rotated as in the forward pass, into `turned`. */
-static void turn(struct walk *w, const float *raw, const float *norm, float *turned, int heads)
+static void turn(struct walk *w, const void *kept, const float *raw, const float *norm,
+                 float *turned, int heads)
 {
     const struct model_config *config = &w->p->m->config;
     const int64_t T = w->b->T;
     if (norm)
-        rmsnorm(w->r->c, turned, NULL, raw, norm, T * heads, config->head_dim, config->rms_norm_eps);
+        rmsnorm(w->r->c, turned, NULL, raw, norm, T * heads, config->head_dim,
+                config->rms_norm_eps);
     else
-        memcpy(turned, raw, (size_t)(T * heads * config->head_dim) * sizeof *turned);
-    rope(w->r->c, turned, (int64_t)heads * config->head_dim, w->b->positions, T, heads, pass_rope(w->p, w->layer), false);
+        pass_fetch_copy(w->r->c, kept, turned, T * heads * config->head_dim);
+    rope(w->r->c, turned, (int64_t)heads * config->head_dim, w->b->positions, T, heads,
+         pass_rope(w->p, w->layer), false);
 }
 
-static void turn_back(struct walk *w, float *g, const float *raw, const float *norm, float *g_norm, float *scratch, int heads)
+static void turn_back(struct walk *w, float *g, const float *raw, const float *norm, float *g_norm,
+                      float *scratch, int heads)
 {
     const struct model_config *config = &w->p->m->config;
     const int64_t T = w->b->T;
-    rope(w->r->c, g, (int64_t)heads * config->head_dim, w->b->positions, T, heads, pass_rope(w->p, w->layer), true);
+    rope(w->r->c, g, (int64_t)heads * config->head_dim, w->b->positions, T, heads,
+         pass_rope(w->p, w->layer), true);
     if (!norm)
         return;
-    rmsnorm(w->r->c, scratch, w->p->rstd_heads, raw, norm, T * heads, config->head_dim, config->rms_norm_eps); /* for rstd */
-    rmsnorm_backward(w->r->c, g, g_norm, g, raw, w->p->rstd_heads, norm, T * heads, config->head_dim, false);
+    rmsnorm(w->r->c, scratch, w->p->rstd_heads, raw, norm, T * heads, config->head_dim,
+            config->rms_norm_eps); /* for rstd */
+    rmsnorm_backward(w->r->c, g, g_norm, g, raw, w->p->rstd_heads, norm, T * heads,
+                     config->head_dim, false);
 }
 
 static void attention_part_backward(struct walk *w)
@@ -128,22 +145,27 @@ static void attention_part_backward(struct walk *w)
     const float *g_out = p->dx;
     if (w->l->norm_attn_out) { /* rstd_out was computed with the residual before the MLP */
         const float *out = pass_fetch(c, w->k->mid, p->o, T * d);
-        rmsnorm_backward(c, p->dout, w->at.norm_attn_out, p->dx, out, p->rstd_out, w->l->norm_attn_out, T, d, false);
+        rmsnorm_backward(c, p->dout, w->at.norm_attn_out, p->dx, out, p->rstd_out,
+                         w->l->norm_attn_out, T, d, false);
         g_out = p->dout;
     }
     const float *att = pass_fetch(c, w->k->att, p->att, T * p->q);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
-    layer_project_backward(w->r, w->layer, PROJ_O, att, w->k->u[PROJ_O], g_out, T, &w->grads, p->datt, false);
+    layer_project_backward(w->r, w->layer, OUT, 1, att, &w->k->u[PROJ_O], &g_out, T, &w->grads,
+                           p->datt);
 
-    const float *q = pass_fetch(c, w->k->q, p->qs, T * p->q), *k = pass_fetch(c, w->k->k, p->ks, T * p->kv);
+    const bool norms =
+        w->l->norm_q != NULL; /* without them the numbers before the rotation are not needed */
+    const float *q = norms ? pass_fetch(c, w->k->q, p->qs, T * p->q) : NULL,
+                *k = norms ? pass_fetch(c, w->k->k, p->ks, T * p->kv) : NULL;
     const float *v = pass_fetch(c, w->k->v, p->vs, T * p->kv);
-    turn(w, q, w->l->norm_q, p->q_turned, config->n_heads);
-    turn(w, k, w->l->norm_k, p->k_turned, config->n_kv_heads);
+    turn(w, w->k->q, q, w->l->norm_q, p->q_turned, config->n_heads);
+    turn(w, w->k->k, k, w->l->norm_k, p->k_turned, config->n_kv_heads);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
     struct attention_shape shape;
     layer_attention_shape(config, w->layer, &shape);
-    attention_backward(c, &shape, p->dq, p->dk, p->dv, p->datt, att, w->k->lse, p->q_turned, p->q, p->k_turned, p->kv, v, p->kv, w->b->n_seqs,
-                       w->b->seq_start);
+    attention_backward(c, &shape, p->dq, p->dk, p->dv, p->datt, att, w->k->lse, p->q_turned, p->q,
+                       p->k_turned, p->kv, v, p->kv, w->b->n_seqs, w->b->seq_start);
     part_end(w->r->parts, PART_BACK_ATTENTION, 0, 0);
     turn_back(w, p->dq, q, w->l->norm_q, w->at.norm_q, p->q_turned, config->n_heads);
     turn_back(w, p->dk, k, w->l->norm_k, w->at.norm_k, p->k_turned, config->n_kv_heads);
@@ -151,22 +173,29 @@ static void attention_part_backward(struct walk *w)
     const float *x = pass_fetch(c, w->k->x, p->x, T * d);
     rmsnorm(c, p->n, p->rstd, x, w->l->norm_in, T, d, config->rms_norm_eps);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
-    float *dn = w->below ? p->dn : NULL;
-    layer_project_backward(w->r, w->layer, PROJ_Q, p->n, w->k->u[PROJ_Q], p->dq, T, &w->grads, dn, false);
-    layer_project_backward(w->r, w->layer, PROJ_K, p->n, w->k->u[PROJ_K], p->dk, T, &w->grads, dn, true);
-    layer_project_backward(w->r, w->layer, PROJ_V, p->n, w->k->u[PROJ_V], p->dv, T, &w->grads, dn, true);
+    layer_project_backward(w->r, w->layer, QKV, 3, p->n, &w->k->u[PROJ_Q],
+                           (const float *const[]){p->dq, p->dk, p->dv}, T, &w->grads,
+                           w->below ? p->dn : NULL);
     if (w->below)
         rmsnorm_backward(c, p->dx, w->at.norm_in, p->dn, x, p->rstd, w->l->norm_in, T, d, true);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
 }
 
-void pass_backward(struct pass *p, const struct layer_run *r, const struct batch *b, const struct lora *lora, float *grads)
+void pass_backward(struct pass *p, const struct layer_run *r, const struct batch *b,
+                   const struct lora *lora, float *grads)
 {
     bool full = p->limits.kind == PASS_FULL;
     for (int layer = p->m->config.n_layers - 1; layer >= p->first_layer; layer--) {
-        struct walk w = {.p = p, .r = r, .b = b, .k = &p->kept[layer], .l = &p->m->layers[layer], .layer = layer,
+        struct walk w = {.p = p,
+                         .r = r,
+                         .b = b,
+                         .k = &p->kept[layer],
+                         .l = &p->m->layers[layer],
+                         .layer = layer,
                          .below = full || layer > p->first_layer};
-        w.grads = (struct layer_grads){.lora = lora ? grads : NULL, .full = full ? grads : NULL, .du = p->du};
+        w.grads = (struct layer_grads){.lora = lora ? grads : NULL,
+                                       .full = full ? grads : NULL,
+                                       .du = {p->du[0], p->du[1], p->du[2]}};
         if (full) {
             find_offsets(p->m, layer, grads, &w.at);
             memcpy(w.grads.weight_offset, w.at.weight, sizeof w.at.weight);
@@ -181,6 +210,7 @@ void pass_backward(struct pass *p, const struct layer_run *r, const struct batch
     if (!full)
         return;
     const struct param *embed = &p->m->full.params[0];
-    embed_backward(grads + embed->offset, p->dx, b->ids, b->T, p->d, layer_embed_scale(&p->m->config, r->c->mode));
+    embed_backward(grads + embed->offset, p->dx, b->ids, b->T, p->d,
+                   layer_embed_scale(&p->m->config, r->c->mode));
     part_end(r->parts, PART_EMBED, 0, 0);
 }

@@ -1,4 +1,5 @@
-/* pass_forward.c - the layers upward. Architecture: one order of steps; options of the configuration say which norms there are. */
+/* pass_forward.c - the layers upward. Architecture: one order of steps; options of the
+ * configuration say which norms there are. */
 #include "engine/model/pass_private.h"
 
 #include "engine/kernel/attention.h"
@@ -37,27 +38,32 @@ void pass_fetch_copy(const struct compute *c, const void *from, float *to, int64
         from_bf16(c, to, from, count);
 }
 
-static void attend(struct pass *p, const struct layer_run *r, const struct batch *b, int layer, struct kept *kept)
+static void attend(struct pass *p, const struct layer_run *r, const struct batch *b, int layer,
+                   struct kept *kept)
 {
     const struct model_config *c = &p->m->config;
     const struct layer *l = &p->m->layers[layer];
     const int64_t T = b->T;
     if (l->norm_q) {
         rmsnorm(r->c, p->qs, NULL, p->qs, l->norm_q, T * c->n_heads, c->head_dim, c->rms_norm_eps);
-        rmsnorm(r->c, p->ks, NULL, p->ks, l->norm_k, T * c->n_kv_heads, c->head_dim, c->rms_norm_eps);
+        rmsnorm(r->c, p->ks, NULL, p->ks, l->norm_k, T * c->n_kv_heads, c->head_dim,
+                c->rms_norm_eps);
     }
     rope(r->c, p->qs, p->q, b->positions, T, c->n_heads, pass_rope(p, layer), false);
     rope(r->c, p->ks, p->kv, b->positions, T, c->n_kv_heads, pass_rope(p, layer), false);
     part_end(r->parts, PART_ROWS, 0, 0);
     struct attention_shape shape;
     layer_attention_shape(c, layer, &shape);
-    attention(r->c, &shape, p->att, kept ? kept->lse : NULL, p->qs, p->q, p->ks, p->kv, p->vs, p->kv, b->n_seqs, b->seq_start);
+    attention(r->c, &shape, p->att, kept ? kept->lse : NULL, p->qs, p->q, p->ks, p->kv, p->vs,
+              p->kv, b->n_seqs, b->seq_start);
     part_end(r->parts, PART_ATTENTION, 0, 0);
 }
 
-void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct batch *b, int layer, struct kept *kept)
+void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct batch *b, int layer,
+                        struct kept *kept)
 {
-    static const enum proj qkv[] = {PROJ_Q, PROJ_K, PROJ_V}, out[] = {PROJ_O}, gated[] = {PROJ_GATE, PROJ_UP}, down[] = {PROJ_DOWN};
+    static const enum proj qkv[] = {PROJ_Q, PROJ_K, PROJ_V}, out[] = {PROJ_O},
+                           gated[] = {PROJ_GATE, PROJ_UP}, down[] = {PROJ_DOWN};
     const struct compute *c = r->c;
     const struct layer *l = &p->m->layers[layer];
     const float eps = p->m->config.rms_norm_eps;
@@ -68,7 +74,8 @@ void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct 
         pass_keep(c, kept->x, p->x, T * d);
     rmsnorm(c, p->n, NULL, p->x, l->norm_in, T, d, eps);
     part_end(r->parts, PART_ROWS, 0, 0);
-    layer_project(r, layer, qkv, 3, p->n, T, (float *const[]){p->qs, p->ks, p->vs}, kept ? &kept->u[PROJ_Q] : u);
+    layer_project(r, layer, qkv, 3, p->n, T, (float *const[]){p->qs, p->ks, p->vs},
+                  kept ? &kept->u[PROJ_Q] : u);
     if (kept) { /* rounded now, so that backward recomputes the very same scores */
         pass_keep_rounding(c, kept->q, p->qs, T * p->q);
         pass_keep_rounding(c, kept->k, p->ks, T * p->kv);
@@ -89,7 +96,8 @@ void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct 
         pass_keep(c, kept->mid, p->x, T * d);
     rmsnorm(c, p->n, NULL, p->x, l->norm_mlp_in, T, d, eps);
     part_end(r->parts, PART_ROWS, 0, 0);
-    layer_project(r, layer, gated, 2, p->n, T, (float *const[]){p->gate, p->up}, kept ? &kept->u[PROJ_GATE] : u);
+    layer_project(r, layer, gated, 2, p->n, T, (float *const[]){p->gate, p->up},
+                  kept ? &kept->u[PROJ_GATE] : u);
     if (kept) {
         pass_keep(c, kept->gate, p->gate, T * p->ff);
         pass_keep(c, kept->up, p->up, T * p->ff);
@@ -106,16 +114,20 @@ void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct 
     part_end(r->parts, PART_ROWS, 0, 0);
 }
 
-void pass_forward(struct pass *p, const struct layer_run *r, const struct batch *b, bool keep, float *layer_outputs)
+void pass_forward(struct pass *p, const struct layer_run *r, const struct batch *b, bool keep,
+                  float *layer_outputs)
 {
     const size_t row_bytes = (size_t)(b->T * p->d) * sizeof(float);
     part_begin(r->parts);
-    embed_rows(r->c, p->x, &p->m->embed, b->ids, b->T, layer_embed_scale(&p->m->config, r->c->mode));
+    embed_rows(r->c, p->x, &p->m->embed, b->ids, b->T,
+               layer_embed_scale(&p->m->config, r->c->mode));
     part_end(r->parts, PART_EMBED, 0, 0);
     for (int i = 0; i < p->m->config.n_layers; i++) {
         if (layer_outputs)
             memcpy(layer_outputs + (int64_t)i * b->T * p->d, p->x, row_bytes);
-        bool whole = keep && i >= p->first_layer; /* with checkpoints the layers overwrite one another: same numbers, all but x computed again */
+        bool whole =
+            keep && i >= p->first_layer; /* with checkpoints the layers overwrite one another: same
+                                            numbers, all but x computed again */
         pass_forward_layer(p, r, b, i, whole ? &p->kept[i] : NULL);
     }
     if (layer_outputs)

@@ -1,4 +1,5 @@
-/* pass_plan.c - the memory of a pass: laid out once, so that a step allocates nothing and its size is known beforehand. */
+/* pass_plan.c - the memory of a pass: laid out once, so that a step allocates nothing and its size
+ * is known beforehand. */
 #include "engine/model/pass_private.h"
 
 #include "engine/base/checked.h"
@@ -17,15 +18,18 @@ struct planner {
 static void *take(struct planner *pl, int64_t rows, int64_t cols, size_t size)
 {
     size_t bytes;
-    if (!checked_mul((size_t)rows, (size_t)cols, &bytes) || !checked_mul(bytes, size, &bytes) || bytes > SIZE_MAX / 4
-        || !checked_add(pl->bytes, arena_cost(bytes), &pl->bytes)) {
+    if (!checked_mul((size_t)rows, (size_t)cols, &bytes) || !checked_mul(bytes, size, &bytes) ||
+        bytes > SIZE_MAX / 4 || !checked_add(pl->bytes, arena_cost(bytes), &pl->bytes)) {
         pl->overflow = true;
         return NULL;
     }
     return pl->arena && bytes > 0 ? arena_take(pl->arena, bytes) : NULL;
 }
 
-static float *floats(struct planner *pl, int64_t rows, int64_t cols) { return take(pl, rows, cols, sizeof(float)); }
+static float *floats(struct planner *pl, int64_t rows, int64_t cols)
+{
+    return take(pl, rows, cols, sizeof(float));
+}
 
 static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_t T)
 {
@@ -61,7 +65,8 @@ static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
     p->rstd = floats(pl, T, 1);
     p->rstd_out = floats(pl, T, 1);
     p->rstd_heads = floats(pl, T, c->n_heads);
-    p->du = floats(pl, T, p->rank);
+    for (int i = 0; i < LAYER_GROUP; i++)
+        p->du[i] = floats(pl, T, p->rank);
     if (p->limits.checkpoint)
         plan_kept(p, pl, &shared, T);
     for (int i = p->first_layer; i < c->n_layers; i++) {
@@ -101,16 +106,24 @@ static void plan(struct pass *p, struct planner *pl)
     p->head_h = floats(pl, targets, p->d);
     p->head_dh = floats(pl, p->limits.kind != PASS_FORWARD ? targets : 0, p->d);
     p->head_rstd = floats(pl, targets, 1);
-    p->head_work = targets > 0 ? take(pl, 1, (int64_t)head_workspace_bytes(targets, c->vocab_size), 1) : NULL;
+    p->head_work =
+        targets > 0 ? take(pl, 1, (int64_t)head_workspace_bytes(targets, c->vocab_size), 1) : NULL;
 }
 
-static void describe(struct pass *p, const struct model *m, const struct lora_options *lora, const struct pass_limits *limits)
+static void describe(struct pass *p, const struct model *m, const struct lora_options *lora,
+                     const struct pass_limits *limits)
 {
     const struct model_config *c = &m->config;
-    *p = (struct pass){.m = m, .limits = *limits, .d = c->d_model, .q = (int64_t)c->n_heads * c->head_dim,
-                       .kv = (int64_t)c->n_kv_heads * c->head_dim, .ff = c->d_ff, .first_layer = c->n_layers};
+    *p = (struct pass){.m = m,
+                       .limits = *limits,
+                       .d = c->d_model,
+                       .q = (int64_t)c->n_heads * c->head_dim,
+                       .kv = (int64_t)c->n_kv_heads * c->head_dim,
+                       .ff = c->d_ff,
+                       .first_layer = c->n_layers};
     p->rows = limits->max_tokens;
-    if (limits->kind != PASS_FORWARD) { /* hidden states are asked of whole batches, gradients are not */
+    if (limits->kind !=
+        PASS_FORWARD) { /* hidden states are asked of whole batches, gradients are not */
         int64_t longest = limits->max_seq_tokens > 0 ? limits->max_seq_tokens : limits->max_tokens;
         int64_t slice = longest > PASS_SLICE ? longest : PASS_SLICE;
         p->rows = slice < p->rows ? slice : p->rows;
@@ -122,13 +135,16 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
         p->keys = lora->keys;
         p->dropout = lora->dropout > 0 && limits->kind == PASS_LORA;
         if (limits->kind == PASS_LORA)
-            p->first_layer = lora->num_layers > 0 && lora->num_layers < c->n_layers ? c->n_layers - lora->num_layers : 0;
+            p->first_layer = lora->num_layers > 0 && lora->num_layers < c->n_layers
+                                 ? c->n_layers - lora->num_layers
+                                 : 0;
     }
     if (limits->kind == PASS_FULL)
         p->first_layer = 0;
 }
 
-size_t pass_bytes(const struct model_config *c, const struct lora_options *lora, const struct pass_limits *limits)
+size_t pass_bytes(const struct model_config *c, const struct lora_options *lora,
+                  const struct pass_limits *limits)
 {
     struct model shape = {.config = *c};
     struct pass p;
@@ -142,26 +158,31 @@ static bool make_ropes(struct pass *p, struct gm_error *err)
 {
     const struct model_config *c = &p->m->config;
     int64_t T = p->rows;
-    if (T > p->m->rope.n_positions && !rope_table_init(&p->rope, T, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
+    if (T > p->m->rope.n_positions &&
+        !rope_table_init(&p->rope, T, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
         return false;
-    return p->m->rope_local.half == 0 || T <= p->m->rope_local.n_positions
-           || rope_table_init(&p->rope_local, T, c->head_dim, c->rope_theta_local, 1, err);
+    return p->m->rope_local.half == 0 || T <= p->m->rope_local.n_positions ||
+           rope_table_init(&p->rope_local, T, c->head_dim, c->rope_theta_local, 1, err);
 }
 
-struct pass *pass_new(const struct model *m, const struct lora_options *lora, const struct pass_limits *limits, struct gm_error *err)
+struct pass *pass_new(const struct model *m, const struct lora_options *lora,
+                      const struct pass_limits *limits, struct gm_error *err)
 {
     struct planner planner = {0};
     struct pass *p = mem_new(1, sizeof *p);
-    if (limits->max_tokens < 1 || limits->max_targets < 0 || limits->max_tokens > INT32_MAX || limits->max_seqs < 1) {
+    if (limits->max_tokens < 1 || limits->max_targets < 0 || limits->max_tokens > INT32_MAX ||
+        limits->max_seqs < 1) {
         error_set(err, GM_E_USAGE, "plan a pass: %lld tokens", (long long)limits->max_tokens);
         mem_free(p);
         return NULL;
     }
     describe(p, m, lora, limits);
     plan(p, &planner);
-    bool ok = planner.overflow ? error_set(err, GM_E_MEMORY, "plan a pass: %lld tokens do not fit (ask for shorter or fewer rows)",
-                                           (long long)limits->max_tokens)
-                               : arena_init(&p->arena, planner.bytes + 64, "activations", err);
+    bool ok = planner.overflow
+                  ? error_set(err, GM_E_MEMORY,
+                              "plan a pass: %lld tokens do not fit (ask for shorter or fewer rows)",
+                              (long long)limits->max_tokens)
+                  : arena_init(&p->arena, planner.bytes + 64, "activations", err);
     if (!ok || !make_ropes(p, err)) {
         pass_free(p);
         return NULL;
@@ -186,12 +207,23 @@ void pass_free(struct pass *p)
 
 int pass_parts(const struct pass *p, struct pass_part parts[16])
 {
-    static const char *const names[PART_COUNT] = {
-        "embedding", "forward: products", "forward: adapters", "forward: attention", "forward: norms, gates", "head and loss",
-        "backward: products", "backward: adapters", "backward: attention", "backward: norms, gates", "weight gradients"};
+    static const char *const names[PART_COUNT] = {"embedding",
+                                                  "forward: products",
+                                                  "forward: adapters",
+                                                  "forward: attention",
+                                                  "forward: norms, gates",
+                                                  "head and loss",
+                                                  "backward: products",
+                                                  "backward: adapters",
+                                                  "backward: attention",
+                                                  "backward: norms, gates",
+                                                  "weight gradients"};
     int n = 0;
     for (int i = 0; i < PART_COUNT; i++)
         if (p->clock.seconds[i] > 0)
-            parts[n++] = (struct pass_part){.name = names[i], .seconds = p->clock.seconds[i], .flops = p->clock.flops[i], .bytes = p->clock.bytes[i]};
+            parts[n++] = (struct pass_part){.name = names[i],
+                                            .seconds = p->clock.seconds[i],
+                                            .flops = p->clock.flops[i],
+                                            .bytes = p->clock.bytes[i]};
     return n;
 }

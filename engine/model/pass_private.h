@@ -1,7 +1,7 @@
 /* pass_private.h - private to pass*.c: the workspace of a pass.
  *
- * "Kept" is what the backward pass needs of a layer: bf16 in BF16 mode, f32 in F32 mode. Norms, rotations and the gated unit are
- * computed again instead of kept.
+ * "Kept" is what the backward pass needs of a layer: bf16 in BF16 mode, f32 in F32 mode. Norms,
+ * rotations and the gated unit are computed again instead of kept.
  */
 #ifndef GM_MODEL_PASS_PRIVATE_H
 #define GM_MODEL_PASS_PRIVATE_H
@@ -11,13 +11,13 @@
 
 /* Values as kept: T rows each. q and k stand before their norm and rotation. */
 struct kept {
-    void *x;            /* [d] the input of the layer */
+    void *x; /* [d] the input of the layer */
     void *q, *k, *v;
-    void *att;          /* attention's output */
-    void *mid;          /* [d] residual before the MLP; Gemma: output of o_proj before its norm */
+    void *att; /* attention's output */
+    void *mid; /* [d] residual before the MLP; Gemma: output of o_proj before its norm */
     void *gate, *up;
-    void *down;         /* [d] Gemma only: output of down_proj before its norm */
-    float *lse;         /* [n_heads] */
+    void *down;           /* [d] Gemma only: output of down_proj before its norm */
+    float *lse;           /* [n_heads] */
     float *u[PROJ_COUNT]; /* [rank] s x̃ Aᵀ */
 };
 
@@ -26,26 +26,27 @@ enum { PASS_SLICE = 1024 };
 struct pass {
     const struct model *m;
     struct pass_limits limits;
-    int rank, first_layer; /* of the adapters that may come; first_layer: lowest that keeps activations and is walked back */
+    int rank, first_layer; /* of the adapters that may come; first_layer: lowest that keeps
+                              activations and is walked back */
     unsigned keys;
     bool dropout;
     int64_t d, q, kv, ff;
-    size_t kept_size;      /* bytes of a kept number */
-    int64_t rows, targets; /* that the buffers have room for */
+    size_t kept_size;                  /* bytes of a kept number */
+    int64_t rows, targets;             /* that the buffers have room for */
     int32_t *slice_start, *slice_rows; /* a slice's own borders and target rows */
 
     struct arena arena;
     /* f32, [max_tokens, ...] */
     float *x, *n, *o;
     float *qs, *ks, *vs, *att, *gate, *up, *h;
-    float *u[3];           /* adapters of layers that keep nothing */
+    float *u[3]; /* adapters of layers that keep nothing */
     float *dropped;
     /* backward */
     float *dx, *dn, *dout; /* dout: Gemma only */
     float *dq, *dk, *dv, *datt, *dup;
     float *q_turned, *k_turned;
-    float *rstd, *rstd_out, *rstd_heads, *du;
-    struct kept *kept;     /* [n_layers]; with checkpoints all but x is shared */
+    float *rstd, *rstd_out, *rstd_heads, *du[LAYER_GROUP];
+    struct kept *kept; /* [n_layers]; with checkpoints all but x is shared */
     /* the head: [max_targets, d] */
     float *head_x, *head_h, *head_dh, *head_rstd;
     void *head_work;
@@ -60,15 +61,21 @@ static inline const struct rope_table *pass_rope(const struct pass *p, int layer
     return p->rope.half ? &p->rope : &p->m->rope;
 }
 
-/* The residual stream from the embedding to the last layer, left in p->x. layer_outputs: see pass_hidden, may be NULL. */
-void pass_forward(struct pass *p, const struct layer_run *r, const struct batch *b, bool keep, float *layer_outputs);
-void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct batch *b, int layer, struct kept *kept);
-/* dx (gradient of the last layer's output) down to the lowest layer with gradients; what reaches the embedding stays in p->dx. */
-void pass_backward(struct pass *p, const struct layer_run *r, const struct batch *b, const struct lora *lora, float *grads);
+/* The residual stream from the embedding to the last layer, left in p->x. layer_outputs: see
+ * pass_hidden, may be NULL. */
+void pass_forward(struct pass *p, const struct layer_run *r, const struct batch *b, bool keep,
+                  float *layer_outputs);
+void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct batch *b, int layer,
+                        struct kept *kept);
+/* dx (gradient of the last layer's output) down to the lowest layer with gradients; what reaches
+ * the embedding stays in p->dx. */
+void pass_backward(struct pass *p, const struct layer_run *r, const struct batch *b,
+                   const struct lora *lora, float *grads);
 
 /* Kept numbers. fetch gives the kept f32 itself, or bf16 expanded into tmp. */
 void pass_keep(const struct compute *c, void *to, const float *from, int64_t count);
-void pass_keep_rounding(const struct compute *c, void *to, float *values, int64_t count); /* values become what fetch will give */
+void pass_keep_rounding(const struct compute *c, void *to, float *values,
+                        int64_t count); /* values become what fetch will give */
 const float *pass_fetch(const struct compute *c, const void *from, float *tmp, int64_t count);
 void pass_fetch_copy(const struct compute *c, const void *from, float *to, int64_t count);
 

@@ -1,4 +1,5 @@
-/* model_test.h - what the tests of the model room share: a fixture model with its expected numbers, batches, comparison. */
+/* model_test.h - what the tests of the model room share: a fixture model with its expected numbers,
+ * batches, comparison. */
 #ifndef MODEL_TEST_H
 #define MODEL_TEST_H
 
@@ -52,7 +53,8 @@ static inline void fixture_open(struct fixture *f, const char *name)
     f->model = model_open(f->dir, &err);
     if (!f->model)
         fail_msg("%s", err.text);
-    char *path = path_join(f->dir, "expected.safetensors"), *json = path_join(f->dir, "expected.json");
+    char *path = path_join(f->dir, "expected.safetensors"),
+         *json = path_join(f->dir, "expected.json");
     if (!safetensors_open(&f->expected, path, &err))
         fail_msg("%s", err.text);
     f->json = json_load_file_checked(json, 1 << 20, &err);
@@ -91,7 +93,8 @@ static inline const struct tensor_info *tensor(const struct safetensors *s, cons
     return t;
 }
 
-static inline void near(const char *what, const float *have, const float *want, int64_t n, double tolerance)
+static inline void near(const char *what, const float *have, const float *want, int64_t n,
+                        double tolerance)
 {
     double worst = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -115,13 +118,14 @@ static inline const struct batch *one_sequence(struct one *o, const int32_t *ids
         o->positions[i] = i;
     o->borders[0] = 0;
     o->borders[1] = (int32_t)n;
-    o->b = (struct batch){.T = n, .ids = ids, .positions = o->positions, .n_seqs = 1, .seq_start = o->borders};
+    o->b = (struct batch){
+        .T = n, .ids = ids, .positions = o->positions, .n_seqs = 1, .seq_start = o->borders};
     return &o->b;
 }
 
 /* logits [n, vocab] of a sequence through a pass of its own; mem_free. layers: see pass_hidden. */
-static inline float *logits_of(const struct model *m, const struct lora *l, const struct compute *c, const int32_t *ids, int64_t n, float *layers,
-                               float *final)
+static inline float *logits_of(const struct model *m, const struct lora *l, const struct compute *c,
+                               const int32_t *ids, int64_t n, float *layers, float *final)
 {
     struct gm_error err = {0};
     struct pass_limits limits = {.kind = PASS_FORWARD, .max_tokens = n, .max_seqs = 1};
@@ -146,7 +150,8 @@ struct packed {
 };
 static inline void pack_batch(struct packed *p, const struct safetensors *s, int number)
 {
-    const struct tensor_info *ids = tensor(s, "batch.%d.ids", number), *mask = tensor(s, "batch.%d.mask", number);
+    const struct tensor_info *ids = tensor(s, "batch.%d.ids", number),
+                             *mask = tensor(s, "batch.%d.mask", number);
     const int32_t *lengths = tensor(s, "batch.%d.lengths", number)->data;
     int64_t n_rows = ids->shape[0], width = ids->shape[1], T = 0, n = 0;
     assert_true(n_rows <= 8 && n_rows * width <= 512);
@@ -162,14 +167,25 @@ static inline void pack_batch(struct packed *p, const struct safetensors *s, int
         }
     }
     p->borders[n_rows] = (int32_t)T;
-    p->b = (struct batch){.T = T, .ids = p->ids, .positions = p->positions, .n_seqs = (int)n_rows, .seq_start = p->borders, .n_targets = n,
-                          .target_row = p->rows, .target_id = p->targets};
+    p->b = (struct batch){.T = T,
+                          .ids = p->ids,
+                          .positions = p->positions,
+                          .n_seqs = (int)n_rows,
+                          .seq_start = p->borders,
+                          .n_targets = n,
+                          .target_row = p->rows,
+                          .target_id = p->targets};
 }
 
-static inline struct pass *pass_for(const struct model *m, const struct lora *l, enum pass_kind kind, bool checkpoint)
+static inline struct pass *pass_for(const struct model *m, const struct lora *l,
+                                    enum pass_kind kind, bool checkpoint)
 {
     struct gm_error err = {0};
-    struct pass_limits limits = {.kind = kind, .max_tokens = 512, .max_targets = 512, .max_seqs = 8, .checkpoint = checkpoint};
+    struct pass_limits limits = {.kind = kind,
+                                 .max_tokens = 512,
+                                 .max_targets = 512,
+                                 .max_seqs = 8,
+                                 .checkpoint = checkpoint};
     struct pass *p = pass_new(m, l ? &l->options : NULL, &limits, &err);
     if (!p)
         fail_msg("%s", err.text);
@@ -197,8 +213,10 @@ static inline struct lora *fixture_lora(const struct fixture *f)
             const struct lora_pair *pair = lora_at(l, layer, (enum proj)p);
             if (!pair)
                 continue;
-            const struct tensor_info *a = tensor(&f->expected, "lora.layers.%d.%s.A", layer, proj_name((enum proj)p));
-            const struct tensor_info *b = tensor(&f->expected, "lora.layers.%d.%s.B", layer, proj_name((enum proj)p));
+            const struct tensor_info *a =
+                tensor(&f->expected, "lora.layers.%d.%s.A", layer, proj_name((enum proj)p));
+            const struct tensor_info *b =
+                tensor(&f->expected, "lora.layers.%d.%s.B", layer, proj_name((enum proj)p));
             memcpy(l->set.w + pair->a, a->data, a->bytes);
             memcpy(l->set.w + pair->b, b->data, b->bytes);
         }

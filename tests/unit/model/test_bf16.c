@@ -1,4 +1,5 @@
-/* The bf16 path on every family of kernels that runs here: how far its distributions are from f32, against torch's own bf16. */
+/* The bf16 path on every family of kernels that runs here: how far its distributions are from f32,
+ * against torch's own bf16. */
 #include "model_test.h"
 
 static double mean_kl(const float *p, const float *q, int64_t rows, int vocab)
@@ -25,7 +26,8 @@ static double mean_kl(const float *p, const float *q, int64_t rows, int vocab)
 
 static void test_kl(void **state)
 {
-    static const char *const models[] = {"gemma3_text", "llama", "smollm2", "llama_f32", "llama_f16", "llama_sharded"};
+    static const char *const models[] = {"gemma3_text", "llama",     "smollm2",
+                                         "llama_f32",   "llama_f16", "llama_sharded"};
     struct tools exact;
     tools_init(&exact, 2, GM_COMPUTE_F32);
     for (int family = FAMILY_AUTO + 1; family < FAMILY_COUNT; family++) {
@@ -44,17 +46,23 @@ static void test_kl(void **state)
                 const struct tensor_info *ids = tensor(&f.expected, "ids.%d", k);
                 char name[16];
                 snprintf(name, sizeof name, "logits.%d", k);
-                float *want = logits_of(f.model, NULL, &exact.compute, ids->data, ids->shape[0], NULL, NULL);
+                float *want =
+                    logits_of(f.model, NULL, &exact.compute, ids->data, ids->shape[0], NULL, NULL);
                 float *have = logits_of(f.model, NULL, &c, ids->data, ids->shape[0], NULL, NULL);
                 ours += mean_kl(want, have, ids->shape[0], vocab);
-                torch += json_number_value(json_object_get(json_object_get(json_object_get(json_object_get(f.json, "bf16_vs_f32"), name), "kl"), "mean"));
+                torch += json_number_value(json_object_get(
+                    json_object_get(json_object_get(json_object_get(f.json, "bf16_vs_f32"), name),
+                                    "kl"),
+                    "mean"));
                 mem_free(want);
                 mem_free(have);
             }
-            print_message("%-12s %-12s mean KL %.2e, torch %.2e\n", family_name((enum family)family), models[i], ours / 2, torch / 2);
+            print_message("%-12s %-12s mean KL %.2e, torch %.2e\n",
+                          family_name((enum family)family), models[i], ours / 2, torch / 2);
             assert_true(torch > 0);
             if (!(ours <= 2 * torch))
-                fail_msg("%s, %s: mean KL %g, torch's bf16 has %g", family_name((enum family)family), models[i], ours / 2, torch / 2);
+                fail_msg("%s, %s: mean KL %g, torch's bf16 has %g",
+                         family_name((enum family)family), models[i], ours / 2, torch / 2);
             fixture_close(&f);
         }
         compute_free(&c);

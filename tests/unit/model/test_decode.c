@@ -1,4 +1,5 @@
-/* The decoder: greedy texts of the fixtures, batches equal single runs, cut prompts, copies, limits. */
+/* The decoder: greedy texts of the fixtures, batches equal single runs, cut prompts, copies,
+ * limits. */
 #include "model_test.h"
 
 static int best(const float *logits, int n)
@@ -16,7 +17,8 @@ static void run(struct decoder *d, const struct compute *c, const struct decode_
         fail_msg("%s", err.text);
 }
 
-static const char *const MODELS[] = {"gemma3_text", "llama", "smollm2", "llama_f32", "llama_f16", "llama_sharded"};
+static const char *const MODELS[] = {"gemma3_text", "llama",     "smollm2",
+                                     "llama_f32",   "llama_f16", "llama_sharded"};
 
 static void greedy(const char *name, enum compute_mode mode, bool must_match)
 {
@@ -29,9 +31,13 @@ static void greedy(const char *name, enum compute_mode mode, bool must_match)
     float *logits = mem_new((size_t)vocab, sizeof *logits);
     struct decoder *d = decoder_new(f.model, 2, 64, mode == GM_COMPUTE_F32, &err);
     assert_non_null(d);
-    const struct tensor_info *prompt = safetensors_find(&f.expected, "greedy.prompt"), *want = tensor(&f.expected, "greedy.ids");
+    const struct tensor_info *prompt = safetensors_find(&f.expected, "greedy.prompt"),
+                             *want = tensor(&f.expected, "greedy.ids");
     int32_t bos = f.model->config.bos_id;
-    struct decode_item item = {.slot = decoder_take(d), .ids = prompt ? prompt->data : &bos, .n = prompt ? (int)prompt->shape[0] : 1, .logits = logits};
+    struct decode_item item = {.slot = decoder_take(d),
+                               .ids = prompt ? prompt->data : &bos,
+                               .n = prompt ? (int)prompt->shape[0] : 1,
+                               .logits = logits};
     int same = 0;
     int n = (int)want->shape[0] < 30 ? (int)want->shape[0] : 30;
     for (int i = 0; i < n; i++) {
@@ -58,7 +64,8 @@ static void test_greedy(void **state)
     }
 }
 
-/* stories260k: the trained model tells the same story in both modes; its ids hold the first token too. */
+/* stories260k: the trained model tells the same story in both modes; its ids hold the first token
+ * too. */
 static void test_story(void **state)
 {
     struct gm_error err = {0};
@@ -73,7 +80,8 @@ static void test_story(void **state)
         float *logits = mem_new((size_t)vocab, sizeof *logits);
         struct decoder *d = decoder_new(f.model, 1, n + 1, mode, &err);
         int32_t token = f.model->config.bos_id;
-        struct decode_item item = {.slot = decoder_take(d), .ids = &token, .n = 1, .logits = logits};
+        struct decode_item item = {
+            .slot = decoder_take(d), .ids = &token, .n = 1, .logits = logits};
         for (int i = ids[0] == token ? 1 : 0; i < n; i++) {
             run(d, &t.compute, &item, 1);
             token = best(logits, vocab);
@@ -86,7 +94,8 @@ static void test_story(void **state)
     }
 }
 
-/* Three sequences with two adapters and the base, of different lengths, against each one alone through a pass. */
+/* Three sequences with two adapters and the base, of different lengths, against each one alone
+ * through a pass. */
 static void batch(enum compute_mode mode, double tolerance)
 {
     struct gm_error err = {0};
@@ -94,7 +103,8 @@ static void batch(enum compute_mode mode, double tolerance)
     struct fixture f;
     tools_init(&t, 2, mode);
     fixture_open(&f, "gemma3_text");
-    struct lora *a = fixture_lora(&f), *b = lora_load(FIXTURES "/adapters/gemma3_text/mlx", &f.model->config, &err);
+    struct lora *a = fixture_lora(&f),
+                *b = lora_load(FIXTURES "/adapters/gemma3_text/mlx", &f.model->config, &err);
     assert_non_null(b);
     const struct lora *adapters[4] = {a, b, NULL, b};
     const struct tensor_info *ids = tensor(&f.expected, "ids.2");
@@ -105,9 +115,10 @@ static void batch(enum compute_mode mode, double tolerance)
     struct decoder *d = decoder_new(f.model, N, 80, mode == GM_COMPUTE_F32, &err);
     struct decode_item items[N];
     for (int i = 0; i < N; i++)
-        items[i] = (struct decode_item){.slot = decoder_take(d), .lora = adapters[i], .ids = ids->data, .n = prompts[i]};
+        items[i] = (struct decode_item){
+            .slot = decoder_take(d), .lora = adapters[i], .ids = ids->data, .n = prompts[i]};
     assert_int_equal(decoder_take(d), -1);
-    run(d, &t.compute, items, N); /* prompts, no logits */
+    run(d, &t.compute, items, N);     /* prompts, no logits */
     for (int at = 0; at < 70; at++) { /* then token by token, until each has its length */
         struct decode_item some[N];
         int n = 0;
@@ -123,7 +134,8 @@ static void batch(enum compute_mode mode, double tolerance)
         run(d, &t.compute, some, n);
     }
     for (int i = 0; i < N; i++) {
-        float *alone = logits_of(f.model, adapters[i], &t.compute, ids->data, lengths[i], NULL, NULL);
+        float *alone =
+            logits_of(f.model, adapters[i], &t.compute, ids->data, lengths[i], NULL, NULL);
         near("batched", logits + i * vocab, alone + (lengths[i] - 1) * vocab, vocab, tolerance);
         mem_free(alone);
     }
@@ -141,7 +153,8 @@ static void test_batch(void **state)
     batch(GM_COMPUTE_BF16, 0.3);
 }
 
-/* A copy goes on like its original; cutting back and writing again gives the same; too long is an error and changes nothing. */
+/* A copy goes on like its original; cutting back and writing again gives the same; too long is an
+ * error and changes nothing. */
 static void test_copy_and_limits(void **state)
 {
     struct gm_error err = {0};
@@ -157,12 +170,14 @@ static void test_copy_and_limits(void **state)
     struct decode_item item = {.slot = one, .ids = ids->data, .n = 20};
     run(d, &t.compute, &item, 1);
     decoder_copy(d, two, one);
-    struct decode_item next[2] = {{.slot = one, .ids = (const int32_t *)ids->data + 20, .n = 1, .logits = logits},
-                                  {.slot = two, .ids = (const int32_t *)ids->data + 20, .n = 1, .logits = logits + vocab}};
+    struct decode_item next[2] = {
+        {.slot = one, .ids = (const int32_t *)ids->data + 20, .n = 1, .logits = logits},
+        {.slot = two, .ids = (const int32_t *)ids->data + 20, .n = 1, .logits = logits + vocab}};
     run(d, &t.compute, next, 2);
     assert_memory_equal(logits, logits + vocab, (size_t)vocab * sizeof *logits);
     decoder_truncate(d, one, 7);
-    struct decode_item rest = {.slot = one, .ids = (const int32_t *)ids->data + 7, .n = 14, .logits = logits + 2 * vocab};
+    struct decode_item rest = {
+        .slot = one, .ids = (const int32_t *)ids->data + 7, .n = 14, .logits = logits + 2 * vocab};
     run(d, &t.compute, &rest, 1);
     near("after truncation", logits + 2 * vocab, logits, vocab, 1e-5);
     assert_int_equal(decoder_length(d, one), 21);
@@ -193,8 +208,9 @@ static void test_long_prompts(void **state)
         ids[i] = (i * 37 + i / 7) % vocab;
     float *logits = mem_new((size_t)(2 * vocab), sizeof *logits);
     struct decoder *d = decoder_new(f.model, 2, 500, true, &err);
-    struct decode_item items[2] = {{.slot = decoder_take(d), .ids = ids, .n = 500, .logits = logits},
-                                   {.slot = decoder_take(d), .ids = ids, .n = 300, .logits = logits + vocab}};
+    struct decode_item items[2] = {
+        {.slot = decoder_take(d), .ids = ids, .n = 500, .logits = logits},
+        {.slot = decoder_take(d), .ids = ids, .n = 300, .logits = logits + vocab}};
     run(d, &t.compute, items, 2);
     for (int i = 0; i < 2; i++) {
         float *alone = logits_of(f.model, NULL, &t.compute, ids, items[i].n, NULL, NULL);
@@ -209,7 +225,8 @@ static void test_long_prompts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_greedy), cmocka_unit_test(test_story), cmocka_unit_test(test_batch),
-                                       cmocka_unit_test(test_copy_and_limits), cmocka_unit_test(test_long_prompts)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_greedy), cmocka_unit_test(test_story), cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_copy_and_limits), cmocka_unit_test(test_long_prompts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

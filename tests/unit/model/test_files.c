@@ -1,18 +1,23 @@
-/* Configurations, weights and adapters from files: what is read, and the exact complaint about what is not. */
+/* Configurations, weights and adapters from files: what is read, and the exact complaint about what
+ * is not. */
 #include "model_test.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char LLAMA[] = "{\"model_type\":\"llama\",\"vocab_size\":40,\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_layers\":2,"
-                            "\"num_attention_heads\":2,\"num_key_value_heads\":1,\"max_position_embeddings\":64,\"tie_word_embeddings\":true";
-static const char GEMMA[] = "{\"model_type\":\"gemma3_text\",\"vocab_size\":40,\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_layers\":7,"
+static const char LLAMA[] = "{\"model_type\":\"llama\",\"vocab_size\":40,\"hidden_size\":8,"
+                            "\"intermediate_size\":12,\"num_hidden_layers\":2,"
+                            "\"num_attention_heads\":2,\"num_key_value_heads\":1,\"max_position_"
+                            "embeddings\":64,\"tie_word_embeddings\":true";
+static const char GEMMA[] = "{\"model_type\":\"gemma3_text\",\"vocab_size\":40,\"hidden_size\":8,"
+                            "\"intermediate_size\":12,\"num_hidden_layers\":7,"
                             "\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":4";
 
 static bool parse(struct model_config *c, const char *form, const char *more, struct gm_error *err)
 {
     char text[2048];
-    snprintf(text, sizeof text, "%s%s%s", form, more, form[0] == '[' ? "]" : "}"); /* forms are left open at the end */
+    snprintf(text, sizeof text, "%s%s%s", form, more,
+             form[0] == '[' ? "]" : "}"); /* forms are left open at the end */
     return model_config_parse(c, text, strlen(text), "config.json", err);
 }
 
@@ -23,19 +28,37 @@ static void test_config(void **state)
     assert_true(parse(&c, LLAMA, "", &err));
     assert_int_equal(c.head_dim, 4);
     assert_false(c.qk_norm || c.sandwich_norm || c.norm_plus_one || c.scaled_embed);
-    assert_true(parse(&c, LLAMA, ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5},\"eos_token_id\":[3,5,3],\"head_dim\":6", &err));
-    assert_true(c.rope_linear_factor == 2.5 && c.n_eos == 2 && c.eos_ids[1] == 5 && c.head_dim == 6);
-    assert_true(parse(&c, LLAMA, ",\"rope_scaling\":{\"rope_type\":\"default\"},\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":777}", &err));
+    assert_true(parse(&c, LLAMA,
+                      ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5},\"eos_token_id\":[3,"
+                      "5,3],\"head_dim\":6",
+                      &err));
+    assert_true(c.rope_linear_factor == 2.5 && c.n_eos == 2 && c.eos_ids[1] == 5 &&
+                c.head_dim == 6);
+    assert_true(parse(&c, LLAMA,
+                      ",\"rope_scaling\":{\"rope_type\":\"default\"},\"rope_parameters\":{\"rope_"
+                      "type\":\"default\",\"rope_theta\":777}",
+                      &err));
     assert_true(c.rope_theta == 777);
 
     assert_true(parse(&c, GEMMA, "", &err));
-    assert_true(c.qk_norm && c.sandwich_norm && c.norm_plus_one && c.scaled_embed && c.tied_head && c.act == ACT_GELU_TANH);
-    assert_true(c.sliding[4] && !c.sliding[5] && c.sliding[6] && c.sliding_window == 4096 && c.attn_scale == 0.0625f);
-    assert_true(parse(&c, GEMMA, ",\"sliding_window_pattern\":2,\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0},\"sliding_window\":16", &err));
-    assert_true(c.sliding[0] && !c.sliding[1] && c.rope_linear_factor == 8 && c.sliding_window == 16);
-    assert_true(parse(&c, GEMMA, ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":4.0,\"rope_theta\":5e5},"
-                                 "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":2e4}},\"final_logit_softcapping\":30.0", &err));
-    assert_true(c.rope_linear_factor == 4 && c.rope_theta == 5e5 && c.rope_theta_local == 2e4 && c.final_softcap == 30);
+    assert_true(c.qk_norm && c.sandwich_norm && c.norm_plus_one && c.scaled_embed && c.tied_head &&
+                c.act == ACT_GELU_TANH);
+    assert_true(c.sliding[4] && !c.sliding[5] && c.sliding[6] && c.sliding_window == 4096 &&
+                c.attn_scale == 0.0625f);
+    assert_true(parse(&c, GEMMA,
+                      ",\"sliding_window_pattern\":2,\"rope_scaling\":{\"rope_type\":\"linear\","
+                      "\"factor\":8.0},\"sliding_window\":16",
+                      &err));
+    assert_true(c.sliding[0] && !c.sliding[1] && c.rope_linear_factor == 8 &&
+                c.sliding_window == 16);
+    assert_true(parse(&c, GEMMA,
+                      ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\","
+                      "\"factor\":4.0,\"rope_theta\":5e5},"
+                      "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":2e4}},"
+                      "\"final_logit_softcapping\":30.0",
+                      &err));
+    assert_true(c.rope_linear_factor == 4 && c.rope_theta == 5e5 && c.rope_theta_local == 2e4 &&
+                c.final_softcap == 30);
 }
 
 static void test_config_round_trip(void **state)
@@ -67,19 +90,31 @@ static void test_config_round_trip(void **state)
 
 static void test_parameters(void **state)
 {
-    static const struct { const char *text; int64_t n; } published[] = {
-        {"{\"model_type\":\"llama\",\"vocab_size\":49152,\"hidden_size\":576,\"intermediate_size\":1536,\"num_hidden_layers\":30,\"num_attention_heads\":9,"
-         "\"num_key_value_heads\":3,\"tie_word_embeddings\":true}", 134515008},
-        {"{\"model_type\":\"llama\",\"vocab_size\":32000,\"hidden_size\":2048,\"intermediate_size\":5632,\"num_hidden_layers\":22,"
-         "\"num_attention_heads\":32,\"num_key_value_heads\":4}", 1100048384},
-        {"{\"model_type\":\"gemma3_text\",\"vocab_size\":262144,\"hidden_size\":640,\"intermediate_size\":2048,\"num_hidden_layers\":18,"
-         "\"num_attention_heads\":4,\"num_key_value_heads\":1,\"head_dim\":256}", 268098176},
-        {"{\"model_type\":\"gemma3_text\",\"vocab_size\":262144,\"hidden_size\":1152,\"intermediate_size\":6912,\"num_hidden_layers\":26,"
-         "\"num_attention_heads\":4,\"num_key_value_heads\":1}", 999885952}};
+    static const struct {
+        const char *text;
+        int64_t n;
+    } published[] = {
+        {"{\"model_type\":\"llama\",\"vocab_size\":49152,\"hidden_size\":576,\"intermediate_size\":"
+         "1536,\"num_hidden_layers\":30,\"num_attention_heads\":9,"
+         "\"num_key_value_heads\":3,\"tie_word_embeddings\":true}",
+         134515008},
+        {"{\"model_type\":\"llama\",\"vocab_size\":32000,\"hidden_size\":2048,\"intermediate_"
+         "size\":5632,\"num_hidden_layers\":22,"
+         "\"num_attention_heads\":32,\"num_key_value_heads\":4}",
+         1100048384},
+        {"{\"model_type\":\"gemma3_text\",\"vocab_size\":262144,\"hidden_size\":640,\"intermediate_"
+         "size\":2048,\"num_hidden_layers\":18,"
+         "\"num_attention_heads\":4,\"num_key_value_heads\":1,\"head_dim\":256}",
+         268098176},
+        {"{\"model_type\":\"gemma3_text\",\"vocab_size\":262144,\"hidden_size\":1152,"
+         "\"intermediate_size\":6912,\"num_hidden_layers\":26,"
+         "\"num_attention_heads\":4,\"num_key_value_heads\":1}",
+         999885952}};
     for (int i = 0; i < 4; i++) {
         struct gm_error err = {0};
         struct model_config c;
-        assert_true(model_config_parse(&c, published[i].text, strlen(published[i].text), "published", &err));
+        assert_true(model_config_parse(&c, published[i].text, strlen(published[i].text),
+                                       "published", &err));
         assert_int_equal(model_config_parameters(&c), published[i].n);
         if (i == 0) { /* rank 8 on all seven */
             struct lora_options o = {.rank = 8, .scale = 1, .keys = 0x7f};
@@ -92,29 +127,70 @@ static void test_parameters(void **state)
 
 static void test_config_refused(void **state)
 {
-    static const struct { const char *form, *more; enum gm_code code; const char *says[3]; } bad[] = {
-        {"{\"model_type\":\"phi3\"", "", GM_E_UNSUPPORTED, {"config.json", "phi3", "gemma3_text, llama"}},
+    static const struct {
+        const char *form, *more;
+        enum gm_code code;
+        const char *says[3];
+    } bad[] = {
+        {"{\"model_type\":\"phi3\"",
+         "",
+         GM_E_UNSUPPORTED,
+         {"config.json", "phi3", "gemma3_text, llama"}},
         {"{", "", GM_E_INPUT, {"config.json", "model_type", ""}},
         {"[", "", GM_E_INPUT, {"config.json", "object", ""}},
-        {LLAMA, ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}", GM_E_UNSUPPORTED, {"rope_scaling", "llama3", "linear"}},
-        {LLAMA, ",\"rope_scaling\":{\"type\":\"linear\"}", GM_E_INPUT, {"rope_scaling", "factor", ""}},
+        {LLAMA,
+         ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}",
+         GM_E_UNSUPPORTED,
+         {"rope_scaling", "llama3", "linear"}},
+        {LLAMA,
+         ",\"rope_scaling\":{\"type\":\"linear\"}",
+         GM_E_INPUT,
+         {"rope_scaling", "factor", ""}},
         {LLAMA, ",\"attention_bias\":true", GM_E_UNSUPPORTED, {"attention_bias", "true", ""}},
         {LLAMA, ",\"mlp_bias\":true", GM_E_UNSUPPORTED, {"mlp_bias", "true", ""}},
         {LLAMA, ",\"quantization\":{\"bits\":4}", GM_E_UNSUPPORTED, {"quantization", "bits", ""}},
         {LLAMA, ",\"hidden_act\":\"relu\"", GM_E_UNSUPPORTED, {"hidden_act", "relu", "silu"}},
-        {LLAMA, ",\"final_logit_softcapping\":30", GM_E_UNSUPPORTED, {"final_logit_softcapping", "30", ""}},
-        {LLAMA, ",\"layer_types\":[\"full_attention\",\"chunked_attention\"]", GM_E_UNSUPPORTED, {"layer_types", "chunked_attention", ""}},
-        {LLAMA, ",\"layer_types\":[\"full_attention\"]", GM_E_INPUT, {"layer_types", "1 entries", "2 layers"}},
-        {LLAMA, ",\"partial_rotary_factor\":0.5", GM_E_UNSUPPORTED, {"partial_rotary_factor", "0.5", ""}},
+        {LLAMA,
+         ",\"final_logit_softcapping\":30",
+         GM_E_UNSUPPORTED,
+         {"final_logit_softcapping", "30", ""}},
+        {LLAMA,
+         ",\"layer_types\":[\"full_attention\",\"chunked_attention\"]",
+         GM_E_UNSUPPORTED,
+         {"layer_types", "chunked_attention", ""}},
+        {LLAMA,
+         ",\"layer_types\":[\"full_attention\"]",
+         GM_E_INPUT,
+         {"layer_types", "1 entries", "2 layers"}},
+        {LLAMA,
+         ",\"partial_rotary_factor\":0.5",
+         GM_E_UNSUPPORTED,
+         {"partial_rotary_factor", "0.5", ""}},
         {LLAMA, ",\"num_experts\":8", GM_E_UNSUPPORTED, {"num_experts", "8", ""}},
         {LLAMA, ",\"head_dim\":5", GM_E_INPUT, {"head dimension", "5", ""}},
         {LLAMA, ",\"rms_norm_eps\":\"small\"", GM_E_INPUT, {"rms_norm_eps", "string", ""}},
         {LLAMA, ",\"eos_token_id\":[1.5]", GM_E_INPUT, {"eos_token_id", "", ""}},
-        {GEMMA, ",\"use_bidirectional_attention\":true", GM_E_UNSUPPORTED, {"use_bidirectional_attention", "true", ""}},
-        {GEMMA, ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}", GM_E_UNSUPPORTED, {"yarn", "linear", ""}},
-        {"{\"model_type\":\"llama\",\"hidden_size\":2000000000", "", GM_E_INPUT, {"hidden_size", "2000000000", ""}},
-        {"{\"model_type\":\"llama\",\"num_hidden_layers\":0", "", GM_E_INPUT, {"num_hidden_layers", "0", ""}},
-        {"{\"model_type\":\"llama\",\"num_attention_heads\":3,\"hidden_size\":12,\"num_key_value_heads\":2", "", GM_E_INPUT, {"3", "2", ""}}};
+        {GEMMA,
+         ",\"use_bidirectional_attention\":true",
+         GM_E_UNSUPPORTED,
+         {"use_bidirectional_attention", "true", ""}},
+        {GEMMA,
+         ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}",
+         GM_E_UNSUPPORTED,
+         {"yarn", "linear", ""}},
+        {"{\"model_type\":\"llama\",\"hidden_size\":2000000000",
+         "",
+         GM_E_INPUT,
+         {"hidden_size", "2000000000", ""}},
+        {"{\"model_type\":\"llama\",\"num_hidden_layers\":0",
+         "",
+         GM_E_INPUT,
+         {"num_hidden_layers", "0", ""}},
+        {"{\"model_type\":\"llama\",\"num_attention_heads\":3,\"hidden_size\":12,\"num_key_value_"
+         "heads\":2",
+         "",
+         GM_E_INPUT,
+         {"3", "2", ""}}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct gm_error err = {0};
         struct model_config c;
@@ -158,7 +234,8 @@ static void write_changed(const struct fixture *f, const char *folder, const str
     int n = 0;
     for (int i = 0; i < s->n_tensors; i++) {
         const struct tensor_info *t = model_source_tensor(s, i);
-        out[n] = (struct tensor_out){.name = t->name, .type = t->type, .n_dims = t->n_dims, .data = t->data};
+        out[n] = (struct tensor_out){
+            .name = t->name, .type = t->type, .n_dims = t->n_dims, .data = t->data};
         memcpy(out[n].shape, t->shape, sizeof t->shape);
         if (strcmp(t->name, change->tensor) == 0) {
             if (change->how == REMOVE)
@@ -176,7 +253,8 @@ static void write_changed(const struct fixture *f, const char *folder, const str
     }
     static const float bias[96];
     if (change->how == ADD)
-        out[n++] = (struct tensor_out){.name = change->tensor, .type = DT_F32, .n_dims = 1, .shape = {96}, .data = bias};
+        out[n++] = (struct tensor_out){
+            .name = change->tensor, .type = DT_F32, .n_dims = 1, .shape = {96}, .data = bias};
     char *file = path_join(folder, "model.safetensors"), *config = path_join(folder, "config.json");
     assert_true(safetensors_write(file, out, n, NULL, 0, &err));
     assert_true(json_write_file(config, s->config, &err));
@@ -189,13 +267,28 @@ static void write_changed(const struct fixture *f, const char *folder, const str
 static void test_weights_refused(void **state)
 {
     static const struct change changes[] = {
-        {"model.layers.1.mlp.up_proj.weight", REMOVE, false, {"model.layers.1.mlp.up_proj.weight", "missing", ""}},
-        {"model.layers.0.self_attn.k_proj.weight", RESHAPE, false, {"model.layers.0.self_attn.k_proj.weight", "[16, 96]", "[32, 96]"}},
+        {"model.layers.1.mlp.up_proj.weight",
+         REMOVE,
+         false,
+         {"model.layers.1.mlp.up_proj.weight", "missing", ""}},
+        {"model.layers.0.self_attn.k_proj.weight",
+         RESHAPE,
+         false,
+         {"model.layers.0.self_attn.k_proj.weight", "[16, 96]", "[32, 96]"}},
         {"model.norm.weight", RESHAPE, false, {"model.norm.weight", "[48]", "[96]"}},
-        {"model.layers.1.self_attn.o_proj.weight", POISON, false, {"model.layers.1.self_attn.o_proj.weight", "", ""}},
-        {"model.layers.1.input_layernorm.weight", POISON, false, {"model.layers.1.input_layernorm.weight", "", ""}},
+        {"model.layers.1.self_attn.o_proj.weight",
+         POISON,
+         false,
+         {"model.layers.1.self_attn.o_proj.weight", "", ""}},
+        {"model.layers.1.input_layernorm.weight",
+         POISON,
+         false,
+         {"model.layers.1.input_layernorm.weight", "", ""}},
         {"model.embed_tokens.weight", POISON, false, {"model.embed_tokens.weight", "", ""}},
-        {"model.layers.0.self_attn.q_proj.bias", ADD, true, {"model.layers.0.self_attn.q_proj.bias", "not supported", "llama"}}};
+        {"model.layers.0.self_attn.q_proj.bias",
+         ADD,
+         true,
+         {"model.layers.0.self_attn.q_proj.bias", "not supported", "llama"}}};
     struct fixture f;
     fixture_open(&f, "smollm2");
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
@@ -225,7 +318,8 @@ static void test_gguf_config(void **state)
     assert_int_equal(m->layers[0].w[PROJ_Q].type, DT_Q8_0);
     assert_int_equal(m->config.d_model, want.d_model);
     assert_int_equal(m->config.n_kv_heads, want.n_kv_heads);
-    assert_true(m->config.rope_theta == want.rope_theta && m->config.tied_head && m->config.attn_scale == want.attn_scale);
+    assert_true(m->config.rope_theta == want.rope_theta && m->config.tied_head &&
+                m->config.attn_scale == want.attn_scale);
     assert_true(m->config.rms_norm_eps == want.rms_norm_eps);
     model_free(m);
     fixture_close(&f);
@@ -236,7 +330,12 @@ static void test_adapter_round_trip(void **state)
     struct gm_error err = {0};
     struct fixture f;
     fixture_open(&f, "gemma3_text");
-    struct lora_options o = {.rank = 3, .alpha = 6, .scale = 2, .dropout = 0.125f, .keys = 1u << PROJ_Q | 1u << PROJ_UP, .num_layers = 2};
+    struct lora_options o = {.rank = 3,
+                             .alpha = 6,
+                             .scale = 2,
+                             .dropout = 0.125f,
+                             .keys = 1u << PROJ_Q | 1u << PROJ_UP,
+                             .num_layers = 2};
     struct lora *l = lora_new(&f.model->config, &o, 11, &err);
     for (int i = 1; i < l->set.n_params; i += 2)
         for (int64_t k = 0; k < l->set.params[i].rows * l->set.params[i].cols; k++)
@@ -256,7 +355,8 @@ static void test_adapter_round_trip(void **state)
     assert_memory_equal(copy->set.w, l->set.w, l->set.count * sizeof(float));
     lora_free(copy);
     lora_free(again);
-    char *file = path_join(folder, "adapters.safetensors"); /* the file names the adapter as well as its folder */
+    char *file = path_join(
+        folder, "adapters.safetensors"); /* the file names the adapter as well as its folder */
     again = lora_load(file, &f.model->config, &err);
     assert_non_null(again);
     lora_free(again);
@@ -276,21 +376,48 @@ static void test_adapter_refused(void **state)
     struct gm_error err = {0};
     struct fixture f;
     fixture_open(&f, "llama");
-    char *folder = new_folder(), *file = path_join(folder, "adapters.safetensors"), *config = path_join(folder, "adapter_config.json");
+    char *folder = new_folder(), *file = path_join(folder, "adapters.safetensors"),
+         *config = path_join(folder, "adapter_config.json");
     static const float values[4 * 64];
-    static const struct { const char *name[2]; int64_t shape[2][2]; const char *config, *says; } bad[] = {
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"}, {{64, 2}, {2, 32}}, "{\"lora_parameters\":{\"scale\":1}}", "[2, 64]"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.k_proj.lora_b"}, {{64, 2}, {2, 32}}, "{\"lora_parameters\":{\"scale\":1}}", "partner"},
-        {{"model.layers.9.self_attn.q_proj.lora_a", "model.layers.9.self_attn.q_proj.lora_b"}, {{64, 2}, {2, 64}}, "{\"lora_parameters\":{\"scale\":1}}", "layers.9"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.m"}, {{64, 2}, {2, 64}}, "{\"lora_parameters\":{\"scale\":1}}", "q_proj.m"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"}, {{64, 2}, {2, 64}}, "{\"lora_parameters\":{}}", "scale"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"}, {{64, 2}, {2, 64}},
-         "{\"fine_tune_type\":\"dora\",\"lora_parameters\":{\"scale\":1}}", "dora"}};
+    static const struct {
+        const char *name[2];
+        int64_t shape[2][2];
+        const char *config, *says;
+    } bad[] = {
+        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"},
+         {{64, 2}, {2, 32}},
+         "{\"lora_parameters\":{\"scale\":1}}",
+         "[2, 64]"},
+        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.k_proj.lora_b"},
+         {{64, 2}, {2, 32}},
+         "{\"lora_parameters\":{\"scale\":1}}",
+         "partner"},
+        {{"model.layers.9.self_attn.q_proj.lora_a", "model.layers.9.self_attn.q_proj.lora_b"},
+         {{64, 2}, {2, 64}},
+         "{\"lora_parameters\":{\"scale\":1}}",
+         "layers.9"},
+        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.m"},
+         {{64, 2}, {2, 64}},
+         "{\"lora_parameters\":{\"scale\":1}}",
+         "q_proj.m"},
+        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"},
+         {{64, 2}, {2, 64}},
+         "{\"lora_parameters\":{}}",
+         "scale"},
+        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"},
+         {{64, 2}, {2, 64}},
+         "{\"fine_tune_type\":\"dora\",\"lora_parameters\":{\"scale\":1}}",
+         "dora"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tensor_out out[2];
         for (int k = 0; k < 2; k++)
-            out[k] = (struct tensor_out){.name = bad[i].name[k], .type = DT_F32, .n_dims = 2, .shape = {bad[i].shape[k][0], bad[i].shape[k][1]}, .data = values};
-        assert_true(safetensors_write(file, out, 2, NULL, 0, &err) && file_replace(config, bad[i].config, strlen(bad[i].config), &err));
+            out[k] = (struct tensor_out){.name = bad[i].name[k],
+                                         .type = DT_F32,
+                                         .n_dims = 2,
+                                         .shape = {bad[i].shape[k][0], bad[i].shape[k][1]},
+                                         .data = values};
+        assert_true(safetensors_write(file, out, 2, NULL, 0, &err) &&
+                    file_replace(config, bad[i].config, strlen(bad[i].config), &err));
         err = (struct gm_error){0};
         assert_null(lora_load(folder, &f.model->config, &err));
         if (!strstr(err.text, bad[i].says) || !strstr(err.text, folder))
@@ -314,7 +441,8 @@ static void test_random(void **state)
     assert_true(parse(&c, GEMMA, "", &err));
     for (int i = 0; i < 3; i++) {
         static const enum dtype types[] = {DT_F32, DT_BF16, DT_F16};
-        struct model *m = model_random(&c, types[i], 3, &err), *again = model_random(&c, types[i], 3, &err);
+        struct model *m = model_random(&c, types[i], 3, &err),
+                     *again = model_random(&c, types[i], 3, &err);
         float row[8], other[8];
         mat_row_to_f32(&m->embed, 7, row);
         mat_row_to_f32(&again->embed, 7, other);
@@ -336,9 +464,14 @@ static void test_random(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config),          cmocka_unit_test(test_config_round_trip), cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_config_refused),  cmocka_unit_test(test_weights_refused),   cmocka_unit_test(test_gguf_config),
-        cmocka_unit_test(test_adapter_round_trip), cmocka_unit_test(test_adapter_refused),  cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_config),
+                                       cmocka_unit_test(test_config_round_trip),
+                                       cmocka_unit_test(test_parameters),
+                                       cmocka_unit_test(test_config_refused),
+                                       cmocka_unit_test(test_weights_refused),
+                                       cmocka_unit_test(test_gguf_config),
+                                       cmocka_unit_test(test_adapter_round_trip),
+                                       cmocka_unit_test(test_adapter_refused),
+                                       cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,13 @@
-/* Forward against transformers: logits, every layer's output, the loss of packed batches, for every storage type and GGUF. */
+/* Forward against transformers: logits, every layer's output, the loss of packed batches, for every
+ * storage type and GGUF. */
 #include "model_test.h"
 
-static const char *const MODELS[] = {"gemma3_text", "llama", "smollm2", "llama_f32", "llama_f16", "llama_sharded", "stories260k"};
+static const char *const MODELS[] = {"gemma3_text", "llama",         "smollm2",    "llama_f32",
+                                     "llama_f16",   "llama_sharded", "stories260k"};
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
 
-static void check_logits(const struct model *m, const struct lora *l, const struct compute *c, const struct safetensors *s, const char *what, double tolerance)
+static void check_logits(const struct model *m, const struct lora *l, const struct compute *c,
+                         const struct safetensors *s, const char *what, double tolerance)
 {
     for (int k = 0; k < 3; k++) {
         char name[64];
@@ -28,7 +31,10 @@ static void test_logits(void **state)
     for (int i = 0; i < N_MODELS; i++) {
         struct fixture f;
         fixture_open(&f, MODELS[i]);
-        check_logits(f.model, NULL, &t.compute, &f.expected, MODELS[i], json_object_get(f.json, "tolerances") ? number_at(f.json, "tolerances", "logits_f32_max_abs", NULL) : 2e-4);
+        check_logits(f.model, NULL, &t.compute, &f.expected, MODELS[i],
+                     json_object_get(f.json, "tolerances")
+                         ? number_at(f.json, "tolerances", "logits_f32_max_abs", NULL)
+                         : 2e-4);
         fixture_close(&f);
     }
     tools_free(&t);
@@ -44,7 +50,8 @@ static void test_hidden(void **state)
         int L = f.model->config.n_layers;
         const struct tensor_info *ids = tensor(&f.expected, "ids.1");
         int64_t n = ids->shape[0], d = f.model->config.d_model, size = n * d;
-        float *layers = mem_new((size_t)((L + 1) * size), sizeof *layers), *final = mem_new((size_t)size, sizeof *final);
+        float *layers = mem_new((size_t)((L + 1) * size), sizeof *layers),
+              *final = mem_new((size_t)size, sizeof *final);
         mem_free(logits_of(f.model, NULL, &t.compute, ids->data, n, layers, final));
         for (int k = 0; k <= L; k++) {
             const struct tensor_info *want = tensor(&f.expected, "hidden.%d", k);
@@ -100,11 +107,13 @@ static void test_packing(void **state)
     struct pass *p = pass_for(f.model, NULL, PASS_FORWARD, false);
     int64_t d = f.model->config.d_model;
     float *together = mem_new((size_t)(batch.b.T * d), sizeof *together);
-    memcpy(together, pass_hidden(p, &t.compute, NULL, &batch.b, NULL), (size_t)(batch.b.T * d) * sizeof *together);
+    memcpy(together, pass_hidden(p, &t.compute, NULL, &batch.b, NULL),
+           (size_t)(batch.b.T * d) * sizeof *together);
     for (int s = 0; s < batch.b.n_seqs; s++) {
         struct one alone;
         int32_t first = batch.borders[s], n = batch.borders[s + 1] - first;
-        const float *hidden = pass_hidden(p, &t.compute, NULL, one_sequence(&alone, batch.ids + first, n), NULL);
+        const float *hidden =
+            pass_hidden(p, &t.compute, NULL, one_sequence(&alone, batch.ids + first, n), NULL);
         near("packed", together + first * d, hidden, n * d, 2e-5);
     }
     mem_free(together);
@@ -140,15 +149,17 @@ static void test_adapters(void **state)
 
 static void test_gguf(void **state)
 {
-    static const char *const files[] = {"llama_f16", "smollm2_q8_0", "llama_f32_f32"};
+    static const char *const files[] = {"llama_f16", "smollm2_q8_0", "gemma3_mm_f16",
+                                        "gemma3_mm_q8_0", "llama_f32_f32"};
     struct tools t;
     tools_init(&t, 2, GM_COMPUTE_F32);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         struct gm_error err = {0};
         struct safetensors expected;
         char *path = mem_printf(FIXTURES "/quantised/gguf/%s.gguf", files[i]);
-        char *numbers = i < 2 ? mem_printf(FIXTURES "/quantised/gguf/%s.expected.safetensors", files[i])
-                              : mem_copy(FIXTURES "/models/llama_f32/expected.safetensors");
+        char *numbers =
+            i < 4 ? mem_printf(FIXTURES "/quantised/gguf/%s.expected.safetensors", files[i])
+                  : mem_copy(FIXTURES "/models/llama_f32/expected.safetensors");
         struct model *m = model_open(path, &err);
         if (!m || !safetensors_open(&expected, numbers, &err))
             fail_msg("%s", err.text);
@@ -163,7 +174,9 @@ static void test_gguf(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_logits),  cmocka_unit_test(test_hidden),   cmocka_unit_test(test_loss),
-                                       cmocka_unit_test(test_packing), cmocka_unit_test(test_adapters), cmocka_unit_test(test_gguf)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits),   cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_loss),     cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_adapters), cmocka_unit_test(test_gguf)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

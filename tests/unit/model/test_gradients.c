@@ -1,17 +1,20 @@
-/* Gradients: adapters against torch, all weights against finite differences and against the adapters' own. */
+/* Gradients: adapters against torch, all weights against finite differences and against the
+ * adapters' own. */
 #include "model_test.h"
 
 #include "engine/base/rng.h"
 #include "engine/kernel/ops.h"
 
-static void check_lora_grads(const struct fixture *f, const struct lora *l, const float *grads, const float *exact, double tolerance)
+static void check_lora_grads(const struct fixture *f, const struct lora *l, const float *grads,
+                             const float *exact, double tolerance)
 {
     for (int i = 0; i < l->set.n_params; i++) {
         const struct param *p = &l->set.params[i];
         char name[128];
         size_t stem = strlen(p->name) - strlen(".lora_a");
         const char *from = p->name + strlen("model.");
-        snprintf(name, sizeof name, "grad.%.*s.%c", (int)(stem - strlen("model.")), from, p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
+        snprintf(name, sizeof name, "grad.%.*s.%c", (int)(stem - strlen("model.")), from,
+                 p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
         const float *want = exact ? exact + p->offset : tensor(&f->expected, "%s", name)->data;
         int64_t n = p->rows * p->cols;
         double most = 0;
@@ -37,15 +40,19 @@ static void test_lora_grads(void **state)
         for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
             struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
             memset(grads, 0, l->set.count * sizeof *grads);
-            double nll = pass_loss_and_grad(p, &t.compute, l, &batch.b, 1 / (float)batch.b.n_targets, 0, 0, grads);
-            float loss = (float)(nll / (double)batch.b.n_targets), want = (float)number_at(f.json, "lora", "loss_batch0", NULL);
+            double nll = pass_loss_and_grad(p, &t.compute, l, &batch.b,
+                                            1 / (float)batch.b.n_targets, 0, 0, grads);
+            float loss = (float)(nll / (double)batch.b.n_targets),
+                  want = (float)number_at(f.json, "lora", "loss_batch0", NULL);
             near(TRAINED[i], &loss, &want, 1, number_at(f.json, "tolerances", "loss_abs", NULL));
-            check_lora_grads(&f, l, grads, NULL, number_at(f.json, "tolerances", "grad_rel_to_tensor_max", NULL));
+            check_lora_grads(&f, l, grads, NULL,
+                             number_at(f.json, "tolerances", "grad_rel_to_tensor_max", NULL));
             pass_free(p);
         }
         const struct tensor_info *ids = tensor(&f.expected, "ids.1");
         float *logits = logits_of(f.model, l, &t.compute, ids->data, ids->shape[0], NULL, NULL);
-        near("lora_logits", logits, tensor(&f.expected, "lora_logits.1")->data, ids->shape[0] * f.model->config.vocab_size, 2e-4);
+        near("lora_logits", logits, tensor(&f.expected, "lora_logits.1")->data,
+             ids->shape[0] * f.model->config.vocab_size, 2e-4);
         mem_free(logits);
         mem_free(grads);
         lora_free(l);
@@ -65,10 +72,13 @@ static void test_lora_grads_bf16(void **state)
         struct packed batch;
         fixture_open(&f, TRAINED[i]);
         struct lora *l = fixture_lora(&f);
-        float *grads = mem_new(l->set.count, sizeof *grads), *again = mem_new(l->set.count, sizeof *grads), *want = mem_new(l->set.count, sizeof *want);
+        float *grads = mem_new(l->set.count, sizeof *grads),
+              *again = mem_new(l->set.count, sizeof *grads),
+              *want = mem_new(l->set.count, sizeof *want);
         pack_batch(&batch, &f.expected, 0);
         float weight = 1 / (float)batch.b.n_targets;
-        struct pass *p = pass_for(f.model, l, PASS_LORA, false), *q = pass_for(f.model, l, PASS_LORA, true);
+        struct pass *p = pass_for(f.model, l, PASS_LORA, false),
+                    *q = pass_for(f.model, l, PASS_LORA, true);
         double sum = pass_loss_and_grad(p, &exact.compute, l, &batch.b, weight, 0, 0, want);
         double sum16 = pass_loss_and_grad(p, &t.compute, l, &batch.b, weight, 0, 0, grads);
         double sum_ck = pass_loss_and_grad(q, &t.compute, l, &batch.b, weight, 0, 0, again);
@@ -82,7 +92,8 @@ static void test_lora_grads_bf16(void **state)
             b += (double)want[k] * (double)want[k];
         }
         if (dot / sqrt(a * b) < 0.9995 || fabs(sqrt(a / b) - 1) > 0.01)
-            fail_msg("%s: cosine %g, length %g of the exact gradient", TRAINED[i], dot / sqrt(a * b), sqrt(a / b));
+            fail_msg("%s: cosine %g, length %g of the exact gradient", TRAINED[i],
+                     dot / sqrt(a * b), sqrt(a / b));
         pass_free(p);
         pass_free(q);
         mem_free(grads);
@@ -95,7 +106,8 @@ static void test_lora_grads_bf16(void **state)
     tools_free(&exact);
 }
 
-/* The last layers alone, some projections alone: the same numbers as in the whole adapter, when the rest of it does nothing. */
+/* The last layers alone, some projections alone: the same numbers as in the whole adapter, when the
+ * rest of it does nothing. */
 static void test_lora_partial(void **state)
 {
     struct gm_error err = {0};
@@ -105,9 +117,15 @@ static void test_lora_partial(void **state)
     tools_init(&t, 2, GM_COMPUTE_F32);
     fixture_open(&f, "gemma3_text");
     pack_batch(&batch, &f.expected, 0);
-    struct lora_options all = {.rank = 3, .scale = 2, .keys = 0x7f}, some = {.rank = 3, .scale = 2, .keys = 1u << PROJ_K | 1u << PROJ_DOWN, .num_layers = 3};
-    struct lora *whole = lora_new(&f.model->config, &all, 5, &err), *part = lora_new(&f.model->config, &some, 6, &err);
-    float *g_whole = mem_new(whole->set.count, sizeof *g_whole), *g_part = mem_new(part->set.count, sizeof *g_part);
+    struct lora_options all = {.rank = 3, .scale = 2, .keys = 0x7f},
+                        some = {.rank = 3,
+                                .scale = 2,
+                                .keys = 1u << PROJ_K | 1u << PROJ_DOWN,
+                                .num_layers = 3};
+    struct lora *whole = lora_new(&f.model->config, &all, 5, &err),
+                *part = lora_new(&f.model->config, &some, 6, &err);
+    float *g_whole = mem_new(whole->set.count, sizeof *g_whole),
+          *g_part = mem_new(part->set.count, sizeof *g_part);
     struct rng r = rng_stream(9, "test", 0);
     for (int i = 0; i < part->set.n_params; i++) { /* both hold the same pairs */
         const struct param *from = &part->set.params[i], *to = NULL;
@@ -115,9 +133,11 @@ static void test_lora_partial(void **state)
             to = strcmp(whole->set.params[k].name, from->name) == 0 ? &whole->set.params[k] : to;
         assert_non_null(to);
         for (int64_t k = 0; k < from->rows * from->cols; k++)
-            whole->set.w[to->offset + (size_t)k] = part->set.w[from->offset + (size_t)k] = (float)(0.1 * rng_normal(&r));
+            whole->set.w[to->offset + (size_t)k] = part->set.w[from->offset + (size_t)k] =
+                (float)(0.1 * rng_normal(&r));
     }
-    struct pass *p = pass_for(f.model, whole, PASS_LORA, false), *q = pass_for(f.model, part, PASS_LORA, false);
+    struct pass *p = pass_for(f.model, whole, PASS_LORA, false),
+                *q = pass_for(f.model, part, PASS_LORA, false);
     double a = pass_loss_and_grad(p, &t.compute, whole, &batch.b, 1, 0, 0, g_whole);
     double b = pass_loss_and_grad(q, &t.compute, part, &batch.b, 1, 0, 0, g_part);
     assert_true(fabs(a - b) < 1e-3);
@@ -125,7 +145,8 @@ static void test_lora_partial(void **state)
     for (int i = 0; i < part->set.n_params; i++)
         for (int k = 0; k < whole->set.n_params; k++)
             if (strcmp(whole->set.params[k].name, part->set.params[i].name) == 0)
-                near(part->set.params[i].name, g_part + part->set.params[i].offset, g_whole + whole->set.params[k].offset,
+                near(part->set.params[i].name, g_part + part->set.params[i].offset,
+                     g_whole + whole->set.params[k].offset,
                      part->set.params[i].rows * part->set.params[i].cols, 2e-3);
     pass_free(p);
     pass_free(q);
@@ -155,11 +176,14 @@ static double loss_at(const struct probe *k)
     if (k->m->full.count > 0)
         model_norms_changed(k->m);
     memset(k->grads, 0, k->n * sizeof *k->grads);
-    return pass_loss_and_grad(k->p, k->c, k->l, k->b, 1, k->seed, 3, k->grads); /* the same dropout every time */
+    return pass_loss_and_grad(k->p, k->c, k->l, k->b, 1, k->seed, 3,
+                              k->grads); /* the same dropout every time */
 }
 
-/* Compares g·v with a fourth-order difference quotient; v has one sign per weight and the size of `scale`. */
-static void check_direction(struct probe *k, const float *g, size_t first, size_t count, const char *what, double step, double tolerance)
+/* Compares g·v with a fourth-order difference quotient; v has one sign per weight and the size of
+ * `scale`. */
+static void check_direction(struct probe *k, const float *g, size_t first, size_t count,
+                            const char *what, double step, double tolerance)
 {
     float *keep = mem_new(count, sizeof *keep), *v = mem_new(count, sizeof *v);
     struct rng r = rng_stream(first + 1, "direction", 0);
@@ -169,8 +193,10 @@ static void check_direction(struct probe *k, const float *g, size_t first, size_
     double length = 0;
     for (size_t i = 0; i < count; i++)
         length += (double)g[first + i] * (double)g[first + i];
-    for (size_t i = 0; i < count; i++) { /* along the gradient, with noise: the difference is well above rounding */
-        v[i] = (float)((double)g[first + i] / sqrt(length / (double)count + 1e-30) + 0.5 * rng_normal(&r));
+    for (size_t i = 0; i < count;
+         i++) { /* along the gradient, with noise: the difference is well above rounding */
+        v[i] = (float)((double)g[first + i] / sqrt(length / (double)count + 1e-30) +
+                       0.5 * rng_normal(&r));
         want += (double)g[first + i] * (double)v[i];
     }
     double h = step / sqrt((double)count);
@@ -202,12 +228,19 @@ static void test_full_differences(void **state)
         struct pass *p = pass_for(f.model, NULL, PASS_FULL, i == 1);
         size_t n = f.model->full.count;
         float *g = mem_new(n, sizeof *g), *scratch = mem_new(n, sizeof *scratch);
-        struct probe k = {.p = p, .c = &t.compute, .m = f.model, .b = &batch.b, .w = f.model->full.w, .n = n, .grads = g};
+        struct probe k = {.p = p,
+                          .c = &t.compute,
+                          .m = f.model,
+                          .b = &batch.b,
+                          .w = f.model->full.w,
+                          .n = n,
+                          .grads = g};
         loss_at(&k);
         k.grads = scratch;
         for (int q = 0; q < f.model->full.n_params; q++) {
             const struct param *param = &f.model->full.params[q];
-            check_direction(&k, g, param->offset, (size_t)(param->rows * param->cols), param->name, 4e-3, 4e-3);
+            check_direction(&k, g, param->offset, (size_t)(param->rows * param->cols), param->name,
+                            4e-3, 4e-3);
         }
         pass_free(p);
         mem_free(g);
@@ -217,7 +250,8 @@ static void test_full_differences(void **state)
     tools_free(&t);
 }
 
-/* With dropout the mask is a function of seed and step, so differences hold as well; another step gives another mask. */
+/* With dropout the mask is a function of seed and step, so differences hold as well; another step
+ * gives another mask. */
 static void test_dropout(void **state)
 {
     struct gm_error err = {0};
@@ -234,17 +268,28 @@ static void test_dropout(void **state)
         l->set.w[i] += (float)(0.05 * rng_normal(&r));
     for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
         struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
-        float *g = mem_new(l->set.count, sizeof *g), *scratch = mem_new(l->set.count, sizeof *scratch);
-        struct probe k = {.p = p, .c = &t.compute, .m = f.model, .l = l, .b = &batch.b, .w = l->set.w, .n = l->set.count, .seed = 77, .grads = g};
+        float *g = mem_new(l->set.count, sizeof *g),
+              *scratch = mem_new(l->set.count, sizeof *scratch);
+        struct probe k = {.p = p,
+                          .c = &t.compute,
+                          .m = f.model,
+                          .l = l,
+                          .b = &batch.b,
+                          .w = l->set.w,
+                          .n = l->set.count,
+                          .seed = 77,
+                          .grads = g};
         double loss = loss_at(&k);
         k.grads = scratch;
         assert_true(loss == loss_at(&k));
         for (int q = 0; q < l->set.n_params; q++) {
             const struct param *param = &l->set.params[q];
-            check_direction(&k, g, param->offset, (size_t)(param->rows * param->cols), param->name, 4e-3, 4e-3);
+            check_direction(&k, g, param->offset, (size_t)(param->rows * param->cols), param->name,
+                            4e-3, 4e-3);
         }
         assert_true(pass_loss_and_grad(p, &t.compute, l, &batch.b, 1, 77, 4, scratch) != loss);
-        assert_true(pass_loss(p, &t.compute, l, &batch.b, NULL) != loss); /* evaluation drops nothing */
+        assert_true(pass_loss(p, &t.compute, l, &batch.b, NULL) !=
+                    loss); /* evaluation drops nothing */
         pass_free(p);
         mem_free(g);
         mem_free(scratch);
@@ -254,7 +299,8 @@ static void test_dropout(void **state)
     tools_free(&t);
 }
 
-/* y = W x and y = B (A x) with A a slice of the identity: the gradient of W holds that of B. And gA = s Bᵀ gW. */
+/* y = W x and y = B (A x) with A a slice of the identity: the gradient of W holds that of B. And gA
+ * = s Bᵀ gW. */
 static void test_full_and_lora(void **state)
 {
     struct gm_error err = {0};
@@ -268,7 +314,8 @@ static void test_full_and_lora(void **state)
     struct lora *l = lora_new(&f.model->config, &o, 5, &err);
     struct pass *p = pass_for(f.model, l, PASS_LORA, false);
     float *lora_grads = mem_new(l->set.count, sizeof *lora_grads);
-    pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0, lora_grads); /* B is zero: gA must be zero, gB = s gW Aᵀ */
+    pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0,
+                       lora_grads); /* B is zero: gA must be zero, gB = s gW Aᵀ */
     assert_true(model_make_trainable(f.model, &err));
     struct pass *q = pass_for(f.model, NULL, PASS_FULL, false);
     float *full = mem_new(f.model->full.count, sizeof *full);
@@ -276,7 +323,8 @@ static void test_full_and_lora(void **state)
     for (int i = 0; i < l->set.n_params; i += 2) {
         const struct param *a = &l->set.params[i], *b = &l->set.params[i + 1], *w = NULL;
         for (int k = 0; k < f.model->full.n_params; k++)
-            if (strncmp(f.model->full.params[k].name, a->name, strlen(a->name) - 6) == 0 && strstr(f.model->full.params[k].name, "proj.weight"))
+            if (strncmp(f.model->full.params[k].name, a->name, strlen(a->name) - 6) == 0 &&
+                strstr(f.model->full.params[k].name, "proj.weight"))
                 w = &f.model->full.params[k];
         assert_non_null(w);
         double most = 0, worst = 0;
@@ -284,10 +332,12 @@ static void test_full_and_lora(void **state)
             for (int64_t r = 0; r < o.rank; r++) {
                 double want = 0;
                 for (int64_t in = 0; in < w->cols; in++)
-                    want += (double)full[w->offset + (size_t)(out * w->cols + in)] * (double)l->set.w[a->offset + (size_t)(r * w->cols + in)];
+                    want += (double)full[w->offset + (size_t)(out * w->cols + in)] *
+                            (double)l->set.w[a->offset + (size_t)(r * w->cols + in)];
                 want *= (double)o.scale;
                 most = fmax(most, fabs(want));
-                worst = fmax(worst, fabs(want - (double)lora_grads[b->offset + (size_t)(out * o.rank + r)]));
+                worst = fmax(
+                    worst, fabs(want - (double)lora_grads[b->offset + (size_t)(out * o.rank + r)]));
             }
         if (worst > 1e-4 * most)
             fail_msg("%s: off by %g of %g", b->name, worst, most);
@@ -313,7 +363,8 @@ static void test_slices(void **state)
     tools_init(&t, 2, GM_COMPUTE_F32);
     fixture_open(&f, "smollm2");
     struct lora *l = fixture_lora(&f);
-    static int32_t ids[SEQS * LONG], positions[SEQS * LONG], borders[SEQS + 1], rows[SEQS * LONG], targets[SEQS * LONG];
+    static int32_t ids[SEQS * LONG], positions[SEQS * LONG], borders[SEQS + 1], rows[SEQS * LONG],
+        targets[SEQS * LONG];
     int64_t n = 0, T = 0;
     for (int s = 0; s < SEQS; s++) {
         borders[s] = (int32_t)T;
@@ -327,13 +378,27 @@ static void test_slices(void **state)
         }
     }
     borders[SEQS] = (int32_t)T;
-    struct batch all = {.T = T, .ids = ids, .positions = positions, .n_seqs = SEQS, .seq_start = borders, .n_targets = n, .target_row = rows,
+    struct batch all = {.T = T,
+                        .ids = ids,
+                        .positions = positions,
+                        .n_seqs = SEQS,
+                        .seq_start = borders,
+                        .n_targets = n,
+                        .target_row = rows,
                         .target_id = targets};
-    struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = T, .max_targets = n, .max_seqs = SEQS, .max_seq_tokens = LONG}, one = limits;
+    struct pass_limits limits = {.kind = PASS_LORA,
+                                 .max_tokens = T,
+                                 .max_targets = n,
+                                 .max_seqs = SEQS,
+                                 .max_seq_tokens = LONG},
+                       one = limits;
     one.max_tokens = one.max_targets = LONG;
-    assert_true(pass_bytes(&f.model->config, &l->options, &limits) < 3 * pass_bytes(&f.model->config, &l->options, &one));
-    struct pass *p = pass_new(f.model, &l->options, &limits, &err), *q = pass_new(f.model, &l->options, &one, &err);
-    float *g = mem_new(l->set.count, sizeof *g), *want = mem_new(l->set.count, sizeof *want), *nll = mem_new((size_t)n, sizeof *nll);
+    assert_true(pass_bytes(&f.model->config, &l->options, &limits) <
+                3 * pass_bytes(&f.model->config, &l->options, &one));
+    struct pass *p = pass_new(f.model, &l->options, &limits, &err),
+                *q = pass_new(f.model, &l->options, &one, &err);
+    float *g = mem_new(l->set.count, sizeof *g), *want = mem_new(l->set.count, sizeof *want),
+          *nll = mem_new((size_t)n, sizeof *nll);
     double loss = pass_loss_and_grad(p, &t.compute, l, &all, 0.01f, 0, 0, g), sum = 0, listed = 0;
     assert_true(fabs(pass_loss(p, &t.compute, l, &all, nll) - loss) < 1e-6 * loss);
     for (int64_t i = 0; i < n; i++)
@@ -343,7 +408,12 @@ static void test_slices(void **state)
     for (int s = 0; s < SEQS; s++) {
         static int32_t here[LONG];
         int32_t border[2] = {0, borders[s + 1] - borders[s]};
-        struct batch b = {.T = border[1], .ids = ids + borders[s], .positions = positions + borders[s], .n_seqs = 1, .seq_start = border, .target_row = here,
+        struct batch b = {.T = border[1],
+                          .ids = ids + borders[s],
+                          .positions = positions + borders[s],
+                          .n_seqs = 1,
+                          .seq_start = border,
+                          .target_row = here,
                           .target_id = targets + target};
         while (target < n && rows[target] < borders[s + 1])
             here[b.n_targets++] = rows[target++] - borders[s];
@@ -361,7 +431,8 @@ static void test_slices(void **state)
     tools_free(&t);
 }
 
-/* Same bits for 1, 2 and 3 threads, in both modes and both kinds; a second step allocates nothing. */
+/* Same bits for 1, 2 and 3 threads, in both modes and both kinds; a second step allocates nothing.
+ */
 static void test_threads_and_memory(void **state)
 {
     struct gm_error err = {0};
@@ -405,8 +476,10 @@ static void test_threads_and_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lora_grads),       cmocka_unit_test(test_lora_grads_bf16), cmocka_unit_test(test_lora_partial),
-                                       cmocka_unit_test(test_full_differences), cmocka_unit_test(test_dropout),         cmocka_unit_test(test_full_and_lora),
-                                       cmocka_unit_test(test_slices),           cmocka_unit_test(test_threads_and_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lora_grads),   cmocka_unit_test(test_lora_grads_bf16),
+        cmocka_unit_test(test_lora_partial), cmocka_unit_test(test_full_differences),
+        cmocka_unit_test(test_dropout),      cmocka_unit_test(test_full_and_lora),
+        cmocka_unit_test(test_slices),       cmocka_unit_test(test_threads_and_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,8 @@ static int setup(void **state)
         return 0;
     model = model_open(path, &err);
     json = json_load_file_checked(FIXTURES "/real_smollm2/expected.json", 1 << 20, &err);
-    if (!model || !json || !safetensors_open(&expected, FIXTURES "/real_smollm2/expected.safetensors", &err)) {
+    if (!model || !json ||
+        !safetensors_open(&expected, FIXTURES "/real_smollm2/expected.safetensors", &err)) {
         print_error("%s\n", err.text);
         return 1;
     }
@@ -55,21 +56,26 @@ static void test_logits(void **state)
         const json_t *prompt = json_array_get(prompts, k), *top = json_object_get(prompt, "top10");
         int32_t ids[512];
         int n = read_ids(json_object_get(prompt, "ids"), ids);
-        float *layers = mem_new((size_t)(31 * n * d), sizeof *layers), *final = mem_new((size_t)(n * d), sizeof *final);
+        float *layers = mem_new((size_t)(31 * n * d), sizeof *layers),
+              *final = mem_new((size_t)(n * d), sizeof *final);
         float *logits = logits_of(model, NULL, &t.compute, ids, n, layers, final);
         for (size_t i = 0; i < json_array_size(top); i++) {
             const json_t *row = json_array_get(top, i);
             float want = (float)json_number_value(json_array_get(row, 1));
-            near("top ten", logits + (n - 1) * vocab + json_integer_value(json_array_get(row, 0)), &want, 1, tolerance);
+            near("top ten", logits + (n - 1) * vocab + json_integer_value(json_array_get(row, 0)),
+                 &want, 1, tolerance);
         }
         if (k == 1) {
             static const int kept[] = {0, 1, 2, 15, 30};
             for (int i = 0; i < 5; i++)
-                near("hidden", layers + kept[i] * n * d, tensor(&expected, "hidden.%d", kept[i])->data, n * d, 0.02); /* of values up to thousands */
+                near("hidden", layers + kept[i] * n * d,
+                     tensor(&expected, "hidden.%d", kept[i])->data, n * d,
+                     0.02); /* of values up to thousands */
             near("hidden.final", final, tensor(&expected, "hidden.final")->data, n * d, tolerance);
         }
         if (k == 4)
-            near("all logits", logits + (n - 1) * vocab, tensor(&expected, "last_logits.4")->data, vocab, tolerance);
+            near("all logits", logits + (n - 1) * vocab, tensor(&expected, "last_logits.4")->data,
+                 vocab, tolerance);
         mem_free(layers);
         mem_free(final);
         mem_free(logits);
@@ -86,7 +92,8 @@ static double haiku_loss(const struct compute *c, double tolerance)
         const json_t *row = json_array_get(rows, k);
         static struct one o;
         static int32_t ids[512], at[512], targets[512];
-        int n = read_ids(json_object_get(row, "ids"), ids), from = (int)json_integer_value(json_object_get(row, "prompt_length"));
+        int n = read_ids(json_object_get(row, "ids"), ids),
+            from = (int)json_integer_value(json_object_get(row, "prompt_length"));
         struct batch b = *one_sequence(&o, ids, n);
         for (int i = from; i < n; i++) {
             at[b.n_targets] = i - 1;
@@ -95,7 +102,8 @@ static double haiku_loss(const struct compute *c, double tolerance)
         b.target_row = at;
         b.target_id = targets;
         double nll = pass_loss(p, c, NULL, &b, NULL);
-        float have = (float)(nll / (double)b.n_targets), want = (float)json_number_value(json_object_get(row, "loss"));
+        float have = (float)(nll / (double)b.n_targets),
+              want = (float)json_number_value(json_object_get(row, "loss"));
         near("row", &have, &want, 1, tolerance);
         sum += nll;
         supervised += (double)b.n_targets;
@@ -113,7 +121,8 @@ static void test_loss(void **state)
     for (int mode = 0; mode < 2; mode++) {
         struct tools t;
         tools_init(&t, 2, mode ? GM_COMPUTE_BF16 : GM_COMPUTE_F32);
-        double have = haiku_loss(&t.compute, mode ? 0.05 : number_at(json, "tolerances", "loss_abs", NULL));
+        double have =
+            haiku_loss(&t.compute, mode ? 0.05 : number_at(json, "tolerances", "loss_abs", NULL));
         print_message("haiku loss %.6f, want %.6f\n", have, want);
         assert_true(fabs(have - want) < (mode ? 0.02 : 1e-4));
         tools_free(&t);
@@ -135,7 +144,8 @@ static void test_greedy(void **state)
     for (size_t k = 0; k < json_array_size(chats); k++) {
         const json_t *chat = json_array_get(chats, k);
         int32_t prompt[512], want[512], token;
-        int n = read_ids(json_object_get(chat, "prompt_ids"), prompt), m = read_ids(json_object_get(chat, "ids"), want);
+        int n = read_ids(json_object_get(chat, "prompt_ids"), prompt),
+            m = read_ids(json_object_get(chat, "ids"), want);
         struct decode_item item = {.slot = slot, .ids = prompt, .n = n, .logits = logits};
         decoder_truncate(d, slot, 0);
         for (int i = 0; i < m; i++) {
@@ -156,6 +166,7 @@ static void test_greedy(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_logits), cmocka_unit_test(test_loss), cmocka_unit_test(test_greedy)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_logits), cmocka_unit_test(test_loss),
+                                       cmocka_unit_test(test_greedy)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
