@@ -9,6 +9,7 @@ verse=$1 folder=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 gemmaiku=${GEMMAIKU:-$here/../../../build/gemmaiku}
+marks=${NANO_MARKS:-$here/../../../build-test/tests/tools/nano_marks}   # ./bootstrap test builds it
 mkdir -p "$folder/model" "$folder/data"
 
 # Rows of at most 900 bytes of whole lines: about 256 tokens.
@@ -42,4 +43,5 @@ GEMMAIKU_RUNS=runs "$gemmaiku" train --model model --data data --run nano --init
     --seed 1 --batch-size 32 --iters 3800 --max-seq-length 384 --learning-rate 3e-3 --lr-schedule cosine --warmup 200 \
     --weight-decay 0.1 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 500 --save-every 500 --sample-every 0 "$@"
 GEMMAIKU_RUNS=runs "$gemmaiku" export --adapter nano:last --to safetensors --type bf16 --out out --force
+"$marks" out
 "$gemmaiku" eval --model out --data data --split valid --no-samples
