@@ -16,7 +16,7 @@ struct batcher {
     uint64_t seed;
     int *order; /* of pass `pass`, -1: not made yet */
     int64_t pass;
-    int64_t max_tokens, max_targets;
+    int64_t max_tokens, max_targets, longest_row;
     struct batch batch;
     int32_t *ids, *positions, *seq_start, *target_row, *target_id;
 };
@@ -43,6 +43,7 @@ static void plan_sizes(struct batcher *b)
     for (int i = 0; i < b->n_rows; i++)
         numbers[i] = b->dataset->rows[b->rows[i]].n;
     b->max_tokens = sum_of_largest(numbers, b->n_rows, b->rows_per_batch);
+    b->longest_row = numbers[0];
     for (int i = 0; i < b->n_rows; i++)
         numbers[i] = b->dataset->rows[b->rows[i]].n_supervised;
     b->max_targets = sum_of_largest(numbers, b->n_rows, b->rows_per_batch);
@@ -107,11 +108,10 @@ void batcher_limits(const struct batcher *b, struct pass_limits *limits)
         limits->max_tokens = b->max_tokens;
     if (b->max_targets > limits->max_targets)
         limits->max_targets = b->max_targets;
+    if (b->longest_row > limits->max_seq_tokens)
+        limits->max_seq_tokens = b->longest_row;
     if (b->rows_per_batch > limits->max_seqs)
         limits->max_seqs = b->rows_per_batch;
-    for (int i = 0; i < b->n_rows; i++)
-        if (b->dataset->rows[b->rows[i]].n > limits->max_seq_tokens)
-            limits->max_seq_tokens = b->dataset->rows[b->rows[i]].n;
 }
 
 /* Fisher-Yates, from a stream of its own for each pass. */

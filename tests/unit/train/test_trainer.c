@@ -50,7 +50,7 @@ struct seen {
     int count[TRAIN_ENDED + 1], last_step;
     double eval_0, last_eval, last_loss;
     char end[256], warning[512];
-    uint64_t allocations[ITERS + 40];
+    uint64_t allocations[ITERS + 1];
 };
 
 static void on_event(void *arg, const struct train_event *e)
@@ -65,7 +65,8 @@ static void on_event(void *arg, const struct train_event *e)
     if (e->kind == TRAIN_STEP) {
         s->last_loss = e->loss;
         s->last_step = e->step;
-        s->allocations[e->step] = mem_allocations();
+        if (e->step <= ITERS)
+            s->allocations[e->step] = mem_allocations();
         if (e->step == s->stop_at && s->t)
             trainer_ask_stop(s->t);
     }
@@ -134,8 +135,8 @@ static void run_leaves_what_it_should(void **state)
     assert_int_equal(r.seen.count[TRAIN_SAMPLE], 4 * 3 * 2);
     assert_int_equal(r.seen.count[TRAIN_FORM], 4);
     assert_true(r.seen.last_eval < r.seen.eval_0 - 0.3);
-    for (int k = 7; k <= 9; k++) /* between evaluations: step, and a checkpoint after 8 */
-        assert_true(k == 9 || r.seen.allocations[k] == r.seen.allocations[k - 1]);
+    for (int k = 2; k <= 8; k++) /* an update takes no memory; its line in the journal is one small block, given back at once */
+        assert_true(k % 5 == 1 || k % 4 == 1 || r.seen.allocations[k] - r.seen.allocations[k - 1] <= 1);
 
     char *dir = dir_of("whole");
     struct run_info info;
@@ -320,6 +321,10 @@ static int child(char **argv)
     bool ok = t && trainer_run(t, &err);
     if (!ok)
         fprintf(stderr, "child: %s\n", err.text);
+    trainer_free(t);
+    train_options_free(&o);
+    mem_free(dir);
+    pool_free(pool);
     return ok ? 0 : 1;
 }
 
@@ -362,7 +367,7 @@ static void killed_at_any_moment_it_goes_on_the_same(void **state)
             bool begun = file_exists(run_json);
             if (!begun)
                 dir_remove(dir, NULL); /* killed before there was a run */
-            done = wait_or_kill(start(self, begun ? "resume" : "train", name, LONG, 1 + k % 3), tries < 4 ? rng_uniform(&moments) * whole : 120);
+            done = wait_or_kill(start(self, begun ? "resume" : "train", name, LONG, 1 + k % 3), tries < 6 ? rng_uniform(&moments) * whole : 120);
             kills += !done;
         }
         assert_true(done);
@@ -496,6 +501,7 @@ static void pause_save_copy_stop_from_another_thread(void **state)
 static void a_loss_that_is_not_finite_stops(void **state)
 {
     struct train_options o = options("wild");
+    o.tune = TUNE_FULL;
     o.learning_rate = 10;
     o.optimizer = OPT_SGD;
     o.max_grad_norm = 0;
@@ -511,12 +517,9 @@ static void a_loss_that_is_not_finite_stops(void **state)
     struct run_info info; /* what was saved before is whole */
     assert_true(run_info_open(&info, dir, NULL));
     assert_true(info.n_checkpoints > 0);
-    struct model *m = model_open(FIXTURES "/models/smollm2", NULL);
-    struct lora *l = lora_load(info.checkpoints[info.n_checkpoints - 1].path, &m->config, &r.err);
-    assert_non_null(l);
-    for (size_t i = 0; i < l->set.count; i++)
-        assert_true(isfinite(l->set.w[i]));
-    lora_free(l);
+    struct model *m = model_open(info.checkpoints[info.n_checkpoints - 1].path, &r.err); /* opening refuses what is not finite */
+    if (!m)
+        fail_msg("%s", r.err.text);
     model_free(m);
     run_info_free(&info);
     mem_free(dir);
