@@ -52,7 +52,8 @@ static void plan_sizes(struct batcher *b)
 
 static bool allocate(struct batcher *b, struct gm_error *err)
 {
-    size_t tokens = (size_t)b->max_tokens * sizeof(int32_t), targets = (size_t)b->max_targets * sizeof(int32_t);
+    size_t tokens = (size_t)b->max_tokens * sizeof(int32_t),
+           targets = (size_t)b->max_targets * sizeof(int32_t);
     b->order = mem_new((size_t)b->n_rows, sizeof *b->order);
     b->seq_start = mem_new((size_t)b->rows_per_batch + 1, sizeof *b->seq_start);
     b->ids = mem_alloc(tokens, "token ids of a batch", err);
@@ -62,24 +63,35 @@ static bool allocate(struct batcher *b, struct gm_error *err)
     return b->target_id != NULL;
 }
 
-struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch, bool shuffle, uint64_t seed, struct gm_error *err)
+struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch,
+                            bool shuffle, uint64_t seed, struct gm_error *err)
 {
     static const char *const NAMES[SPLIT_COUNT] = {"train", "valid", "test"};
     assert(rows_per_batch > 0);
     struct batcher *b = mem_new(1, sizeof *b);
-    *b = (struct batcher){.dataset = d, .rows_per_batch = rows_per_batch, .shuffle = shuffle, .seed = seed, .pass = -1};
+    *b = (struct batcher){.dataset = d,
+                          .rows_per_batch = rows_per_batch,
+                          .shuffle = shuffle,
+                          .seed = seed,
+                          .pass = -1};
     b->rows = mem_new((size_t)d->n_rows + 1, sizeof *b->rows);
     for (int i = 0; i < d->n_rows; i++)
         if (d->rows[i].split == split && d->rows[i].n_supervised > 0)
             b->rows[b->n_rows++] = i;
     bool ok = b->n_rows > 0;
     if (!ok)
-        error_set(err, GM_E_INPUT, "plan batches: no %s row has a token to learn from (add rows, or raise --max-seq-length)", NAMES[split]);
+        error_set(err, GM_E_INPUT,
+                  "plan batches: no %s row has a token to learn from (add rows, or raise "
+                  "--max-seq-length)",
+                  NAMES[split]);
     if (ok) {
         plan_sizes(b);
-        ok = b->max_tokens < INT32_MAX ? allocate(b, err)
-                                       : error_set(err, GM_E_USAGE, "plan batches: a batch of %d rows can have %lld tokens (lower --batch-size)",
-                                                   rows_per_batch, (long long)b->max_tokens);
+        ok = b->max_tokens < INT32_MAX
+                 ? allocate(b, err)
+                 : error_set(
+                       err, GM_E_USAGE,
+                       "plan batches: a batch of %d rows can have %lld tokens (lower --batch-size)",
+                       rows_per_batch, (long long)b->max_tokens);
     }
     if (!ok) {
         batcher_free(b);
@@ -92,7 +104,8 @@ void batcher_free(struct batcher *b)
 {
     if (!b)
         return;
-    void *blocks[] = {b->rows, b->order, b->ids, b->positions, b->seq_start, b->target_row, b->target_id, b};
+    void *blocks[] = {b->rows,      b->order,      b->ids,       b->positions,
+                      b->seq_start, b->target_row, b->target_id, b};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
 }
@@ -165,7 +178,10 @@ static void append_row(struct batcher *b, const struct row *r)
 const struct batch *batcher_fill(struct batcher *b, int64_t position, int n)
 {
     assert(n > 0 && n <= b->rows_per_batch && position >= 0);
-    b->batch = (struct batch){.ids = b->ids, .positions = b->positions, .seq_start = b->seq_start, .target_row = b->target_row,
+    b->batch = (struct batch){.ids = b->ids,
+                              .positions = b->positions,
+                              .seq_start = b->seq_start,
+                              .target_row = b->target_row,
                               .target_id = b->target_id};
     b->seq_start[0] = 0;
     for (int i = 0; i < n; i++)

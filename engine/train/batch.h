@@ -1,9 +1,11 @@
 /* batch.h - rows of a split as packed batches.
  *
- * A batcher walks over the usable rows of one split (those with a supervised token) as over an endless tape: position p is row order(e)[p mod n]
- * of pass e = p / n, where order(e) is a shuffle that depends on (seed, e) alone, or file order. Where the tape stands is one number, so
- * resuming needs nothing else. Batches may reach over the end of a pass; no row is dropped or seen twice in one.
- * Memory: owned, planned once: filling allocates nothing. Threads: one batcher belongs to one thread.
+ * A batcher walks over the usable rows of one split (those with a supervised token) as over an
+ * endless tape: position p is row order(e)[p mod n] of pass e = p / n, where order(e) is a shuffle
+ * that depends on (seed, e) alone, or file order. Where the tape stands is one number, so resuming
+ * needs nothing else. Batches may reach over the end of a pass; no row is dropped or seen twice in
+ * one. Memory: owned, planned once: filling allocates nothing. Threads: one batcher belongs to one
+ * thread.
  *
  *     struct batcher *b = batcher_new(dataset, SPLIT_TRAIN, 4, true, seed, &err);
  *     const struct batch *batch = batcher_fill(b, position, 4);     // valid until the next fill
@@ -16,13 +18,18 @@
 
 struct batcher;
 /* NULL with GM_E_INPUT when the split has no usable row. */
-struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch, bool shuffle, uint64_t seed, struct gm_error *err);
+struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch,
+                            bool shuffle, uint64_t seed, struct gm_error *err);
 void batcher_free(struct batcher *b);
-int batcher_rows(const struct batcher *b);                             /* usable rows: one pass */
-const struct row *batcher_row(struct batcher *b, int64_t position);    /* the row at a place of the tape */
-int64_t batcher_supervised(struct batcher *b, int64_t position, int n); /* targets of the n rows from position on */
-const struct batch *batcher_fill(struct batcher *b, int64_t position, int n); /* n <= rows_per_batch */
-/* The largest batch that can come: of the rows_per_batch longest rows. Raises what stands in limits. */
+int batcher_rows(const struct batcher *b); /* usable rows: one pass */
+const struct row *batcher_row(struct batcher *b,
+                              int64_t position); /* the row at a place of the tape */
+int64_t batcher_supervised(struct batcher *b, int64_t position,
+                           int n); /* targets of the n rows from position on */
+const struct batch *batcher_fill(struct batcher *b, int64_t position,
+                                 int n); /* n <= rows_per_batch */
+/* The largest batch that can come: of the rows_per_batch longest rows. Raises what stands in
+ * limits. */
 void batcher_limits(const struct batcher *b, struct pass_limits *limits);
 
 #endif

@@ -50,8 +50,8 @@ static struct tensor_out tensor_of(const struct param *q, const char *name, cons
 }
 
 /* The arrays of a set (weights: suffix ""; moments: ".m", ".v") as one file. */
-static bool write_arrays(const char *path, const struct param_set *set, const float *const *arrays, const char *const *suffixes, int n_arrays,
-                         struct gm_error *err)
+static bool write_arrays(const char *path, const struct param_set *set, const float *const *arrays,
+                         const char *const *suffixes, int n_arrays, struct gm_error *err)
 {
     static const char *const META[] = {"format", "pt"};
     int n = 0;
@@ -70,7 +70,8 @@ static bool write_arrays(const char *path, const struct param_set *set, const fl
     return ok;
 }
 
-static bool read_array(const struct safetensors *s, const struct param_set *set, float *array, const char *suffix, struct gm_error *err)
+static bool read_array(const struct safetensors *s, const struct param_set *set, float *array,
+                       const char *suffix, struct gm_error *err)
 {
     for (int i = 0; i < set->n_params; i++) {
         const struct param *q = &set->params[i];
@@ -78,7 +79,8 @@ static bool read_array(const struct safetensors *s, const struct param_set *set,
         snprintf(name, sizeof name, "%s%s", q->name, suffix);
         const struct tensor_info *t = safetensors_find(s, name);
         if (!t || t->type != DT_F32 || tensor_elements(t) != q->rows * q->cols)
-            return error_set(err, GM_E_INPUT, "read %s: tensor %s is %s", s->label, name, t ? "of another type or shape" : "missing");
+            return error_set(err, GM_E_INPUT, "read %s: tensor %s is %s", s->label, name,
+                             t ? "of another type or shape" : "missing");
         memcpy(array + q->offset, t->data, (size_t)(q->rows * q->cols) * sizeof *array);
     }
     return true;
@@ -94,12 +96,20 @@ static bool is_finite(const float *x, size_t n)
 
 /* ---- saving ---- */
 
-static const char *const SIDE_FILES[] = {"config.json",           "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                                         "special_tokens_map.json", "added_tokens.json",      "tokenizer.model", "vocab.json",
-                                         "merges.txt",            "chat_template.jinja"};
+static const char *const SIDE_FILES[] = {"config.json",
+                                         "generation_config.json",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "added_tokens.json",
+                                         "tokenizer.model",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "chat_template.jinja"};
 enum { N_SIDE_FILES = sizeof SIDE_FILES / sizeof *SIDE_FILES, SIDE_FILE_MAX = 256 << 20 };
 
-static bool write_text(const char *dir, const char *name, const char *text, size_t n, struct gm_error *err)
+static bool write_text(const char *dir, const char *name, const char *text, size_t n,
+                       struct gm_error *err)
 {
     char *path = path_join(dir, name);
     bool ok = file_replace(path, text, n, err);
@@ -107,14 +117,15 @@ static bool write_text(const char *dir, const char *name, const char *text, size
     return ok;
 }
 
-static bool copy_side_files(const char *dir, const struct model_source *source, struct gm_error *err)
+static bool copy_side_files(const char *dir, const struct model_source *source,
+                            struct gm_error *err)
 {
     for (int i = 0; i < N_SIDE_FILES; i++) {
         if (!model_source_has_file(source, SIDE_FILES[i]))
             continue;
         struct str text = {0};
-        bool ok = model_source_read_file(source, SIDE_FILES[i], SIDE_FILE_MAX, &text, err)
-                  && write_text(dir, SIDE_FILES[i], str_text(&text), text.len, err);
+        bool ok = model_source_read_file(source, SIDE_FILES[i], SIDE_FILE_MAX, &text, err) &&
+                  write_text(dir, SIDE_FILES[i], str_text(&text), text.len, err);
         str_free(&text);
         if (!ok)
             return false;
@@ -125,11 +136,13 @@ static bool copy_side_files(const char *dir, const struct model_source *source, 
 /* A GGUF base has no files to copy: they are made from what it says. */
 static bool make_side_files(const char *dir, const struct checkpoint_parts *p, struct gm_error *err)
 {
-    char *tokenizer = tokenizer_to_json(p->tokenizer), *config = tokenizer_config_to_json(p->tokenizer, p->template_text);
+    char *tokenizer = tokenizer_to_json(p->tokenizer),
+         *config = tokenizer_config_to_json(p->tokenizer, p->template_text);
     char *path = path_join(dir, "config.json");
     json_t *model = model_config_to_json(&p->model->config);
-    bool ok = json_write_file(path, model, err) && write_text(dir, "tokenizer.json", tokenizer, strlen(tokenizer), err)
-              && write_text(dir, "tokenizer_config.json", config, strlen(config), err);
+    bool ok = json_write_file(path, model, err) &&
+              write_text(dir, "tokenizer.json", tokenizer, strlen(tokenizer), err) &&
+              write_text(dir, "tokenizer_config.json", config, strlen(config), err);
     json_decref(model);
     mem_free(path);
     mem_free(tokenizer);
@@ -145,7 +158,8 @@ static bool write_weights(const char *dir, const struct checkpoint_parts *p, str
     char *path = path_join(dir, "model.safetensors");
     bool ok = write_arrays(path, &p->model->full, &weights, &(const char *){""}, 1, err);
     mem_free(path);
-    return ok && (p->source->kind == SOURCE_HF ? copy_side_files(dir, p->source, err) : make_side_files(dir, p, err));
+    return ok && (p->source->kind == SOURCE_HF ? copy_side_files(dir, p->source, err)
+                                               : make_side_files(dir, p, err));
 }
 
 static bool write_moments(const char *dir, const struct checkpoint_parts *p, struct gm_error *err)
@@ -160,16 +174,21 @@ static bool write_moments(const char *dir, const struct checkpoint_parts *p, str
     return ok;
 }
 
-static bool fill_folder(const char *dir, const struct checkpoint_parts *p, const struct checkpoint_state *s, struct gm_error *err)
+static bool fill_folder(const char *dir, const struct checkpoint_parts *p,
+                        const struct checkpoint_state *s, struct gm_error *err)
 {
     const struct optimizer *o = p->optimizer;
-    if (!is_finite(set_of(p)->w, set_of(p)->count) || (o->m && !(is_finite(o->m, o->count) && is_finite(o->v, o->count))))
-        return error_set(err, GM_E_CHECK, "a weight or moment is not finite (lower --learning-rate)");
-    return write_weights(dir, p, err) && write_moments(dir, p, err) && checkpoint_state_write(dir, s, err) && dir_sync(dir, err);
+    if (!is_finite(set_of(p)->w, set_of(p)->count) ||
+        (o->m && !(is_finite(o->m, o->count) && is_finite(o->v, o->count))))
+        return error_set(err, GM_E_CHECK,
+                         "a weight or moment is not finite (lower --learning-rate)");
+    return write_weights(dir, p, err) && write_moments(dir, p, err) &&
+           checkpoint_state_write(dir, s, err) && dir_sync(dir, err);
 }
 
 /* The finished folder takes its name; one of that name, left from before a resume, goes. */
-static bool put_in_place(const char *temp, const char *final, const char *parent, const char *old, struct gm_error *err)
+static bool put_in_place(const char *temp, const char *final, const char *parent, const char *old,
+                         struct gm_error *err)
 {
     bool replaces = dir_exists(final);
     if (replaces && rename(final, old) != 0)
@@ -185,12 +204,15 @@ static bool put_in_place(const char *temp, const char *final, const char *parent
     return !replaces || dir_remove(old, err);
 }
 
-bool checkpoint_save(const char *run_dir, const struct checkpoint_parts *p, const struct checkpoint_state *s, struct gm_error *err)
+bool checkpoint_save(const char *run_dir, const struct checkpoint_parts *p,
+                     const struct checkpoint_state *s, struct gm_error *err)
 {
     char *parent = checkpoints_dir(run_dir), *final = checkpoint_path(run_dir, s->step);
-    char *temp = mem_printf("%s/.%07d.tmp-%ld", parent, s->step, (long)getpid()), *old = mem_printf("%s/.%07d.old-%ld", parent, s->step, (long)getpid());
+    char *temp = mem_printf("%s/.%07d.tmp-%ld", parent, s->step, (long)getpid()),
+         *old = mem_printf("%s/.%07d.old-%ld", parent, s->step, (long)getpid());
     dir_remove(temp, NULL); /* of a saving that failed */
-    bool ok = dir_make(temp, err) && fill_folder(temp, p, s, err) && put_in_place(temp, final, parent, old, err);
+    bool ok = dir_make(temp, err) && fill_folder(temp, p, s, err) &&
+              put_in_place(temp, final, parent, old, err);
     if (!ok) {
         dir_remove(temp, NULL);
         error_context(err, "save checkpoint %s", final);
@@ -212,8 +234,11 @@ bool checkpoint_update(const char *run_dir, const struct checkpoint_state *s, st
 
 bool checkpoint_remove(const char *run_dir, int step, struct gm_error *err)
 {
-    char *dir = checkpoint_path(run_dir, step), *parent = checkpoints_dir(run_dir), *old = mem_printf("%s/.%07d.old-%ld", parent, step, (long)getpid());
-    bool ok = rename(dir, old) == 0 ? dir_remove(old, err) : error_errno(err, "remove %s", dir); /* never half a checkpoint under its name */
+    char *dir = checkpoint_path(run_dir, step), *parent = checkpoints_dir(run_dir),
+         *old = mem_printf("%s/.%07d.old-%ld", parent, step, (long)getpid());
+    bool ok = rename(dir, old) == 0
+                  ? dir_remove(old, err)
+                  : error_errno(err, "remove %s", dir); /* never half a checkpoint under its name */
     mem_free(dir);
     mem_free(parent);
     mem_free(old);
@@ -227,7 +252,8 @@ static bool load_adapter(const char *dir, const struct checkpoint_parts *p, stru
     struct lora *l = lora_load(dir, &p->model->config, err);
     if (!l)
         return false;
-    bool ok = l->set.count == p->lora->set.count && l->options.rank == p->lora->options.rank && l->options.keys == p->lora->options.keys;
+    bool ok = l->set.count == p->lora->set.count && l->options.rank == p->lora->options.rank &&
+              l->options.keys == p->lora->options.keys;
     if (ok)
         memcpy(p->lora->set.w, l->set.w, l->set.count * sizeof *l->set.w);
     else
@@ -236,8 +262,8 @@ static bool load_adapter(const char *dir, const struct checkpoint_parts *p, stru
     return ok;
 }
 
-static bool load_file(const char *dir, const char *name, const struct param_set *set, float **arrays, const char *const *suffixes, int n,
-                      struct gm_error *err)
+static bool load_file(const char *dir, const char *name, const struct param_set *set,
+                      float **arrays, const char *const *suffixes, int n, struct gm_error *err)
 {
     struct safetensors s;
     char *path = path_join(dir, name);
@@ -255,19 +281,23 @@ static bool load_weights(const char *dir, const struct checkpoint_parts *p, stru
 {
     if (p->lora)
         return load_adapter(dir, p, err);
-    if (!load_file(dir, "model.safetensors", &p->model->full, &p->model->full.w, &(const char *){""}, 1, err))
+    if (!load_file(dir, "model.safetensors", &p->model->full, &p->model->full.w,
+                   &(const char *){""}, 1, err))
         return false;
     model_norms_changed(p->model);
     return true;
 }
 
-bool checkpoint_load(const char *run_dir, int step, const struct checkpoint_parts *p, struct checkpoint_state *s, struct gm_error *err)
+bool checkpoint_load(const char *run_dir, int step, const struct checkpoint_parts *p,
+                     struct checkpoint_state *s, struct gm_error *err)
 {
     static const char *const SUFFIXES[] = {".m", ".v"};
     char *dir = checkpoint_path(run_dir, step);
     float *moments[] = {p->optimizer->m, p->optimizer->v};
-    bool ok = checkpoint_read_state(dir, s, NULL, err) && checkpoint_state_verify(dir, err) && load_weights(dir, p, err)
-              && (!p->optimizer->m || load_file(dir, "optimizer.safetensors", set_of(p), moments, SUFFIXES, 2, err));
+    bool ok = checkpoint_read_state(dir, s, NULL, err) && checkpoint_state_verify(dir, err) &&
+              load_weights(dir, p, err) &&
+              (!p->optimizer->m ||
+               load_file(dir, "optimizer.safetensors", set_of(p), moments, SUFFIXES, 2, err));
     if (ok && s->step != step)
         ok = error_set(err, GM_E_INPUT, "read %s/state.json: it is of step %d", dir, s->step);
     if (ok)

@@ -1,5 +1,5 @@
-/* checkpoint_state.c - see checkpoint_state.h. Written last: a folder with state.json was complete once, and what became of it since shows
- * in the hashes. Numbers that are not known are null. */
+/* checkpoint_state.c - see checkpoint_state.h. Written last: a folder with state.json was complete
+ * once, and what became of it since shows in the hashes. Numbers that are not known are null. */
 #include "engine/train/checkpoint_state.h"
 
 #include "engine/base/file.h"
@@ -26,7 +26,8 @@ static bool add_file(json_t *files, const char *dir, const char *name, struct gm
     if (!ok)
         return false;
     sha256_bytes(m.data, m.size, hex);
-    json_object_set_new(files, name, json_pack("{s:I, s:s}", "bytes", (json_int_t)m.size, "sha256", hex));
+    json_object_set_new(files, name,
+                        json_pack("{s:I, s:s}", "bytes", (json_int_t)m.size, "sha256", hex));
     mapping_close(&m);
     return true;
 }
@@ -87,9 +88,12 @@ static json_t *load_state(const char *dir, struct gm_error *err)
     char *path = path_join(dir, "state.json");
     json_t *j = json_load_file_checked(path, STATE_MAX, err);
     int64_t format = 0;
-    if (j && (!json_get_int(j, "format", REQUIRED, 1, INT32_MAX, &format, err) || format != FORMAT)) {
+    if (j &&
+        (!json_get_int(j, "format", REQUIRED, 1, INT32_MAX, &format, err) || format != FORMAT)) {
         if (format)
-            error_set(err, GM_E_UNSUPPORTED, "read %s: format %" PRId64 " is not known here (a newer gemmaiku wrote it)", path, format);
+            error_set(err, GM_E_UNSUPPORTED,
+                      "read %s: format %" PRId64 " is not known here (a newer gemmaiku wrote it)",
+                      path, format);
         else
             error_context(err, "read %s", path);
         json_decref(j);
@@ -103,20 +107,26 @@ static bool read_fields(const json_t *j, struct checkpoint_state *s, struct gm_e
 {
     int64_t step = 0, form_n = 0, stale = 0;
     const char *why = "";
-    *s = (struct checkpoint_state){.val_loss = NAN, .form_rate = NAN, .best_loss = NAN, .best_form = NAN, .best_form_loss = NAN};
-    if (!json_get_int(j, "step", REQUIRED, 0, 1000000000, &step, err) || !json_get_string(j, "why", OPTIONAL, &why, err)
-        || !json_get_int(j, "optimizer_updates", REQUIRED, 0, INT64_MAX, &s->optimizer_updates, err)
-        || !json_get_int(j, "rows_seen", REQUIRED, 0, INT64_MAX / 2, &s->rows_seen, err)
-        || !json_get_int(j, "tokens_seen", REQUIRED, 0, INT64_MAX / 2, &s->tokens_seen, err)
-        || !json_get_double(j, "elapsed_s", REQUIRED, 0, 1e12, &s->elapsed_s, err)
-        || !json_get_bool(j, "evaluated", REQUIRED, &s->evaluated, err) || !json_get_bool(j, "sampled", REQUIRED, &s->sampled, err)
-        || !json_get_double(j, "val_loss", OPTIONAL, -1e300, 1e300, &s->val_loss, err)
-        || !json_get_double(j, "form_rate", OPTIONAL, 0, 1, &s->form_rate, err)
-        || !json_get_int(j, "form_n", OPTIONAL, 0, INT32_MAX, &form_n, err)
-        || !json_get_double(j, "best_loss", OPTIONAL, -1e300, 1e300, &s->best_loss, err)
-        || !json_get_double(j, "best_form", OPTIONAL, 0, 1, &s->best_form, err)
-        || !json_get_double(j, "best_form_loss", OPTIONAL, -1e300, 1e300, &s->best_form_loss, err)
-        || !json_get_int(j, "evals_without_better", OPTIONAL, 0, INT32_MAX, &stale, err))
+    *s = (struct checkpoint_state){.val_loss = NAN,
+                                   .form_rate = NAN,
+                                   .best_loss = NAN,
+                                   .best_form = NAN,
+                                   .best_form_loss = NAN};
+    if (!json_get_int(j, "step", REQUIRED, 0, 1000000000, &step, err) ||
+        !json_get_string(j, "why", OPTIONAL, &why, err) ||
+        !json_get_int(j, "optimizer_updates", REQUIRED, 0, INT64_MAX, &s->optimizer_updates, err) ||
+        !json_get_int(j, "rows_seen", REQUIRED, 0, INT64_MAX / 2, &s->rows_seen, err) ||
+        !json_get_int(j, "tokens_seen", REQUIRED, 0, INT64_MAX / 2, &s->tokens_seen, err) ||
+        !json_get_double(j, "elapsed_s", REQUIRED, 0, 1e12, &s->elapsed_s, err) ||
+        !json_get_bool(j, "evaluated", REQUIRED, &s->evaluated, err) ||
+        !json_get_bool(j, "sampled", REQUIRED, &s->sampled, err) ||
+        !json_get_double(j, "val_loss", OPTIONAL, -1e300, 1e300, &s->val_loss, err) ||
+        !json_get_double(j, "form_rate", OPTIONAL, 0, 1, &s->form_rate, err) ||
+        !json_get_int(j, "form_n", OPTIONAL, 0, INT32_MAX, &form_n, err) ||
+        !json_get_double(j, "best_loss", OPTIONAL, -1e300, 1e300, &s->best_loss, err) ||
+        !json_get_double(j, "best_form", OPTIONAL, 0, 1, &s->best_form, err) ||
+        !json_get_double(j, "best_form_loss", OPTIONAL, -1e300, 1e300, &s->best_form_loss, err) ||
+        !json_get_int(j, "evals_without_better", OPTIONAL, 0, INT32_MAX, &stale, err))
         return false;
     s->step = (int)step;
     s->form_n = (int)form_n;
@@ -125,7 +135,8 @@ static bool read_fields(const json_t *j, struct checkpoint_state *s, struct gm_e
     return true;
 }
 
-bool checkpoint_read_state(const char *dir, struct checkpoint_state *s, uint64_t *bytes, struct gm_error *err)
+bool checkpoint_read_state(const char *dir, struct checkpoint_state *s, uint64_t *bytes,
+                           struct gm_error *err)
 {
     json_t *j = load_state(dir, err), *file;
     const json_t *files = NULL;
@@ -137,8 +148,8 @@ bool checkpoint_read_state(const char *dir, struct checkpoint_state *s, uint64_t
         error_context(err, "read %s/state.json", dir);
     if (ok && bytes) {
         *bytes = 0;
-        json_object_foreach ((json_t *)files, name, file)
-            *bytes += (uint64_t)json_integer_value(json_object_get(file, "bytes"));
+        json_object_foreach((json_t *)files, name, file) *bytes +=
+            (uint64_t)json_integer_value(json_object_get(file, "bytes"));
     }
     json_decref(j);
     return ok;
@@ -151,8 +162,10 @@ static bool verify_file(const char *dir, const char *name, const json_t *file, s
     char hex[65];
     struct mapping m;
     if (strchr(name, '/') || name[0] == '.')
-        return error_set(err, GM_E_INPUT, "read %s/state.json: \"%s\" is no file of a checkpoint", dir, name);
-    if (!json_get_int(file, "bytes", REQUIRED, 0, INT64_MAX, &bytes, err) || !json_get_string(file, "sha256", REQUIRED, &wanted, err))
+        return error_set(err, GM_E_INPUT, "read %s/state.json: \"%s\" is no file of a checkpoint",
+                         dir, name);
+    if (!json_get_int(file, "bytes", REQUIRED, 0, INT64_MAX, &bytes, err) ||
+        !json_get_string(file, "sha256", REQUIRED, &wanted, err))
         return error_context(err, "read %s/state.json", dir);
     char *path = path_join(dir, name);
     bool ok = mapping_open(&m, path, err);
@@ -175,8 +188,8 @@ bool checkpoint_state_verify(const char *dir, struct gm_error *err)
         return false;
     bool ok = json_get_object(j, "files", REQUIRED, &files, err);
     if (ok)
-        json_object_foreach ((json_t *)files, name, file)
-            ok = ok && verify_file(dir, name, file, err);
+        json_object_foreach((json_t *)files, name, file) ok =
+            ok && verify_file(dir, name, file, err);
     json_decref(j);
     return ok;
 }

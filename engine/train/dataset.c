@@ -1,4 +1,5 @@
-/* dataset.c - finds the files of DATA, has their rows read, encoded, split and compared, and says what was noteworthy. */
+/* dataset.c - finds the files of DATA, has their rows read, encoded, split and compared, and says
+ * what was noteworthy. */
 #include "engine/train/dataset.h"
 
 #include "engine/base/file.h"
@@ -34,8 +35,8 @@ static void note(struct dataset *d, const char *format, ...)
 
 /* ---- files ---- */
 
-static bool read_bytes(struct dataset *d, struct row_list *list, const void *bytes, size_t n, const char *label, enum split split,
-                       struct gm_error *err)
+static bool read_bytes(struct dataset *d, struct row_list *list, const void *bytes, size_t n,
+                       const char *label, enum split split, struct gm_error *err)
 {
     struct owned *own = d->owned;
     char hex[65];
@@ -45,13 +46,16 @@ static bool read_bytes(struct dataset *d, struct row_list *list, const void *byt
     return rows_read_file(list, &own->store, bytes, n, file, split, err);
 }
 
-static bool read_path(struct dataset *d, struct row_list *list, const char *path, enum split split, struct gm_error *err)
+static bool read_path(struct dataset *d, struct row_list *list, const char *path, enum split split,
+                      struct gm_error *err)
 {
     static const char *const TABLES[] = {".csv", ".tsv", ".parquet", ".arrow"};
     size_t n = strlen(path);
     for (size_t i = 0; i < sizeof TABLES / sizeof *TABLES; i++)
         if (n > strlen(TABLES[i]) && strcmp(path + n - strlen(TABLES[i]), TABLES[i]) == 0)
-            return error_set(err, GM_E_UNSUPPORTED, "read %s: files of this kind are not read yet (convert it to .jsonl)", path);
+            return error_set(err, GM_E_UNSUPPORTED,
+                             "read %s: files of this kind are not read yet (convert it to .jsonl)",
+                             path);
     struct mapping m;
     if (!mapping_open(&m, path, err))
         return false;
@@ -61,12 +65,14 @@ static bool read_path(struct dataset *d, struct row_list *list, const char *path
 }
 
 /* One split of a folder: NAME.jsonl or NAME.json. *found says whether there is one. */
-static bool read_split_file(struct dataset *d, struct row_list *list, const char *folder, enum split split, bool *found, struct gm_error *err)
+static bool read_split_file(struct dataset *d, struct row_list *list, const char *folder,
+                            enum split split, bool *found, struct gm_error *err)
 {
     static const char *const ENDINGS[] = {"jsonl", "json"};
     *found = false;
     for (int i = 0; i < 2 && !*found; i++) {
-        char *name = mem_printf("%s.%s", SPLIT_NAMES[split], ENDINGS[i]), *path = path_join(folder, name);
+        char *name = mem_printf("%s.%s", SPLIT_NAMES[split], ENDINGS[i]),
+             *path = path_join(folder, name);
         bool ok = true;
         if (file_exists(path)) {
             *found = true;
@@ -80,7 +86,8 @@ static bool read_split_file(struct dataset *d, struct row_list *list, const char
     return true;
 }
 
-static bool read_builtin(struct dataset *d, struct row_list *list, const char *name, bool found[SPLIT_COUNT], struct gm_error *err)
+static bool read_builtin(struct dataset *d, struct row_list *list, const char *name,
+                         bool found[SPLIT_COUNT], struct gm_error *err)
 {
     for (int s = 0; s < SPLIT_COUNT; s++) {
         char *label = mem_printf("%s/%s.jsonl", name, SPLIT_NAMES[s]);
@@ -94,19 +101,23 @@ static bool read_builtin(struct dataset *d, struct row_list *list, const char *n
     return true;
 }
 
-static bool read_folder(struct dataset *d, struct row_list *list, const char *folder, bool found[SPLIT_COUNT], struct gm_error *err)
+static bool read_folder(struct dataset *d, struct row_list *list, const char *folder,
+                        bool found[SPLIT_COUNT], struct gm_error *err)
 {
     for (int s = 0; s < SPLIT_COUNT; s++)
         if (!read_split_file(d, list, folder, (enum split)s, &found[s], err))
             return false;
     if (!found[SPLIT_TRAIN] && !found[SPLIT_VALID] && !found[SPLIT_TEST])
-        return error_set(err, GM_E_INPUT, "read %s: no train, valid or test file with the ending .jsonl or .json (name a file, or add train.jsonl)",
+        return error_set(err, GM_E_INPUT,
+                         "read %s: no train, valid or test file with the ending .jsonl or .json "
+                         "(name a file, or add train.jsonl)",
                          folder);
     return true;
 }
 
 /* found[s]: the split came as a file of its own. */
-static bool read_data(struct dataset *d, struct row_list *list, const char *data, bool found[SPLIT_COUNT], struct gm_error *err)
+static bool read_data(struct dataset *d, struct row_list *list, const char *data,
+                      bool found[SPLIT_COUNT], struct gm_error *err)
 {
     char *builtin = mem_printf("%s/train.jsonl", data);
     bool is_builtin = builtin_find(builtin) != NULL;
@@ -117,7 +128,10 @@ static bool read_data(struct dataset *d, struct row_list *list, const char *data
         return read_folder(d, list, data, found, err);
     found[SPLIT_TRAIN] = true;
     if (!file_exists(data) && !strchr(data, '/') && !strchr(data, '.'))
-        return error_set(err, GM_E_INPUT, "read data %s: no such file or folder, and no built-in set is called so (haiku is)", data);
+        return error_set(
+            err, GM_E_INPUT,
+            "read data %s: no such file or folder, and no built-in set is called so (haiku is)",
+            data);
     return read_path(d, list, data, SPLIT_TRAIN, err);
 }
 
@@ -136,7 +150,8 @@ static void note_lengths(struct dataset *d, bool encoded, int max)
         if (named++ >= NOTES_NAMED)
             rest++;
         else if (empty)
-            note(d, "%s:%d: skipped, none of its %d tokens is to be learnt%s", r->file, r->line, r->n, shorter ? " after cutting" : "");
+            note(d, "%s:%d: skipped, none of its %d tokens is to be learnt%s", r->file, r->line,
+                 r->n, shorter ? " after cutting" : "");
         else
             note(d, "%s:%d: cut at %d of %d tokens", r->file, r->line, r->n, r->n_full);
     }
@@ -151,16 +166,18 @@ static void count_splits(struct dataset *d)
         d->count[d->rows[i].split]++;
 }
 
-static void split_and_compare(struct dataset *d, const bool found[SPLIT_COUNT], uint64_t seed, bool folder)
+static void split_and_compare(struct dataset *d, const bool found[SPLIT_COUNT], uint64_t seed,
+                              bool folder)
 {
     bool valid = !found[SPLIT_VALID], test = !folder && !found[SPLIT_TEST];
     if (found[SPLIT_TRAIN] && valid) {
         d->split_made = true;
         bool grouped = split_make(d, valid, test, seed);
         count_splits(d);
-        note(d, "split from seed %llu: %d train, %d valid, %d test%s", (unsigned long long)seed, d->count[SPLIT_TRAIN], d->count[SPLIT_VALID],
-             d->count[SPLIT_TEST],
-             grouped ? "; rows that share a prompt or a line stay together" : "; the rows hang together, so that some stand on both sides");
+        note(d, "split from seed %llu: %d train, %d valid, %d test%s", (unsigned long long)seed,
+             d->count[SPLIT_TRAIN], d->count[SPLIT_VALID], d->count[SPLIT_TEST],
+             grouped ? "; rows that share a prompt or a line stay together"
+                     : "; the rows hang together, so that some stand on both sides");
     }
     count_splits(d);
     split_find_duplicates(d);
@@ -201,8 +218,9 @@ static bool refuse_bad(const struct row_list *list, struct gm_error *err)
     return false;
 }
 
-static bool load(struct dataset *d, const char *data, const struct dataset_options *o, const struct tokenizer *t,
-                 const struct chat_template *tpl, struct row_list *list, struct gm_error *err)
+static bool load(struct dataset *d, const char *data, const struct dataset_options *o,
+                 const struct tokenizer *t, const struct chat_template *tpl, struct row_list *list,
+                 struct gm_error *err)
 {
     struct owned *own = d->owned;
     bool found[SPLIT_COUNT] = {false};
@@ -219,8 +237,9 @@ static bool load(struct dataset *d, const char *data, const struct dataset_optio
     return true;
 }
 
-struct dataset *dataset_open(const char *data, const struct dataset_options *o, const struct tokenizer *tokenizer,
-                             const struct chat_template *tpl, struct gm_error *err)
+struct dataset *dataset_open(const char *data, const struct dataset_options *o,
+                             const struct tokenizer *tokenizer, const struct chat_template *tpl,
+                             struct gm_error *err)
 {
     struct dataset *d = mem_new(1, sizeof *d);
     struct row_list list = {0};

@@ -1,8 +1,10 @@
-/* dataset.h - rows of a data set: read, rendered, tokenised, masked, split; nothing dropped without being counted.
+/* dataset.h - rows of a data set: read, rendered, tokenised, masked, split; nothing dropped without
+ * being counted.
  *
- * DATA: a folder with train/valid/test files (.jsonl, .json), one file (split made from the seed, grouped by prompt and shared lines), or
- * "haiku", the built-in set. Forms: messages, conversations, text, input_ids/labels.
- * Memory: the data set owns its rows. Threads: read-only after loading.
+ * DATA: a folder with train/valid/test files (.jsonl, .json), one file (split made from the seed,
+ * grouped by prompt and shared lines), or "haiku", the built-in set. Forms: messages,
+ * conversations, text, input_ids/labels. Memory: the data set owns its rows. Threads: read-only
+ * after loading.
  *
  *     struct dataset *d = dataset_open("haiku", &options, tokenizer, template, &err);
  */
@@ -19,37 +21,40 @@ enum row_form { ROW_MESSAGES, ROW_CONVERSATIONS, ROW_TEXT, ROW_IDS };
 struct row {
     enum row_form form;
     enum split split;
-    const char *file;      /* borrowed from the data set */
-    int line;              /* 1-based line of .jsonl, or row number in an array */
-    char *prompt, *answer; /* first user turn, last assistant turn, raw bytes ("" where the form has none) */
+    const char *file; /* borrowed from the data set */
+    int line;         /* 1-based line of .jsonl, or row number in an array */
+    char *prompt,
+        *answer; /* first user turn, last assistant turn, raw bytes ("" where the form has none) */
     int n_messages;
     int32_t *ids;
-    int32_t *targets;      /* [n]: where labels differ from ids (form input_ids/labels), else NULL: ids themselves */
-    uint8_t *supervised;   /* [n]: 1 = target, predicted from the token before; supervised[0] is 0 */
-    int n, n_supervised;   /* after truncation */
-    int n_full;            /* tokens before truncation to max_seq_length */
-    int duplicate_of;      /* index of an earlier row with the same prompt and answer, -1 */
-    bool leak;             /* the prompt or a whole answer line stands in train too (valid and test rows) */
+    int32_t *targets; /* [n]: where labels differ from ids (form input_ids/labels), else NULL: ids
+                         themselves */
+    uint8_t *supervised; /* [n]: 1 = target, predicted from the token before; supervised[0] is 0 */
+    int n, n_supervised; /* after truncation */
+    int n_full;          /* tokens before truncation to max_seq_length */
+    int duplicate_of;    /* index of an earlier row with the same prompt and answer, -1 */
+    bool leak; /* the prompt or a whole answer line stands in train too (valid and test rows) */
 };
 struct dataset {
     struct row *rows;
     int n_rows, count[SPLIT_COUNT];
     int n_skipped, n_truncated, n_duplicates, n_leaks;
-    bool split_made;       /* from the seed, not by files */
-    char hash[65];         /* over the files' bytes */
-    struct str notes;      /* cleaned lines: what was skipped, cut, split, and why */
+    bool split_made;  /* from the seed, not by files */
+    char hash[65];    /* over the files' bytes */
+    struct str notes; /* cleaned lines: what was skipped, cut, split, and why */
     void *owned;
 };
 struct dataset_options {
     int max_seq_length;
     bool mask_prompt;
-    const char *system;    /* NULL: none; put in front of every row without one */
+    const char *system; /* NULL: none; put in front of every row without one */
     uint64_t seed;
-    struct pool *pool;     /* tokenises on all cores, role GM_TRAIN; NULL: the calling thread alone */
+    struct pool *pool; /* tokenises on all cores, role GM_TRAIN; NULL: the calling thread alone */
 };
 /* tokenizer and tpl may be NULL for `data` without a model: then ids are missing (n = 0). */
-struct dataset *dataset_open(const char *data, const struct dataset_options *o, const struct tokenizer *tokenizer,
-                             const struct chat_template *tpl, struct gm_error *err);
+struct dataset *dataset_open(const char *data, const struct dataset_options *o,
+                             const struct tokenizer *tokenizer, const struct chat_template *tpl,
+                             struct gm_error *err);
 void dataset_free(struct dataset *d);
 
 #endif

@@ -1,5 +1,6 @@
-/* encode.c - see encode.h. Rows are encoded in chunks: the pool fills one slot per row, then the slots are copied into the store in order, so that memory
- * is what the ids need and the result does not depend on the number of threads. */
+/* encode.c - see encode.h. Rows are encoded in chunks: the pool fills one slot per row, then the
+ * slots are copied into the store in order, so that memory is what the ids need and the result does
+ * not depend on the number of threads. */
 #include "engine/train/encode.h"
 
 #include "engine/base/mem.h"
@@ -10,7 +11,7 @@ enum { CHUNK_ROWS = 2048, BLOCK_ROWS = 8 };
 
 struct encoded {
     struct id_list ids;
-    uint8_t *supervised; /* of a conversation; NULL: every token */
+    uint8_t *supervised;  /* of a conversation; NULL: every token */
     struct gm_error *why; /* NULL: went well */
 };
 struct encoding {
@@ -22,13 +23,16 @@ struct encoding {
     const struct chat_template *tpl;
 };
 
-static bool encode_turns(const struct encoding *e, const struct raw_row *raw, struct encoded *out, struct gm_error *err)
+static bool encode_turns(const struct encoding *e, const struct raw_row *raw, struct encoded *out,
+                         struct gm_error *err)
 {
     const struct chat_message *messages = raw->messages;
     struct chat_message *longer = NULL;
     size_t n = (size_t)raw->n_messages;
     if (!e->tpl)
-        return error_set(err, GM_E_INPUT, "the row is a conversation, but the model has no chat template (give --chat-template)");
+        return error_set(
+            err, GM_E_INPUT,
+            "the row is a conversation, but the model has no chat template (give --chat-template)");
     if (e->o->system && *e->o->system && strcmp(messages[0].role, "system") != 0) {
         longer = mem_new(n + 1, sizeof *longer);
         longer[0] = (struct chat_message){"system", e->o->system};
@@ -36,15 +40,18 @@ static bool encode_turns(const struct encoding *e, const struct raw_row *raw, st
         messages = longer;
         n++;
     }
-    bool ok = chat_encode(e->tpl, e->t, messages, n, false, &out->ids, e->o->mask_prompt ? &out->supervised : NULL, err);
+    bool ok = chat_encode(e->tpl, e->t, messages, n, false, &out->ids,
+                          e->o->mask_prompt ? &out->supervised : NULL, err);
     mem_free(longer);
     return ok;
 }
 
-static bool encode_text(const struct encoding *e, const struct raw_row *raw, struct encoded *out, struct gm_error *err)
+static bool encode_text(const struct encoding *e, const struct raw_row *raw, struct encoded *out,
+                        struct gm_error *err)
 {
     int32_t eos = tokenizer_eos(e->t);
-    if (!tokenizer_encode(e->t, raw->text, strlen(raw->text), TOKENIZE_ADD_SPECIAL | TOKENIZE_LITERAL, &out->ids, err))
+    if (!tokenizer_encode(e->t, raw->text, strlen(raw->text),
+                          TOKENIZE_ADD_SPECIAL | TOKENIZE_LITERAL, &out->ids, err))
         return false;
     if (eos >= 0 && (out->ids.n == 0 || out->ids.ids[out->ids.n - 1] != eos))
         id_list_add(&out->ids, eos, (uint32_t)strlen(raw->text));
@@ -59,7 +66,8 @@ static void encode_one(const struct encoding *e, const struct raw_row *raw, stru
     out->why = NULL;
     if (raw->form == ROW_IDS)
         return;
-    bool ok = raw->form == ROW_TEXT ? encode_text(e, raw, out, &why) : encode_turns(e, raw, out, &why);
+    bool ok =
+        raw->form == ROW_TEXT ? encode_text(e, raw, out, &why) : encode_turns(e, raw, out, &why);
     if (ok)
         return;
     error_context(&why, "read %s:%d", raw->file, raw->line);
@@ -88,7 +96,8 @@ static void count_supervised(struct row *r)
         r->n_supervised += r->supervised[t];
 }
 
-/* Ids are taken as they are; labels that say something else than the ids become targets of their own. */
+/* Ids are taken as they are; labels that say something else than the ids become targets of their
+ * own. */
 static void keep_ids(struct row *r, const struct raw_row *raw, struct store *store, int max)
 {
     bool other = false;
@@ -114,13 +123,19 @@ static void keep_encoded(struct row *r, const struct encoded *e, struct store *s
     count_supervised(r);
 }
 
-void encode_rows(struct row *rows, struct row_list *raw, struct store *store, const struct dataset_options *o, const struct tokenizer *t,
+void encode_rows(struct row *rows, struct row_list *raw, struct store *store,
+                 const struct dataset_options *o, const struct tokenizer *t,
                  const struct chat_template *tpl)
 {
     int room = raw->n < CHUNK_ROWS ? raw->n : CHUNK_ROWS;
     struct encoded *out = mem_new((size_t)room + 1, sizeof *out);
     for (int at = 0; at < raw->n; at += CHUNK_ROWS) {
-        struct encoding e = {.raw = raw->rows + at, .out = out, .n = raw->n - at < CHUNK_ROWS ? raw->n - at : CHUNK_ROWS, .o = o, .t = t, .tpl = tpl};
+        struct encoding e = {.raw = raw->rows + at,
+                             .out = out,
+                             .n = raw->n - at < CHUNK_ROWS ? raw->n - at : CHUNK_ROWS,
+                             .o = o,
+                             .t = t,
+                             .tpl = tpl};
         int blocks = (e.n + BLOCK_ROWS - 1) / BLOCK_ROWS;
         if (o->pool)
             pool_run(o->pool, GM_TRAIN, encode_block, &e, blocks);

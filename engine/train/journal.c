@@ -34,7 +34,8 @@ static off_t whole_lines_end(int fd, off_t size)
 
 bool journal_open(struct journal *j, const char *path, struct gm_error *err)
 {
-    *j = (struct journal){.fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644)};
+    *j = (struct journal){
+        .fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644)};
     struct stat st;
     if (j->fd < 0 || fstat(j->fd, &st) != 0)
         goto failed;
@@ -91,7 +92,8 @@ struct reading {
     int64_t line;
     bool (*fn)(void *arg, json_t *event);
     void *arg;
-    struct gm_error bad; /* of the last line, where it was none; an error as soon as another one follows */
+    struct gm_error
+        bad; /* of the last line, where it was none; an error as soon as another one follows */
 };
 
 static bool take_line(struct reading *r, const char *text, size_t n, struct gm_error *err)
@@ -135,14 +137,16 @@ static bool read_lines(int fd, struct reading *r, bool skip_first, struct gm_err
         }
         str_add_n(&kept, p, (size_t)(end - p));
         if (kept.len > LINE_MAX_BYTES)
-            ok = error_set(err, GM_E_INPUT, "read %s:%" PRId64 ": the line is longer than %d MiB", r->path, r->line + 1, LINE_MAX_BYTES >> 20);
+            ok = error_set(err, GM_E_INPUT, "read %s:%" PRId64 ": the line is longer than %d MiB",
+                           r->path, r->line + 1, LINE_MAX_BYTES >> 20);
     }
     mem_free(piece);
     str_free(&kept); /* a line without its end is dropped */
     return ok;
 }
 
-static bool read_from(const char *path, size_t tail, bool (*fn)(void *arg, json_t *event), void *arg, struct gm_error *err)
+static bool read_from(const char *path, size_t tail, bool (*fn)(void *arg, json_t *event),
+                      void *arg, struct gm_error *err)
 {
     struct reading r = {.path = path, .fn = fn, .arg = arg};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -163,12 +167,14 @@ static bool read_from(const char *path, size_t tail, bool (*fn)(void *arg, json_
     return ok;
 }
 
-bool journal_read(const char *path, bool (*fn)(void *arg, json_t *event), void *arg, struct gm_error *err)
+bool journal_read(const char *path, bool (*fn)(void *arg, json_t *event), void *arg,
+                  struct gm_error *err)
 {
     return read_from(path, 0, fn, arg, err);
 }
 
-bool journal_read_tail(const char *path, size_t bytes, bool (*fn)(void *arg, json_t *event), void *arg, struct gm_error *err)
+bool journal_read_tail(const char *path, size_t bytes, bool (*fn)(void *arg, json_t *event),
+                       void *arg, struct gm_error *err)
 {
     return read_from(path, bytes, fn, arg, err);
 }

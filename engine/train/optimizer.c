@@ -1,4 +1,5 @@
-/* optimizer.c - see optimizer.h. The arithmetic of Adam stands in the kernel adamw_update; here is what surrounds it. */
+/* optimizer.c - see optimizer.h. The arithmetic of Adam stands in the kernel adamw_update; here is
+ * what surrounds it. */
 #include "engine/train/optimizer.h"
 
 #include "engine/base/mem.h"
@@ -37,7 +38,8 @@ void optimizer_free(struct optimizer *o)
     mem_free(o);
 }
 
-bool optimizer_norm(const struct optimizer *o, const struct compute *c, const float *g, double *norm)
+bool optimizer_norm(const struct optimizer *o, const struct compute *c, const float *g,
+                    double *norm)
 {
     *norm = sqrt(sum_squares(c, g, (int64_t)o->count));
     return isfinite(*norm);
@@ -55,12 +57,14 @@ enum { SGD_BLOCK = 16384 };
 static void sgd_block(void *arg, int block, int slot)
 {
     const struct sgd *u = arg;
-    size_t from = (size_t)block * SGD_BLOCK, to = from + SGD_BLOCK < u->count ? from + SGD_BLOCK : u->count;
+    size_t from = (size_t)block * SGD_BLOCK,
+           to = from + SGD_BLOCK < u->count ? from + SGD_BLOCK : u->count;
     for (size_t i = from; i < to; i++)
         u->w[i] -= u->lr * (u->g[i] * u->s + u->decay * u->w[i]);
 }
 
-void optimizer_apply(struct optimizer *o, const struct compute *c, double lr, float *w, const float *g, double norm)
+void optimizer_apply(struct optimizer *o, const struct compute *c, double lr, float *w,
+                     const float *g, double norm)
 {
     double clip = o->max_grad_norm > 0 ? o->max_grad_norm / (norm + 1e-6) : 1;
     float s = clip < 1 ? (float)clip : 1.0f;
@@ -70,8 +74,13 @@ void optimizer_apply(struct optimizer *o, const struct compute *c, double lr, fl
         pool_run(c->pool, c->role, sgd_block, &u, (int)((o->count + SGD_BLOCK - 1) / SGD_BLOCK));
         return;
     }
-    struct adam a = {.lr = (float)lr, .beta1 = (float)o->beta1, .beta2 = (float)o->beta2, .eps = (float)o->eps,
-                     .weight_decay = (float)o->weight_decay, .bias1 = 1, .bias2 = 1};
+    struct adam a = {.lr = (float)lr,
+                     .beta1 = (float)o->beta1,
+                     .beta2 = (float)o->beta2,
+                     .eps = (float)o->eps,
+                     .weight_decay = (float)o->weight_decay,
+                     .bias1 = 1,
+                     .bias2 = 1};
     if (o->bias_correction) {
         a.bias1 = (float)(1 - pow(o->beta1, (double)o->updates));
         a.bias2 = (float)(1 - pow(o->beta2, (double)o->updates));

@@ -1,7 +1,8 @@
 /* optimizer.h - AdamW, Adam and SGD over one flat array of parameters.
  *
- * Gradients are clipped by their global norm n: g * min(1, max_norm / (n + 1e-6)), as torch's clip_grad_norm_ does. State: two moments (none
- * for SGD) and the number of updates, nothing else. Memory: owned, planned once. Threads: the trainer's.
+ * Gradients are clipped by their global norm n: g * min(1, max_norm / (n + 1e-6)), as torch's
+ * clip_grad_norm_ does. State: two moments (none for SGD) and the number of updates, nothing else.
+ * Memory: owned, planned once. Threads: the trainer's.
  *
  *     struct optimizer *o = optimizer_new(&options, set.count, &err);
  *     if (optimizer_norm(o, &compute, grads, &norm))       // false: a gradient is not finite
@@ -23,7 +24,9 @@ struct optimizer {
 
 struct optimizer *optimizer_new(const struct train_options *o, size_t count, struct gm_error *err);
 void optimizer_free(struct optimizer *o);
-bool optimizer_norm(const struct optimizer *o, const struct compute *c, const float *g, double *norm); /* false: not finite */
-void optimizer_apply(struct optimizer *o, const struct compute *c, double lr, float *w, const float *g, double norm);
+bool optimizer_norm(const struct optimizer *o, const struct compute *c, const float *g,
+                    double *norm); /* false: not finite */
+void optimizer_apply(struct optimizer *o, const struct compute *c, double lr, float *w,
+                     const float *g, double norm);
 
 #endif

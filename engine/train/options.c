@@ -1,4 +1,5 @@
-/* options.c - the options of a run: defaults, checks, and their JSON form in run.json. One table says how each field is called there. */
+/* options.c - the options of a run: defaults, checks, and their JSON form in run.json. One table
+ * says how each field is called there. */
 #include "engine/train/options.h"
 
 #include "engine/base/mem.h"
@@ -7,7 +8,15 @@
 #include <stddef.h>
 #include <string.h>
 
-enum field_type { FIELD_TEXT, FIELD_BOOL, FIELD_INT, FIELD_U64, FIELD_FLOAT, FIELD_DOUBLE, FIELD_CHOICE };
+enum field_type {
+    FIELD_TEXT,
+    FIELD_BOOL,
+    FIELD_INT,
+    FIELD_U64,
+    FIELD_FLOAT,
+    FIELD_DOUBLE,
+    FIELD_CHOICE
+};
 
 struct field {
     const char *key;
@@ -87,7 +96,8 @@ struct train_options train_options_default(void)
         .eps = 1e-8,
         .max_grad_norm = 1,
         .bias_correction = true,
-        .lora = {.rank = 16, .alpha = 32, .scale = 2, .keys = (1u << PROJ_COUNT) - 1, .num_layers = -1},
+        .lora =
+            {.rank = 16, .alpha = 32, .scale = 2, .keys = (1u << PROJ_COUNT) - 1, .num_layers = -1},
         .max_seq_length = 512,
         .mask_prompt = true,
         .shuffle = true,
@@ -108,7 +118,8 @@ struct train_options train_options_default(void)
 
 void train_options_free(struct train_options *o)
 {
-    char **texts[] = {&o->model, &o->data, &o->run, &o->system, &o->chat_template, &o->resume_adapter};
+    char **texts[] = {&o->model,  &o->data,          &o->run,
+                      &o->system, &o->chat_template, &o->resume_adapter};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         mem_free(*texts[i]);
         *texts[i] = NULL;
@@ -118,7 +129,8 @@ void train_options_free(struct train_options *o)
 struct train_options train_options_copy(const struct train_options *o)
 {
     struct train_options copy = *o;
-    char **texts[] = {&copy.model, &copy.data, &copy.run, &copy.system, &copy.chat_template, &copy.resume_adapter};
+    char **texts[] = {&copy.model,  &copy.data,          &copy.run,
+                      &copy.system, &copy.chat_template, &copy.resume_adapter};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = *texts[i] ? mem_copy(*texts[i]) : NULL;
     return copy;
@@ -143,18 +155,22 @@ static bool check_ranges(const struct train_options *o, struct gm_error *err)
             continue;
         double x = field_number(o, f);
         if (!(x >= f->min && x <= f->max))
-            return error_set(err, GM_E_USAGE, "check option %s: %g is outside of %g to %g", f->key, x, f->min, f->max);
+            return error_set(err, GM_E_USAGE, "check option %s: %g is outside of %g to %g", f->key,
+                             x, f->min, f->max);
     }
     for (int i = 0; i < o->n_temps; i++)
         if (!(o->temps[i] >= 0 && o->temps[i] <= 100))
-            return error_set(err, GM_E_USAGE, "check option sample temperature: %g is outside of 0 to 100", (double)o->temps[i]);
+            return error_set(err, GM_E_USAGE,
+                             "check option sample temperature: %g is outside of 0 to 100",
+                             (double)o->temps[i]);
     return true;
 }
 
 bool train_options_check(const struct train_options *o, struct gm_error *err)
 {
     if (o->n_temps < 0 || o->n_temps > TRAIN_MAX_TEMPS)
-        return error_set(err, GM_E_USAGE, "check options: %d sample temperatures (at most %d)", o->n_temps, TRAIN_MAX_TEMPS);
+        return error_set(err, GM_E_USAGE, "check options: %d sample temperatures (at most %d)",
+                         o->n_temps, TRAIN_MAX_TEMPS);
     if (!check_ranges(o, err))
         return false;
     if (!o->model || !*o->model)
@@ -162,11 +178,16 @@ bool train_options_check(const struct train_options *o, struct gm_error *err)
     if (!o->data || !*o->data)
         return error_set(err, GM_E_USAGE, "check options: no data is named (give --data)");
     if (o->init_random && o->tune != TUNE_FULL)
-        return error_set(err, GM_E_USAGE, "check options: random weights under an adapter never learn (add --fine-tune-type full)");
+        return error_set(err, GM_E_USAGE,
+                         "check options: random weights under an adapter never learn (add "
+                         "--fine-tune-type full)");
     if (o->resume_adapter && o->tune == TUNE_FULL)
-        return error_set(err, GM_E_USAGE, "check options: full fine-tuning has no adapter to start from (drop --resume-adapter-file)");
+        return error_set(err, GM_E_USAGE,
+                         "check options: full fine-tuning has no adapter to start from (drop "
+                         "--resume-adapter-file)");
     if (o->tune == TUNE_LORA && (o->lora.keys & ((1u << PROJ_COUNT) - 1)) == 0)
-        return error_set(err, GM_E_USAGE, "check options: no projection gets an adapter (give --keys)");
+        return error_set(err, GM_E_USAGE,
+                         "check options: no projection gets an adapter (give --keys)");
     if (o->warmup_percent && o->warmup > 1)
         return error_set(err, GM_E_USAGE, "check option warmup: a share above 100 %%");
     if (o->beta1 >= 1 || o->beta2 >= 1)
@@ -214,7 +235,8 @@ json_t *train_options_to_json(const struct train_options *o)
     json_object_set_new(j, "sample_temps", temps);
     json_object_set_new(j, "grad_checkpoint", json_string(CHECKPOINTING[o->checkpoint_layers + 1]));
     json_object_set_new(j, "compute", json_string(compute_mode_name(o->compute)));
-    json_object_set_new(j, "kernel", json_string(o->kernel == FAMILY_AUTO ? "auto" : family_name(o->kernel)));
+    json_object_set_new(j, "kernel",
+                        json_string(o->kernel == FAMILY_AUTO ? "auto" : family_name(o->kernel)));
     return j;
 }
 
@@ -226,7 +248,8 @@ static int choice_of(const char *text, const char *const *names)
     return -1;
 }
 
-static bool field_read(struct train_options *o, const json_t *j, const struct field *f, struct gm_error *err)
+static bool field_read(struct train_options *o, const json_t *j, const struct field *f,
+                       struct gm_error *err)
 {
     char *at = (char *)o + f->offset;
     const char *text = NULL;
@@ -278,7 +301,8 @@ static bool read_keys(struct train_options *o, const json_t *list, struct gm_err
     size_t i;
     json_t *item;
     o->lora.keys = 0;
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         enum proj p;
         if (!json_is_string(item) || !proj_parse(json_string_value(item), &p))
             return error_set(err, GM_E_INPUT, "field keys: item %zu is no projection", i + 1);
@@ -292,9 +316,11 @@ static bool read_temps(struct train_options *o, const json_t *list, struct gm_er
     size_t i;
     json_t *item;
     if (json_array_size(list) > TRAIN_MAX_TEMPS)
-        return error_set(err, GM_E_INPUT, "field sample_temps: %zu values (at most %d)", json_array_size(list), TRAIN_MAX_TEMPS);
+        return error_set(err, GM_E_INPUT, "field sample_temps: %zu values (at most %d)",
+                         json_array_size(list), TRAIN_MAX_TEMPS);
     o->n_temps = 0;
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (!json_is_number(item))
             return error_set(err, GM_E_INPUT, "field sample_temps: item %zu is no number", i + 1);
         o->temps[o->n_temps++] = (float)json_number_value(item);
@@ -309,14 +335,17 @@ static bool read_all(struct train_options *o, const json_t *j, struct gm_error *
             return false;
     const json_t *keys = NULL, *temps = NULL;
     const char *checkpointing = "auto", *compute = "auto", *kernel = "auto";
-    if (!json_get_array(j, "keys", OPTIONAL, &keys, err) || (keys && !read_keys(o, keys, err))
-        || !json_get_array(j, "sample_temps", OPTIONAL, &temps, err) || (temps && !read_temps(o, temps, err))
-        || !json_get_string(j, "grad_checkpoint", OPTIONAL, &checkpointing, err)
-        || !json_get_string(j, "compute", OPTIONAL, &compute, err) || !json_get_string(j, "kernel", OPTIONAL, &kernel, err))
+    if (!json_get_array(j, "keys", OPTIONAL, &keys, err) || (keys && !read_keys(o, keys, err)) ||
+        !json_get_array(j, "sample_temps", OPTIONAL, &temps, err) ||
+        (temps && !read_temps(o, temps, err)) ||
+        !json_get_string(j, "grad_checkpoint", OPTIONAL, &checkpointing, err) ||
+        !json_get_string(j, "compute", OPTIONAL, &compute, err) ||
+        !json_get_string(j, "kernel", OPTIONAL, &kernel, err))
         return false;
     int value = choice_of(checkpointing, CHECKPOINTING);
     if (value < 0)
-        return error_set(err, GM_E_INPUT, "field grad_checkpoint: \"%s\" is not known", checkpointing);
+        return error_set(err, GM_E_INPUT, "field grad_checkpoint: \"%s\" is not known",
+                         checkpointing);
     o->checkpoint_layers = value - 1;
     if (!compute_mode_parse(compute, &o->compute))
         return error_set(err, GM_E_INPUT, "field compute: \"%s\" is not known", compute);
@@ -326,7 +355,8 @@ static bool read_all(struct train_options *o, const json_t *j, struct gm_error *
     return true;
 }
 
-bool train_options_from_json(struct train_options *o, json_t *json, const char *label, struct gm_error *err)
+bool train_options_from_json(struct train_options *o, json_t *json, const char *label,
+                             struct gm_error *err)
 {
     if (!json_is_object(json))
         return error_set(err, GM_E_INPUT, "read %s: options is not an object", label);

@@ -1,7 +1,8 @@
 /* options.h - everything that a training run is told, with its defaults, as one plain value.
  *
- * The command line, a YAML/JSON file, the workbench and run.json fill the same struct; train_options_check() says what does not go together.
- * Texts belong to the struct (mem_copy, train_options_free). Names and defaults: docs/options.md.
+ * The command line, a YAML/JSON file, the workbench and run.json fill the same struct;
+ * train_options_check() says what does not go together. Texts belong to the struct (mem_copy,
+ * train_options_free). Names and defaults: docs/options.md.
  */
 #ifndef GM_TRAIN_OPTIONS_H
 #define GM_TRAIN_OPTIONS_H
@@ -19,12 +20,12 @@ struct train_options {
     char *model, *data, *run, *system, *chat_template, *resume_adapter;
     bool init_random;
     enum fine_tune tune;
-    int iters;               /* optimiser updates */
-    double epochs;           /* > 0: instead of iters */
+    int iters;     /* optimiser updates */
+    double epochs; /* > 0: instead of iters */
     int batch_size, grad_accumulation;
     double learning_rate;
     enum lr_schedule schedule;
-    double warmup;           /* a number of updates, or a share (0.03) when warmup_percent */
+    double warmup; /* a number of updates, or a share (0.03) when warmup_percent */
     bool warmup_percent;
     enum optimizer_kind optimizer;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
@@ -32,11 +33,11 @@ struct train_options {
     struct lora_options lora;
     int max_seq_length;
     bool mask_prompt, shuffle;
-    int checkpoint_layers;   /* -1 auto, 0 off, 1 on */
+    int checkpoint_layers; /* -1 auto, 0 off, 1 on */
     int steps_per_report, steps_per_eval, val_batches, save_every, sample_every;
     float temps[TRAIN_MAX_TEMPS];
     int n_temps, samples_per_temp, sample_max_tokens;
-    int early_stop;          /* 0 = off; evaluations without a better loss */
+    int early_stop; /* 0 = off; evaluations without a better loss */
     uint64_t seed, init_seed;
     enum compute_mode compute;
     enum family kernel;
@@ -45,12 +46,14 @@ struct train_options {
 
 struct train_options train_options_default(void);
 bool train_options_check(const struct train_options *o, struct gm_error *err);
-json_t *train_options_to_json(const struct train_options *o);            /* for run.json */
-bool train_options_from_json(struct train_options *o, json_t *json, const char *label, struct gm_error *err);
+json_t *train_options_to_json(const struct train_options *o); /* for run.json */
+bool train_options_from_json(struct train_options *o, json_t *json, const char *label,
+                             struct gm_error *err);
 struct train_options train_options_copy(const struct train_options *o); /* owns its texts */
 void train_options_free(struct train_options *o);                       /* the texts */
 
-/* Rate of update t, counted from 1: t <= W: lr t/W; then the schedule down to 0.1 lr at the last update. */
+/* Rate of update t, counted from 1: t <= W: lr t/W; then the schedule down to 0.1 lr at the last
+ * update. */
 double lr_at(const struct train_options *o, int64_t t, int64_t last);
 
 #endif

@@ -51,8 +51,9 @@ void store_free(struct store *s)
 
 static const char *role_of(const char *name)
 {
-    static const char *const NAMES[][2] = {{"user", "user"},           {"human", "user"},      {"assistant", "assistant"}, {"gpt", "assistant"},
-                                           {"model", "assistant"}, {"system", "system"}};
+    static const char *const NAMES[][2] = {{"user", "user"},           {"human", "user"},
+                                           {"assistant", "assistant"}, {"gpt", "assistant"},
+                                           {"model", "assistant"},     {"system", "system"}};
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
         if (strcmp(name, NAMES[i][0]) == 0)
             return NAMES[i][1];
@@ -60,28 +61,36 @@ static const char *role_of(const char *name)
 }
 
 /* Turns of a list of objects; `who` and `what` name their fields. */
-static bool read_turns(struct raw_row *row, struct store *store, const json_t *list, const char *who, const char *what, struct gm_error *err)
+static bool read_turns(struct raw_row *row, struct store *store, const json_t *list,
+                       const char *who, const char *what, struct gm_error *err)
 {
     size_t n = json_array_size(list), i;
     json_t *item;
     bool answered = false;
     if (n == 0 || n > 100000)
-        return error_set(err, GM_E_INPUT, "%zu turns (a row has at least a user turn and an assistant turn)", n);
+        return error_set(err, GM_E_INPUT,
+                         "%zu turns (a row has at least a user turn and an assistant turn)", n);
     row->messages = store_take(store, n * sizeof *row->messages);
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         const char *name = NULL, *text = NULL;
         if (!json_is_object(item))
             return error_set(err, GM_E_INPUT, "turn %zu is not an object", i + 1);
-        if (!json_get_string(item, who, REQUIRED, &name, err) || !json_get_string(item, what, REQUIRED, &text, err))
+        if (!json_get_string(item, who, REQUIRED, &name, err) ||
+            !json_get_string(item, what, REQUIRED, &text, err))
             return error_context(err, "turn %zu", i + 1);
         const char *role = role_of(name);
         if (!role)
-            return error_set(err, GM_E_INPUT, "turn %zu: nobody is called \"%.40s\" here (user, assistant or system)", i + 1, name);
+            return error_set(
+                err, GM_E_INPUT,
+                "turn %zu: nobody is called \"%.40s\" here (user, assistant or system)", i + 1,
+                name);
         answered |= strcmp(role, "assistant") == 0;
         row->messages[row->n_messages++] = (struct chat_message){role, store_text(store, text)};
     }
     if (!answered)
-        return error_set(err, GM_E_INPUT, "no assistant turn (there is nothing to learn from this row)");
+        return error_set(err, GM_E_INPUT,
+                         "no assistant turn (there is nothing to learn from this row)");
     return true;
 }
 
@@ -90,10 +99,12 @@ static void add_turn(struct raw_row *row, struct store *store, const char *role,
     row->messages[row->n_messages++] = (struct chat_message){role, store_text(store, text)};
 }
 
-static bool read_pair(struct raw_row *row, struct store *store, const json_t *value, struct gm_error *err)
+static bool read_pair(struct raw_row *row, struct store *store, const json_t *value,
+                      struct gm_error *err)
 {
     const char *prompt = NULL, *completion = NULL;
-    if (!json_get_string(value, "prompt", REQUIRED, &prompt, err) || !json_get_string(value, "completion", REQUIRED, &completion, err))
+    if (!json_get_string(value, "prompt", REQUIRED, &prompt, err) ||
+        !json_get_string(value, "completion", REQUIRED, &completion, err))
         return false;
     row->messages = store_take(store, 2 * sizeof *row->messages);
     add_turn(row, store, "user", prompt);
@@ -102,11 +113,13 @@ static bool read_pair(struct raw_row *row, struct store *store, const json_t *va
 }
 
 /* instruction, an optional input below it, output. */
-static bool read_alpaca(struct raw_row *row, struct store *store, const json_t *value, struct gm_error *err)
+static bool read_alpaca(struct raw_row *row, struct store *store, const json_t *value,
+                        struct gm_error *err)
 {
     const char *instruction = NULL, *input = "", *output = NULL;
-    if (!json_get_string(value, "instruction", REQUIRED, &instruction, err) || !json_get_string(value, "input", OPTIONAL, &input, err)
-        || !json_get_string(value, "output", REQUIRED, &output, err))
+    if (!json_get_string(value, "instruction", REQUIRED, &instruction, err) ||
+        !json_get_string(value, "input", OPTIONAL, &input, err) ||
+        !json_get_string(value, "output", REQUIRED, &output, err))
         return false;
     char *asked = *input ? mem_printf("%s\n\n%s", instruction, input) : mem_copy(instruction);
     row->messages = store_take(store, 2 * sizeof *row->messages);
@@ -116,34 +129,42 @@ static bool read_alpaca(struct raw_row *row, struct store *store, const json_t *
     return true;
 }
 
-static bool read_numbers(int32_t *out, const json_t *list, const char *key, int64_t min, struct gm_error *err)
+static bool read_numbers(int32_t *out, const json_t *list, const char *key, int64_t min,
+                         struct gm_error *err)
 {
     size_t i;
     json_t *item;
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         json_int_t x = json_integer_value(item);
         if (!json_is_integer(item) || (x < 0 && x != min) || x > INT32_MAX)
-            return error_set(err, GM_E_INPUT, "field %s: item %zu is no token id%s", key, i + 1, min < 0 ? ", nor -100" : "");
+            return error_set(err, GM_E_INPUT, "field %s: item %zu is no token id%s", key, i + 1,
+                             min < 0 ? ", nor -100" : "");
         out[i] = (int32_t)x;
     }
     return true;
 }
 
-static bool read_ids(struct raw_row *row, struct store *store, const json_t *value, struct gm_error *err)
+static bool read_ids(struct raw_row *row, struct store *store, const json_t *value,
+                     struct gm_error *err)
 {
     const json_t *ids = NULL, *labels = NULL;
-    if (!json_get_array(value, "input_ids", REQUIRED, &ids, err) || !json_get_array(value, "labels", REQUIRED, &labels, err))
+    if (!json_get_array(value, "input_ids", REQUIRED, &ids, err) ||
+        !json_get_array(value, "labels", REQUIRED, &labels, err))
         return false;
     size_t n = json_array_size(ids);
     if (n != json_array_size(labels))
-        return error_set(err, GM_E_INPUT, "%zu input_ids, but %zu labels (labels[t] is the target at position t, -100 for none)", n,
-                         json_array_size(labels));
+        return error_set(
+            err, GM_E_INPUT,
+            "%zu input_ids, but %zu labels (labels[t] is the target at position t, -100 for none)",
+            n, json_array_size(labels));
     if (n == 0 || n > INT32_MAX / 2)
         return error_set(err, GM_E_INPUT, "field input_ids: %zu items", n);
     row->n_ids = (int)n;
     row->ids = store_take(store, n * sizeof(int32_t));
     row->labels = store_take(store, n * sizeof(int32_t));
-    return read_numbers(row->ids, ids, "input_ids", 0, err) && read_numbers(row->labels, labels, "labels", -100, err);
+    return read_numbers(row->ids, ids, "input_ids", 0, err) &&
+           read_numbers(row->labels, labels, "labels", -100, err);
 }
 
 bool row_read(struct raw_row *row, struct store *store, const json_t *value, struct gm_error *err)
@@ -151,15 +172,20 @@ bool row_read(struct raw_row *row, struct store *store, const json_t *value, str
     const json_t *list = NULL;
     *row = (struct raw_row){.form = ROW_MESSAGES};
     if (!json_is_object(value))
-        return error_set(err, GM_E_INPUT, "the row is not an object (write {\"messages\": [...]} or {\"text\": \"...\"})");
+        return error_set(
+            err, GM_E_INPUT,
+            "the row is not an object (write {\"messages\": [...]} or {\"text\": \"...\"})");
     if (json_has(value, "messages"))
-        return json_get_array(value, "messages", REQUIRED, &list, err) && read_turns(row, store, list, "role", "content", err);
+        return json_get_array(value, "messages", REQUIRED, &list, err) &&
+               read_turns(row, store, list, "role", "content", err);
     if (json_has(value, "conversations")) {
         row->form = ROW_CONVERSATIONS;
         if (!json_get_array(value, "conversations", REQUIRED, &list, err))
             return false;
-        bool role = json_has(json_array_get(list, 0), "role"); /* some sets keep the list's name and OpenAI's fields */
-        return role ? read_turns(row, store, list, "role", "content", err) : read_turns(row, store, list, "from", "value", err);
+        bool role = json_has(json_array_get(list, 0),
+                             "role"); /* some sets keep the list's name and OpenAI's fields */
+        return role ? read_turns(row, store, list, "role", "content", err)
+                    : read_turns(row, store, list, "from", "value", err);
     }
     if (json_has(value, "input_ids")) {
         row->form = ROW_IDS;
@@ -178,7 +204,8 @@ bool row_read(struct raw_row *row, struct store *store, const json_t *value, str
         return *text ? true : error_set(err, GM_E_INPUT, "field text: it is empty");
     }
     return error_set(err, GM_E_INPUT,
-                     "none of the known fields (messages, conversations, text, input_ids and labels, prompt and completion, instruction and output)");
+                     "none of the known fields (messages, conversations, text, input_ids and "
+                     "labels, prompt and completion, instruction and output)");
 }
 
 const char *row_prompt(const struct raw_row *row)
@@ -219,9 +246,10 @@ static void add_row(struct row_list *list, const struct raw_row *row, enum split
     list->splits[list->n++] = split;
 }
 
-/* A row's JSON text, which begins on `first_line` of the file; `number` is what the row is called. */
-static void take_row(struct row_list *list, struct store *store, const char *text, size_t n, const char *file, int64_t first_line, int number,
-                     enum split split)
+/* A row's JSON text, which begins on `first_line` of the file; `number` is what the row is called.
+ */
+static void take_row(struct row_list *list, struct store *store, const char *text, size_t n,
+                     const char *file, int64_t first_line, int number, enum split split)
 {
     struct gm_error why = {0};
     struct raw_row row;
@@ -249,14 +277,15 @@ static bool is_blank(const char *p, size_t n)
     return true;
 }
 
-static bool read_lines(struct row_list *list, struct store *store, const char *p, const char *end, const char *file, enum split split,
-                       struct gm_error *err)
+static bool read_lines(struct row_list *list, struct store *store, const char *p, const char *end,
+                       const char *file, enum split split, struct gm_error *err)
 {
     for (int line = 1; p < end; line++) {
         const char *stop = memchr(p, '\n', (size_t)(end - p));
         size_t n = (size_t)((stop ? stop : end) - p);
         if (n > LINE_MAX_BYTES)
-            return error_set(err, GM_E_INPUT, "read %s:%d: the line has %zu bytes (at most %d MiB)", file, line, n, LINE_MAX_BYTES >> 20);
+            return error_set(err, GM_E_INPUT, "read %s:%d: the line has %zu bytes (at most %d MiB)",
+                             file, line, n, LINE_MAX_BYTES >> 20);
         if (line == ROWS_MAX)
             return error_set(err, GM_E_INPUT, "read %s: more than %d lines", file, ROWS_MAX);
         if (!is_blank(p, n))
@@ -276,9 +305,10 @@ static int64_t count_lines(const char *p, const char *end)
     return n;
 }
 
-/* An array is cut into its items without building the whole tree, which would need many times the file. */
-static bool read_array(struct row_list *list, struct store *store, const char *p, const char *end, const char *file, enum split split,
-                       struct gm_error *err)
+/* An array is cut into its items without building the whole tree, which would need many times the
+ * file. */
+static bool read_array(struct row_list *list, struct store *store, const char *p, const char *end,
+                       const char *file, enum split split, struct gm_error *err)
 {
     struct json_scan s = json_scan_begin(p, (size_t)(end - p), file, 0, err);
     const char *counted = p;
@@ -303,8 +333,8 @@ static bool read_array(struct row_list *list, struct store *store, const char *p
     return false;
 }
 
-bool rows_read_file(struct row_list *list, struct store *store, const char *bytes, size_t n, const char *file, enum split split,
-                    struct gm_error *err)
+bool rows_read_file(struct row_list *list, struct store *store, const char *bytes, size_t n,
+                    const char *file, enum split split, struct gm_error *err)
 {
     const char *p = bytes, *end = bytes + n;
     int before = list->n, bad = list->n_bad;
@@ -313,9 +343,11 @@ bool rows_read_file(struct row_list *list, struct store *store, const char *byte
     const char *first = p;
     while (first < end && is_blank(first, 1))
         first++;
-    bool ok = first < end && *first == '[' ? read_array(list, store, p, end, file, split, err) : read_lines(list, store, p, end, file, split, err);
+    bool ok = first < end && *first == '[' ? read_array(list, store, p, end, file, split, err)
+                                           : read_lines(list, store, p, end, file, split, err);
     if (ok && list->n == before && list->n_bad == bad)
-        ok = error_set(err, GM_E_INPUT, "read %s: no rows (a row is one line {\"messages\": [...]})", file);
+        ok = error_set(err, GM_E_INPUT,
+                       "read %s: no rows (a row is one line {\"messages\": [...]})", file);
     return ok;
 }
 

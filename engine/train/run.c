@@ -1,4 +1,5 @@
-/* run.c - what is on disk of a run, for those who read: names, checkpoints with the best ones marked, how far it came. */
+/* run.c - what is on disk of a run, for those who read: names, checkpoints with the best ones
+ * marked, how far it came. */
 #include "engine/train/run.h"
 
 #include "engine/base/file.h"
@@ -67,7 +68,10 @@ static char *find_selected(const char *root, const char *name, const char **sele
 
 static bool no_run(const char *root, const char *name, struct gm_error *err)
 {
-    return error_set(err, GM_E_INPUT, "open run %s: no run.json there, and no run of that name in %s (gemmaiku runs list shows them)", name, root);
+    return error_set(err, GM_E_INPUT,
+                     "open run %s: no run.json there, and no run of that name in %s (gemmaiku runs "
+                     "list shows them)",
+                     name, root);
 }
 
 char *run_resolve(const char *root, const char *name, struct gm_error *err)
@@ -89,7 +93,8 @@ char *run_new_name(const char *root, const char *stem, struct gm_error *err)
             return NULL;
         for (size_t i = 0; i < n; i++) {
             const char *rest = names[i] + stem_n;
-            if (strncmp(names[i], stem, stem_n) == 0 && *rest == '-' && is_selector(rest + 1) && isdigit((unsigned char)rest[1]) && atol(rest + 1) > highest)
+            if (strncmp(names[i], stem, stem_n) == 0 && *rest == '-' && is_selector(rest + 1) &&
+                isdigit((unsigned char)rest[1]) && atol(rest + 1) > highest)
                 highest = atol(rest + 1);
             mem_free(names[i]);
         }
@@ -112,7 +117,8 @@ static bool take_event(void *arg, json_t *event)
     json_t *step = json_object_get(event, "step"), *loss = json_object_get(event, "loss");
     if (!name)
         return true;
-    if (json_is_integer(step) && json_integer_value(step) >= 0 && json_integer_value(step) < 1000000000)
+    if (json_is_integer(step) && json_integer_value(step) >= 0 &&
+        json_integer_value(step) < 1000000000)
         t->run->last_step = (int)json_integer_value(step);
     if (strcmp(name, "eval") == 0 && json_is_number(loss))
         t->run->last_val_loss = json_number_value(loss);
@@ -124,7 +130,8 @@ static bool take_event(void *arg, json_t *event)
     return true;
 }
 
-/* Does a process hold the lock? Asked for a moment only, and only of runs whose journal has no end. */
+/* Does a process hold the lock? Asked for a moment only, and only of runs whose journal has no end.
+ */
 static bool is_locked(const char *dir)
 {
     char *path = path_join(dir, "LOCK");
@@ -141,11 +148,14 @@ static void read_progress(struct run_info *r)
 {
     struct tail t = {.run = r};
     char *path = path_join(r->dir, "journal.jsonl");
-    journal_read_tail(path, TAIL_BYTES, take_event, &t, NULL); /* a run without a readable journal is still a run */
+    journal_read_tail(path, TAIL_BYTES, take_event, &t,
+                      NULL); /* a run without a readable journal is still a run */
     mem_free(path);
     const char *state = "stopped";
     if (strcmp(t.last, "end") == 0)
-        state = strcmp(t.reason, "finished") == 0 || strcmp(t.reason, "early stop") == 0 ? "finished" : "stopped";
+        state = strcmp(t.reason, "finished") == 0 || strcmp(t.reason, "early stop") == 0
+                    ? "finished"
+                    : "stopped";
     else
         state = is_locked(r->dir) ? "running" : "killed";
     snprintf(r->state, sizeof r->state, "%s", state);
@@ -210,8 +220,9 @@ bool run_info_open(struct run_info *r, const char *dir, struct gm_error *err)
     const json_t *options = NULL;
     int64_t iters = 0;
     const char *name = path_base(dir);
-    bool ok = r->json && json_get_object(r->json, "options", REQUIRED, &options, err) && json_get_int(options, "iters", REQUIRED, 1, 1000000000, &iters, err)
-              && json_get_string(r->json, "name", OPTIONAL, &name, err);
+    bool ok = r->json && json_get_object(r->json, "options", REQUIRED, &options, err) &&
+              json_get_int(options, "iters", REQUIRED, 1, 1000000000, &iters, err) &&
+              json_get_string(r->json, "name", OPTIONAL, &name, err);
     if (r->json && !ok)
         error_context(err, "read %s", path);
     mem_free(path);
@@ -278,7 +289,9 @@ bool run_list(const char *root, struct run_info **runs, int *n, struct gm_error 
     struct dated *found = mem_new(count + 1, sizeof *found);
     for (size_t i = 0; i < count; i++) {
         char *dir = path_join(root, names[i]);
-        if (holds_run(dir) && run_info_open(&found[*n].run, dir, NULL)) /* what is no run, or a broken one, is no part of the list */
+        if (holds_run(dir) &&
+            run_info_open(&found[*n].run, dir,
+                          NULL)) /* what is no run, or a broken one, is no part of the list */
             found[(*n)++].when = last_change(dir);
         mem_free(dir);
         mem_free(names[i]);
@@ -294,29 +307,40 @@ bool run_list(const char *root, struct run_info **runs, int *n, struct gm_error 
 
 /* ---- ADAPTER ---- */
 
-static const struct checkpoint_info *select_checkpoint(const struct run_info *r, const char *selector, struct gm_error *err)
+static const struct checkpoint_info *select_checkpoint(const struct run_info *r,
+                                                       const char *selector, struct gm_error *err)
 {
-    const struct checkpoint_info *last = r->n_checkpoints ? &r->checkpoints[r->n_checkpoints - 1] : NULL;
+    const struct checkpoint_info *last =
+        r->n_checkpoints ? &r->checkpoints[r->n_checkpoints - 1] : NULL;
     if (!last) {
-        error_set(err, GM_E_INPUT, "open run %s: it has no checkpoint yet (wait for the first one)", r->name);
+        error_set(err, GM_E_INPUT, "open run %s: it has no checkpoint yet (wait for the first one)",
+                  r->name);
         return NULL;
     }
     if (selector && strcmp(selector, "last") == 0)
         return last;
-    bool form = selector && strcmp(selector, "best-form") == 0, number = selector && isdigit((unsigned char)*selector);
+    bool form = selector && strcmp(selector, "best-form") == 0,
+         number = selector && isdigit((unsigned char)*selector);
     for (int i = 0; i < r->n_checkpoints; i++) {
         const struct checkpoint_info *c = &r->checkpoints[i];
         if (number ? c->step == atoi(selector) : form ? c->best_form : c->best_loss)
             return c;
     }
     if (number)
-        error_set(err, GM_E_INPUT, "open run %s: no checkpoint of step %s (gemmaiku runs show %s lists them)", r->name, selector, r->name);
+        error_set(err, GM_E_INPUT,
+                  "open run %s: no checkpoint of step %s (gemmaiku runs show %s lists them)",
+                  r->name, selector, r->name);
     else if (form)
-        error_set(err, GM_E_INPUT, "open run %s: no checkpoint has samples to judge (name a step, or last)", r->name);
-    return number || form ? NULL : last; /* without validation rows the last one is the best that is known */
+        error_set(err, GM_E_INPUT,
+                  "open run %s: no checkpoint has samples to judge (name a step, or last)",
+                  r->name);
+    return number || form
+               ? NULL
+               : last; /* without validation rows the last one is the best that is known */
 }
 
-char *run_adapter_path(const char *root, const char *adapter, bool *is_run, int *step, struct gm_error *err)
+char *run_adapter_path(const char *root, const char *adapter, bool *is_run, int *step,
+                       struct gm_error *err)
 {
     const char *selector;
     struct run_info r;
@@ -326,7 +350,9 @@ char *run_adapter_path(const char *root, const char *adapter, bool *is_run, int 
         return mem_copy(adapter);
     char *dir = find_selected(root, adapter, &selector), *path = NULL;
     if (!dir) {
-        error_set(err, GM_E_INPUT, "open adapter %s: no such file or folder, and no run of that name in %s", adapter, root);
+        error_set(err, GM_E_INPUT,
+                  "open adapter %s: no such file or folder, and no run of that name in %s", adapter,
+                  root);
         return NULL;
     }
     if (run_info_open(&r, dir, err)) {

@@ -45,7 +45,10 @@ static bool make_new(const char *dir, bool *exists, struct gm_error *err)
         return true;
     *exists = errno == EEXIST;
     if (*exists)
-        return error_set(err, GM_E_INPUT, "make run %s: it is already there (choose another name, or: gemmaiku resume %s)", dir, path_base(dir));
+        return error_set(
+            err, GM_E_INPUT,
+            "make run %s: it is already there (choose another name, or: gemmaiku resume %s)", dir,
+            path_base(dir));
     return error_errno(err, "make run %s", dir);
 }
 
@@ -73,7 +76,8 @@ static char *make_named(const char *root, const char *name, struct gm_error *err
     return NULL;
 }
 
-static char *make_numbered(const char *root, const char *model, const char *data, struct gm_error *err)
+static char *make_numbered(const char *root, const char *model, const char *data,
+                           struct gm_error *err)
 {
     struct str stem = {0};
     char *dir = NULL;
@@ -96,7 +100,8 @@ static char *make_numbered(const char *root, const char *model, const char *data
     return dir;
 }
 
-char *run_create(const char *root, const char *name, const char *model, const char *data, struct lock *lock, struct gm_error *err)
+char *run_create(const char *root, const char *name, const char *model, const char *data,
+                 struct lock *lock, struct gm_error *err)
 {
     size_t n = name ? strlen(name) : 0;
     while (n > 1 && name[n - 1] == '/')
@@ -125,7 +130,8 @@ void run_uncreate(const char *dir, struct lock *lock)
 
 /* ---- run.json ---- */
 
-bool run_origin_of(struct run_origin *o, const struct model_source *source, const struct tokenizer *t, const struct dataset *d, bool weights,
+bool run_origin_of(struct run_origin *o, const struct model_source *source,
+                   const struct tokenizer *t, const struct dataset *d, bool weights,
                    struct gm_error *err)
 {
     *o = (struct run_origin){0};
@@ -141,8 +147,8 @@ bool run_origin_of(struct run_origin *o, const struct model_source *source, cons
     return true;
 }
 
-bool run_write_json(const char *dir, const struct train_options *o, const struct run_origin *origin, const struct dataset *d, const char *created,
-                    struct gm_error *err)
+bool run_write_json(const char *dir, const struct train_options *o, const struct run_origin *origin,
+                    const struct dataset *d, const char *created, struct gm_error *err)
 {
     char now[32], *path = path_join(dir, "run.json");
     time_t t = time(NULL);
@@ -156,7 +162,9 @@ bool run_write_json(const char *dir, const struct train_options *o, const struct
     json_object_set_new(j, "model_sha256", json_string(origin->model_sha256));
     json_object_set_new(j, "tokenizer_sha256", json_string(origin->tokenizer_sha256));
     json_object_set_new(j, "data_sha256", json_string(origin->data_sha256));
-    json_object_set_new(j, "rows", json_pack("{s:i, s:i, s:i}", "train", d->count[SPLIT_TRAIN], "valid", d->count[SPLIT_VALID], "test", d->count[SPLIT_TEST]));
+    json_object_set_new(j, "rows",
+                        json_pack("{s:i, s:i, s:i}", "train", d->count[SPLIT_TRAIN], "valid",
+                                  d->count[SPLIT_VALID], "test", d->count[SPLIT_TEST]));
     json_object_set_new(j, "options", train_options_to_json(o));
     bool ok = json_write_file(path, j, err);
     json_decref(j);
@@ -173,7 +181,8 @@ static bool read_hash(const json_t *j, const char *key, char out[65], struct gm_
     return true;
 }
 
-bool run_read_json(const char *dir, struct train_options *o, struct run_origin *origin, char **created, struct gm_error *err)
+bool run_read_json(const char *dir, struct train_options *o, struct run_origin *origin,
+                   char **created, struct gm_error *err)
 {
     char *path = path_join(dir, "run.json");
     json_t *j = json_load_file_checked(path, RUN_JSON_MAX, err);
@@ -181,13 +190,18 @@ bool run_read_json(const char *dir, struct train_options *o, struct run_origin *
     const char *when = "";
     int64_t format = 0;
     *created = NULL;
-    bool ok = j && json_get_int(j, "format", REQUIRED, 1, INT32_MAX, &format, err) && read_hash(j, "model_sha256", origin->model_sha256, err)
-              && read_hash(j, "tokenizer_sha256", origin->tokenizer_sha256, err) && read_hash(j, "data_sha256", origin->data_sha256, err)
-              && json_get_string(j, "created", OPTIONAL, &when, err) && json_get_object(j, "options", REQUIRED, &options, err);
+    bool ok = j && json_get_int(j, "format", REQUIRED, 1, INT32_MAX, &format, err) &&
+              read_hash(j, "model_sha256", origin->model_sha256, err) &&
+              read_hash(j, "tokenizer_sha256", origin->tokenizer_sha256, err) &&
+              read_hash(j, "data_sha256", origin->data_sha256, err) &&
+              json_get_string(j, "created", OPTIONAL, &when, err) &&
+              json_get_object(j, "options", REQUIRED, &options, err);
     if (j && !ok)
         error_context(err, "read %s", path);
     if (ok && format != FORMAT)
-        ok = error_set(err, GM_E_UNSUPPORTED, "read %s: format %d is not known here (a newer gemmaiku wrote it)", path, (int)format);
+        ok = error_set(err, GM_E_UNSUPPORTED,
+                       "read %s: format %d is not known here (a newer gemmaiku wrote it)", path,
+                       (int)format);
     *o = train_options_default();
     ok = ok && train_options_from_json(o, (json_t *)options, path, err);
     if (ok)
@@ -199,7 +213,8 @@ bool run_read_json(const char *dir, struct train_options *o, struct run_origin *
     return ok;
 }
 
-bool run_origin_check(const struct run_origin *then, const struct run_origin *now, const struct train_options *o, struct gm_error *err)
+bool run_origin_check(const struct run_origin *then, const struct run_origin *now,
+                      const struct train_options *o, struct gm_error *err)
 {
     const char *what = strcmp(then->model_sha256, now->model_sha256) != 0           ? "model"
                        : strcmp(then->tokenizer_sha256, now->tokenizer_sha256) != 0 ? "tokenizer"
@@ -207,6 +222,8 @@ bool run_origin_check(const struct run_origin *then, const struct run_origin *no
                                                                                     : NULL;
     if (!what)
         return true;
-    return error_set(err, GM_E_INPUT, "resume run: the %s is not what the run began with: %s has changed (put the old files back, or start a new run)",
+    return error_set(err, GM_E_INPUT,
+                     "resume run: the %s is not what the run began with: %s has changed (put the "
+                     "old files back, or start a new run)",
                      what, strcmp(what, "data") == 0 ? o->data : o->model);
 }

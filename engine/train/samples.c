@@ -51,10 +51,12 @@ static bool is_known(const struct samples *s, const char *text)
 }
 
 /* The first turn as the model sees it when it is to answer. */
-static bool conversation_ids(const struct row *r, const struct train_options *o, const struct tokenizer *t, const struct chat_template *tpl,
+static bool conversation_ids(const struct row *r, const struct train_options *o,
+                             const struct tokenizer *t, const struct chat_template *tpl,
                              struct id_list *ids)
 {
-    if (o->mask_prompt && r->n_messages <= 3) { /* all in front of the first answer: the row's own system turn too */
+    if (o->mask_prompt &&
+        r->n_messages <= 3) { /* all in front of the first answer: the row's own system turn too */
         for (int k = 0; k < first_supervised(r); k++)
             id_list_add(ids, r->ids[k], 0);
         return true;
@@ -67,7 +69,8 @@ static bool conversation_ids(const struct row *r, const struct train_options *o,
     return tpl && chat_encode(tpl, t, m, n, true, ids, NULL, NULL);
 }
 
-/* The beginning of a text: what stands in front of the first target, or a few tokens where everything is one. */
+/* The beginning of a text: what stands in front of the first target, or a few tokens where
+ * everything is one. */
 static void prefix_ids(const struct row *r, struct id_list *ids)
 {
     int n = first_supervised(r);
@@ -77,7 +80,8 @@ static void prefix_ids(const struct row *r, struct id_list *ids)
         id_list_add(ids, r->ids[k], 0);
 }
 
-static void add_prompt(struct samples *s, const struct row *r, int max_tokens, const struct tokenizer *t, const struct chat_template *tpl)
+static void add_prompt(struct samples *s, const struct row *r, int max_tokens,
+                       const struct tokenizer *t, const struct chat_template *tpl)
 {
     struct id_list ids = {0};
     struct str text = {0};
@@ -87,7 +91,8 @@ static void add_prompt(struct samples *s, const struct row *r, int max_tokens, c
         str_add(&text, r->prompt);
     } else {
         prefix_ids(r, &ids);
-        ok = tokenizer_decode(t, ids.ids, ids.n, true, &text, NULL) && !is_known(s, str_text(&text));
+        ok =
+            tokenizer_decode(t, ids.ids, ids.n, true, &text, NULL) && !is_known(s, str_text(&text));
     }
     if (ok && ids.n > 0 && ids.n <= (size_t)max_tokens) {
         struct prompt *p = &s->prompts[s->n_prompts++];
@@ -100,7 +105,8 @@ static void add_prompt(struct samples *s, const struct row *r, int max_tokens, c
     id_list_free(&ids);
 }
 
-static void find_prompts(struct samples *s, const struct dataset *d, int max_tokens, const struct tokenizer *t, const struct chat_template *tpl)
+static void find_prompts(struct samples *s, const struct dataset *d, int max_tokens,
+                         const struct tokenizer *t, const struct chat_template *tpl)
 {
     enum split order[] = {SPLIT_VALID, SPLIT_TRAIN};
     for (int k = 0; k < 2 && s->n_prompts == 0; k++)
@@ -109,7 +115,8 @@ static void find_prompts(struct samples *s, const struct dataset *d, int max_tok
                 add_prompt(s, &d->rows[i], max_tokens, t, tpl);
 }
 
-static void find_stop_ids(struct samples *s, const struct model *m, const struct tokenizer *t, const struct chat_template *tpl)
+static void find_stop_ids(struct samples *s, const struct model *m, const struct tokenizer *t,
+                          const struct chat_template *tpl)
 {
     if (tpl)
         s->n_stop_ids = (int)chat_stop_ids(tpl, t, s->stop_ids);
@@ -123,26 +130,31 @@ static void find_stop_ids(struct samples *s, const struct model *m, const struct
 
 /* ---- the maker ---- */
 
-static bool open_generator(struct samples *s, const struct model *m, const struct tokenizer *t, const struct compute *c, struct gm_error *err)
+static bool open_generator(struct samples *s, const struct model *m, const struct tokenizer *t,
+                           const struct compute *c, struct gm_error *err)
 {
     int longest = 0, slots = s->n_requests < MAX_SLOTS ? s->n_requests : MAX_SLOTS;
     for (int i = 0; i < s->n_prompts; i++)
         longest = s->prompts[i].n > longest ? s->prompts[i].n : longest;
     s->syllables = syllables_open(err);
-    s->generator = s->syllables ? generator_new(m, t, slots, longest + s->o->sample_max_tokens, c, err) : NULL;
+    s->generator =
+        s->syllables ? generator_new(m, t, slots, longest + s->o->sample_max_tokens, c, err) : NULL;
     if (!s->generator)
         return false;
     generator_judge(s->generator, s->syllables, form_find("haiku"));
     return true;
 }
 
-struct samples *samples_new(const struct model *m, const struct tokenizer *t, const struct chat_template *tpl, const struct dataset *d,
-                            const struct train_options *o, const struct compute *c, struct gm_error *err)
+struct samples *samples_new(const struct model *m, const struct tokenizer *t,
+                            const struct chat_template *tpl, const struct dataset *d,
+                            const struct train_options *o, const struct compute *c,
+                            struct gm_error *err)
 {
     struct samples *s = mem_new(1, sizeof *s);
     s->o = o;
     s->n_requests = o->n_temps * o->samples_per_temp;
-    int room = (m->config.max_positions > 0 ? m->config.max_positions : INT32_MAX) - o->sample_max_tokens;
+    int room =
+        (m->config.max_positions > 0 ? m->config.max_positions : INT32_MAX) - o->sample_max_tokens;
     if (s->n_requests > 0)
         find_prompts(s, d, room, t, tpl);
     if (s->n_prompts == 0) {
@@ -192,8 +204,13 @@ static void plan_requests(struct samples *s, const struct lora *lora, int step)
             how.temperature = o->temps[k];
             how.max_tokens = o->sample_max_tokens;
             how.seed = rng_u32(&seeds);
-            s->requests[k * o->samples_per_temp + i] = (struct generate_request){
-                .prompt = p->ids, .n_prompt = p->n, .lora = lora, .sampling = how, .stop_ids = s->stop_ids, .n_stop_ids = s->n_stop_ids};
+            s->requests[k * o->samples_per_temp + i] =
+                (struct generate_request){.prompt = p->ids,
+                                          .n_prompt = p->n,
+                                          .lora = lora,
+                                          .sampling = how,
+                                          .stop_ids = s->stop_ids,
+                                          .n_stop_ids = s->n_stop_ids};
         }
 }
 
@@ -205,8 +222,10 @@ static bool counts(const struct train_options *o, float temperature)
     return true;
 }
 
-bool samples_run(struct samples *s, const struct compute *c, const struct lora *lora, int step, const char *adapter, atomic_bool *cancel,
-                 bool (*fn)(void *arg, const struct generated *g, struct gm_error *err), void *arg, struct sample_rate *rate, struct gm_error *err)
+bool samples_run(struct samples *s, const struct compute *c, const struct lora *lora, int step,
+                 const char *adapter, atomic_bool *cancel,
+                 bool (*fn)(void *arg, const struct generated *g, struct gm_error *err), void *arg,
+                 struct sample_rate *rate, struct gm_error *err)
 {
     struct generate_hooks hooks = {.cancel = cancel};
     *rate = (struct sample_rate){0};

@@ -1,4 +1,5 @@
-/* schedule.c - the learning rate as a pure function of the update's number: nothing to save, nothing to restore. */
+/* schedule.c - the learning rate as a pure function of the update's number: nothing to save,
+ * nothing to restore. */
 #include "engine/train/options.h"
 
 #include <math.h>

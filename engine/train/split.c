@@ -1,4 +1,5 @@
-/* split.c - see split.h. Texts are compared by 64-bit hashes of their words; for a million lines a false match has a chance of 1 in 30 million. */
+/* split.c - see split.h. Texts are compared by 64-bit hashes of their words; for a million lines a
+ * false match has a chance of 1 in 30 million. */
 #include "engine/train/split.h"
 
 #include "engine/base/mem.h"
@@ -67,7 +68,8 @@ static void keymap_free(struct keymap *m)
 
 static bool is_word_byte(unsigned char c)
 {
-    return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '\'';
+    return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+           (c >= 'a' && c <= 'z') || c == '\'';
 }
 
 /* Hash of the words of a text, in small letters; 0 when there are fewer than min_words. */
@@ -83,7 +85,8 @@ static uint64_t words_key(const char *text, size_t n, int min_words, struct str 
         if (words++)
             str_add_char(scratch, ' ');
         for (; i < n && is_word_byte((unsigned char)text[i]); i++)
-            str_add_char(scratch, (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]));
+            str_add_char(scratch,
+                         (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]));
     }
     if (words < min_words)
         return 0;
@@ -92,7 +95,8 @@ static uint64_t words_key(const char *text, size_t n, int min_words, struct str 
 }
 
 /* Calls fn for the prompt's key and for each line of the answer; stops when it says false. */
-static void each_key(const struct row *r, struct str *scratch, bool (*fn)(void *arg, uint64_t key), void *arg)
+static void each_key(const struct row *r, struct str *scratch, bool (*fn)(void *arg, uint64_t key),
+                     void *arg)
 {
     uint64_t key = words_key(r->prompt, strlen(r->prompt), 1, scratch);
     if (key && !fn(arg, key ^ 0x5DEECE66Du)) /* a prompt is not a line */
@@ -144,9 +148,10 @@ static void shuffle_numbers(int *numbers, int n, uint64_t seed)
     }
 }
 
-/* size[root] rows each; moves whole groups, in shuffled order, until `want` rows have moved. A group is taken while it fits into what is
- * left (half as much again for the first). */
-static int move_groups(struct dataset *d, struct grouping *g, const int *order, const int *size, enum split to, int want)
+/* size[root] rows each; moves whole groups, in shuffled order, until `want` rows have moved. A
+ * group is taken while it fits into what is left (half as much again for the first). */
+static int move_groups(struct dataset *d, struct grouping *g, const int *order, const int *size,
+                       enum split to, int want)
 {
     int moved = 0;
     bool *take = mem_new((size_t)d->n_rows, sizeof *take);
@@ -181,7 +186,8 @@ bool split_make(struct dataset *d, bool valid, bool test, uint64_t seed)
     int n = 0;
     struct grouping g = {.parent = mem_new((size_t)d->n_rows, sizeof *g.parent)};
     struct str scratch = {0};
-    int *order = mem_new((size_t)d->n_rows, sizeof *order), *size = mem_new((size_t)d->n_rows, sizeof *size);
+    int *order = mem_new((size_t)d->n_rows, sizeof *order),
+        *size = mem_new((size_t)d->n_rows, sizeof *size);
     for (int i = 0; i < d->n_rows; i++)
         g.parent[i] = order[i] = i;
     for (int i = 0; i < d->n_rows; i++) {
@@ -219,7 +225,8 @@ bool split_make(struct dataset *d, bool valid, bool test, uint64_t seed)
 
 static uint64_t row_key(const struct row *r)
 {
-    uint64_t key = hash64(r->prompt, strlen(r->prompt), 1) * 31 + hash64(r->answer, strlen(r->answer), 2);
+    uint64_t key =
+        hash64(r->prompt, strlen(r->prompt), 1) * 31 + hash64(r->answer, strlen(r->answer), 2);
     if (r->form == ROW_IDS)
         key = hash64(r->ids, (size_t)r->n * sizeof *r->ids, 3);
     return key ? key : 1;
@@ -228,7 +235,8 @@ static uint64_t row_key(const struct row *r)
 static bool same_row(const struct row *a, const struct row *b)
 {
     if (a->form == ROW_IDS || b->form == ROW_IDS)
-        return a->form == b->form && a->n == b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0;
+        return a->form == b->form && a->n == b->n &&
+               memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0;
     return strcmp(a->prompt, b->prompt) == 0 && strcmp(a->answer, b->answer) == 0;
 }
 

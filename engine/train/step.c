@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-enum step_outcome step_run(struct step *s, double lr, int64_t n_targets, int n_micro, step_next next, void *arg, struct step_result *r)
+enum step_outcome step_run(struct step *s, double lr, int64_t n_targets, int n_micro,
+                           step_next next, void *arg, struct step_result *r)
 {
     struct optimizer *o = s->optimizer;
     float weight = (float)(1.0 / (double)n_targets);
@@ -14,8 +15,10 @@ enum step_outcome step_run(struct step *s, double lr, int64_t n_targets, int n_m
     memset(s->grads, 0, o->count * sizeof *s->grads);
     for (int i = 0; i < n_micro; i++) {
         const struct batch *b = next(arg, i);
-        uint64_t number = (uint64_t)o->updates * (uint64_t)n_micro + (uint64_t)i; /* of the micro-batch since the run began */
-        nll += pass_loss_and_grad(s->pass, s->compute, s->lora, b, weight, s->dropout_seed, number, s->grads);
+        uint64_t number = (uint64_t)o->updates * (uint64_t)n_micro +
+                          (uint64_t)i; /* of the micro-batch since the run began */
+        nll += pass_loss_and_grad(s->pass, s->compute, s->lora, b, weight, s->dropout_seed, number,
+                                  s->grads);
         r->tokens += b->T;
         r->targets += b->n_targets;
     }
@@ -27,7 +30,8 @@ enum step_outcome step_run(struct step *s, double lr, int64_t n_targets, int n_m
         return STEP_BAD_GRADIENT;
     if (s->weights)
         pthread_mutex_lock(s->weights);
-    optimizer_apply(o, s->compute, lr, s->lora ? s->lora->set.w : s->model->full.w, s->grads, r->grad_norm);
+    optimizer_apply(o, s->compute, lr, s->lora ? s->lora->set.w : s->model->full.w, s->grads,
+                    r->grad_norm);
     if (!s->lora)
         model_norms_changed(s->model);
     if (s->weights)

@@ -1,7 +1,9 @@
 /* trainer.c - the loop of a run: what is due at a step border, then the next update.
  *
- * At the border of step n (n updates are done) come, in this order: evaluation, samples, checkpoint, then what was asked for meanwhile. A run that was
- * stopped or killed comes back to a border and finds there what is still due, so that the weights go the same way whether it stopped or not.
+ * At the border of step n (n updates are done) come, in this order: evaluation, samples,
+ * checkpoint, then what was asked for meanwhile. A run that was stopped or killed comes back to a
+ * border and finds there what is still due, so that the weights go the same way whether it stopped
+ * or not.
  */
 #include "engine/train/trainer_private.h"
 
@@ -77,7 +79,8 @@ static bool evaluate(struct trainer *t, struct gm_error *err)
 {
     struct eval_result r;
     struct checkpoint_state *now = &t->now;
-    if (!eval_run(t->pass, &t->compute, t->lora, t->valid, t->o.batch_size, t->o.val_batches, &t->stop, &r))
+    if (!eval_run(t->pass, &t->compute, t->lora, t->valid, t->o.batch_size, t->o.val_batches,
+                  &t->stop, &r))
         return true;
     now->evaluated = true;
     now->val_loss = r.loss;
@@ -86,7 +89,8 @@ static bool evaluate(struct trainer *t, struct gm_error *err)
         t->new_best_loss = isfinite(r.loss) && !(r.loss >= now->best_loss);
         if (t->new_best_loss)
             now->best_loss = r.loss;
-        if (is_due(t, t->o.steps_per_eval)) /* one that was asked for does not shorten anyone's patience */
+        if (is_due(t, t->o.steps_per_eval)) /* one that was asked for does not shorten anyone's
+                                               patience */
             now->evals_without_better = t->new_best_loss ? 0 : now->evals_without_better + 1;
     }
     return trainer_tell_eval(t, &r, err);
@@ -97,7 +101,8 @@ static bool make_samples(struct trainer *t, struct gm_error *err)
     struct checkpoint_state *now = &t->now;
     struct sample_rate rate;
     char *adapter = mem_printf("%s:%d", t->name, now->step);
-    bool ok = samples_run(t->samples, &t->compute, t->lora, now->step, adapter, &t->stop, trainer_tell_sample, t, &rate, err);
+    bool ok = samples_run(t->samples, &t->compute, t->lora, now->step, adapter, &t->stop,
+                          trainer_tell_sample, t, &rate, err);
     mem_free(adapter);
     if (!ok || rate.n == 0)
         return ok;
@@ -106,7 +111,8 @@ static bool make_samples(struct trainer *t, struct gm_error *err)
     now->form_n = rate.n;
     t->saved_whole = false;
     if (now->step > 0) {
-        bool tie = now->form_rate == now->best_form && isfinite(now->val_loss) && !(now->val_loss >= now->best_form_loss);
+        bool tie = now->form_rate == now->best_form && isfinite(now->val_loss) &&
+                   !(now->val_loss >= now->best_form_loss);
         t->new_best_form = !(now->form_rate <= now->best_form) || tie;
         if (t->new_best_form) {
             now->best_form = now->form_rate;
@@ -126,7 +132,8 @@ static bool remove_surpassed(struct trainer *t, struct gm_error *err)
     for (int i = 0; ok && i < r.n_checkpoints; i++) {
         const struct checkpoint_info *c = &r.checkpoints[i];
         struct checkpoint_state s;
-        if (c->step < t->now.step && !c->best_loss && !c->best_form && checkpoint_read_state(c->path, &s, NULL, NULL) && strcmp(s.why, "best") == 0)
+        if (c->step < t->now.step && !c->best_loss && !c->best_form &&
+            checkpoint_read_state(c->path, &s, NULL, NULL) && strcmp(s.why, "best") == 0)
             ok = checkpoint_remove(t->run_dir, c->step, err);
     }
     run_info_free(&r);
@@ -148,11 +155,11 @@ static bool save(struct trainer *t, const char *why, struct gm_error *err)
 
 static bool save_when_due(struct trainer *t, bool asked, bool ends, struct gm_error *err)
 {
-    const char *why = ends                                ? "end"
-                      : is_due(t, t->o.save_every)        ? "schedule"
-                      : asked                             ? "asked"
+    const char *why = ends                                   ? "end"
+                      : is_due(t, t->o.save_every)           ? "schedule"
+                      : asked                                ? "asked"
                       : t->new_best_loss || t->new_best_form ? "best"
-                                                          : NULL;
+                                                             : NULL;
     if (t->saved_step != t->now.step)
         return (why && t->now.step > 0) || asked || ends ? save(t, why, err) : true;
     if (t->saved_whole)
@@ -166,11 +173,14 @@ static bool border(struct trainer *t, const char **end, struct gm_error *err)
 {
     bool asked_eval = take_ask(t, &t->ask_eval), asked_save = take_ask(t, &t->ask_save);
     *end = NULL;
-    if (t->valid && !t->now.evaluated && (asked_eval || is_due(t, t->o.steps_per_eval)) && !evaluate(t, err))
+    if (t->valid && !t->now.evaluated && (asked_eval || is_due(t, t->o.steps_per_eval)) &&
+        !evaluate(t, err))
         return false;
-    if (t->samples && !t->now.sampled && !atomic_load(&t->stop) && is_due(t, t->o.sample_every) && !make_samples(t, err))
+    if (t->samples && !t->now.sampled && !atomic_load(&t->stop) && is_due(t, t->o.sample_every) &&
+        !make_samples(t, err))
         return false;
-    bool open = atomic_load(&t->stop) && ((t->valid && !t->now.evaluated) || (t->samples && !t->now.sampled)); /* left for a resume */
+    bool open = atomic_load(&t->stop) && ((t->valid && !t->now.evaluated) ||
+                                          (t->samples && !t->now.sampled)); /* left for a resume */
     if (t->now.step >= t->o.iters)
         *end = open ? NULL : "finished";
     else if (t->o.early_stop > 0 && t->now.evals_without_better >= t->o.early_stop)
@@ -233,8 +243,11 @@ static bool fail_not_finite(struct trainer *t, enum step_outcome how, struct gm_
     name_rows(t, &rows);
     if (t->now.step > 0 && t->saved_step != t->now.step)
         save(t, "error", &ignored);
-    error_set(err, GM_E_CHECK, "train %s: the %s of update %d is not finite, rows %s (lower --learning-rate, or look at these rows)", t->name,
-              how == STEP_BAD_LOSS ? "loss" : "gradient", t->now.step + 1, str_text(&rows));
+    error_set(err, GM_E_CHECK,
+              "train %s: the %s of update %d is not finite, rows %s (lower --learning-rate, or "
+              "look at these rows)",
+              t->name, how == STEP_BAD_LOSS ? "loss" : "gradient", t->now.step + 1,
+              str_text(&rows));
     str_free(&rows);
     return false;
 }
@@ -246,7 +259,8 @@ static bool update(struct trainer *t, struct gm_error *err)
     int64_t rows = trainer_rows_per_update(t);
     double began = clock_seconds(), lr = lr_at(&t->o, now->step + 1, t->o.iters);
     int64_t n_targets = batcher_supervised(t->train, now->rows_seen, (int)rows);
-    enum step_outcome how = step_run(&t->step, lr, n_targets, t->o.grad_accumulation, next_batch, t, &r);
+    enum step_outcome how =
+        step_run(&t->step, lr, n_targets, t->o.grad_accumulation, next_batch, t, &r);
     if (how != STEP_DONE)
         return fail_not_finite(t, how, err);
     now->step++;
@@ -270,16 +284,21 @@ static bool warn_of_data(struct trainer *t, struct gm_error *err)
     struct str s = {0};
     bool ok = true;
     if (d->n_skipped || d->n_truncated)
-        str_printf(&s, "%d rows are cut at %d tokens, %d of them have nothing left to learn and are skipped (gemmaiku data %s names them)",
+        str_printf(&s,
+                   "%d rows are cut at %d tokens, %d of them have nothing left to learn and are "
+                   "skipped (gemmaiku data %s names them)",
                    d->n_truncated, t->o.max_seq_length, d->n_skipped, t->o.data);
     if (s.len)
         ok = trainer_tell_warning(t, str_text(&s), err);
     str_clear(&s);
     if (!t->valid)
-        str_add(&s, "there are no validation rows: no validation loss, and the best checkpoint is the last one");
+        str_add(&s, "there are no validation rows: no validation loss, and the best checkpoint is "
+                    "the last one");
     else if (t->n_valid_leaks)
-        str_printf(&s, "%d of %d validation rows share their prompt or a line with train: the validation loss looks better than it is", t->n_valid_leaks,
-                   d->count[SPLIT_VALID]);
+        str_printf(&s,
+                   "%d of %d validation rows share their prompt or a line with train: the "
+                   "validation loss looks better than it is",
+                   t->n_valid_leaks, d->count[SPLIT_VALID]);
     if (ok && s.len)
         ok = trainer_tell_warning(t, str_text(&s), err);
     str_free(&s);
@@ -310,11 +329,14 @@ bool trainer_run(struct trainer *t, struct gm_error *err)
     const char *reason = NULL;
     struct gm_error why = {0};
     t->began_s = clock_seconds();
-    bool ok = trainer_tell_start(t, &why) && (t->resumed || warn_of_data(t, &why)) && run_loop(t, &reason, &why);
+    bool ok = trainer_tell_start(t, &why) && (t->resumed || warn_of_data(t, &why)) &&
+              run_loop(t, &reason, &why);
     if (ok) {
         ok = trainer_tell_end(t, reason, &why);
         if (ok && strcmp(reason, "stopped") == 0)
-            ok = error_set(&why, GM_E_CANCELLED, "train %s: stopped after step %d (gemmaiku resume %s goes on)", t->name, t->now.step, t->name);
+            ok = error_set(&why, GM_E_CANCELLED,
+                           "train %s: stopped after step %d (gemmaiku resume %s goes on)", t->name,
+                           t->now.step, t->name);
     } else {
         struct gm_error ignored = {0};
         trainer_tell_end(t, why.text, &ignored);

@@ -1,7 +1,8 @@
 /* trainer.h - a training run from the first evaluation to the last checkpoint.
  *
- * trainer_new opens model, data, run directory (or an existing run: trainer_resume) and plans all memory; trainer_run trains until the end, a stop or an error.
- * The listener is called on the trainer's thread; it must be quick and must not call back except the trainer_ask_* functions,
+ * trainer_new opens model, data, run directory (or an existing run: trainer_resume) and plans all
+ * memory; trainer_run trains until the end, a stop or an error. The listener is called on the
+ * trainer's thread; it must be quick and must not call back except the trainer_ask_* functions,
  * which any thread may call at any time.
  *
  *     struct trainer *t = trainer_new(&options, root, pool, &listener, &err);
@@ -15,7 +16,18 @@
 #include "engine/train/run.h"
 #include "engine/infer/generate.h"
 
-enum train_event_kind { TRAIN_STARTED, TRAIN_STEP, TRAIN_EVAL, TRAIN_SAMPLE, TRAIN_FORM, TRAIN_CHECKPOINT, TRAIN_WARNING, TRAIN_PAUSED, TRAIN_RESUMED, TRAIN_ENDED };
+enum train_event_kind {
+    TRAIN_STARTED,
+    TRAIN_STEP,
+    TRAIN_EVAL,
+    TRAIN_SAMPLE,
+    TRAIN_FORM,
+    TRAIN_CHECKPOINT,
+    TRAIN_WARNING,
+    TRAIN_PAUSED,
+    TRAIN_RESUMED,
+    TRAIN_ENDED
+};
 struct train_event {
     enum train_event_kind kind;
     int step, iters;
@@ -25,9 +37,9 @@ struct train_event {
     size_t memory_bytes;
     double rate, rate_low, rate_high; /* FORM */
     int n;
-    const struct generated *sample;   /* SAMPLE: valid during the call */
-    const char *path, *best;          /* CHECKPOINT: best NULL, "loss", "form", "both" */
-    const char *text;                 /* WARNING, ENDED: reason */
+    const struct generated *sample; /* SAMPLE: valid during the call */
+    const char *path, *best;        /* CHECKPOINT: best NULL, "loss", "form", "both" */
+    const char *text;               /* WARNING, ENDED: reason */
 };
 struct train_listener {
     void (*event)(void *arg, const struct train_event *e);
@@ -35,25 +47,30 @@ struct train_listener {
 };
 
 struct trainer;
-struct trainer *trainer_new(const struct train_options *o, const char *runs_root, struct pool *pool, const struct train_listener *l, struct gm_error *err);
+struct trainer *trainer_new(const struct train_options *o, const char *runs_root, struct pool *pool,
+                            const struct train_listener *l, struct gm_error *err);
 /* Goes on where the last checkpoint of the run stands; iters > 0 changes the goal. */
-struct trainer *trainer_resume(const char *run_dir, int iters, struct pool *pool, const struct train_listener *l, struct gm_error *err);
+struct trainer *trainer_resume(const char *run_dir, int iters, struct pool *pool,
+                               const struct train_listener *l, struct gm_error *err);
 struct resume_options {
-    int iters;           /* > 0: a new goal */
-    bool new_kernel;     /* compute with `kernel` (AUTO: the fastest here) instead of the family the run began with; told in the journal */
+    int iters;       /* > 0: a new goal */
+    bool new_kernel; /* compute with `kernel` (AUTO: the fastest here) instead of the family the run
+                        began with; told in the journal */
     enum family kernel;
 };
-struct trainer *trainer_resume_with(const char *run_dir, const struct resume_options *how, struct pool *pool, const struct train_listener *l,
+struct trainer *trainer_resume_with(const char *run_dir, const struct resume_options *how,
+                                    struct pool *pool, const struct train_listener *l,
                                     struct gm_error *err);
 bool trainer_run(struct trainer *t, struct gm_error *err);
 void trainer_free(struct trainer *t);
 
 /* Any thread, at any time. */
-void trainer_ask_stop(struct trainer *t);            /* save and end at the next step border */
+void trainer_ask_stop(struct trainer *t); /* save and end at the next step border */
 void trainer_ask_save(struct trainer *t);
 void trainer_ask_eval(struct trainer *t);
 void trainer_ask_pause(struct trainer *t, bool paused);
-/* For tasting: an own copy of the adapter as of the last update (waits while one is being applied). NULL for full fine-tuning. */
+/* For tasting: an own copy of the adapter as of the last update (waits while one is being applied).
+ * NULL for full fine-tuning. */
 /* Not while the caller holds the gate of the pool (pool_hold). */
 struct lora *trainer_adapter_copy(struct trainer *t, int *step);
 

@@ -1,4 +1,5 @@
-/* trainer_events.c - what happens in a run, as lines of the journal and as calls of the listener. */
+/* trainer_events.c - what happens in a run, as lines of the journal and as calls of the listener.
+ */
 #include "engine/train/trainer_private.h"
 
 #include "engine/base/mem.h"
@@ -33,8 +34,16 @@ static json_t *line(const struct trainer *t, const char *event, double time_s)
 
 static struct train_event event(const struct trainer *t, enum train_event_kind kind, double time_s)
 {
-    return (struct train_event){.kind = kind, .step = t->now.step, .iters = t->o.iters, .time_s = time_s, .loss = NAN, .grad_norm = NAN,
-                                .learning_rate = NAN, .rate = NAN, .rate_low = NAN, .rate_high = NAN,
+    return (struct train_event){.kind = kind,
+                                .step = t->now.step,
+                                .iters = t->o.iters,
+                                .time_s = time_s,
+                                .loss = NAN,
+                                .grad_norm = NAN,
+                                .learning_rate = NAN,
+                                .rate = NAN,
+                                .rate_low = NAN,
+                                .rate_high = NAN,
                                 .epoch = (double)t->now.rows_seen / (double)batcher_rows(t->train)};
 }
 
@@ -49,7 +58,10 @@ static bool tell(struct trainer *t, const struct train_event *e)
 static void set_valid_source(const struct trainer *t, json_t *j)
 {
     json_object_set_new(j, "valid_rows", json_integer(t->valid ? batcher_rows(t->valid) : 0));
-    json_object_set_new(j, "valid_source", json_string(!t->valid ? "none" : t->dataset->split_made ? "split from the seed" : "file"));
+    json_object_set_new(j, "valid_source",
+                        json_string(!t->valid                ? "none"
+                                    : t->dataset->split_made ? "split from the seed"
+                                                             : "file"));
     json_object_set_new(j, "valid_overlap", json_integer(t->n_valid_leaks));
 }
 
@@ -71,9 +83,11 @@ bool trainer_tell_start(struct trainer *t, struct gm_error *err)
     return journal_write(&t->journal, j, true, err) && tell(t, &e);
 }
 
-bool trainer_tell_step(struct trainer *t, const struct step_result *r, double lr, struct gm_error *err)
+bool trainer_tell_step(struct trainer *t, const struct step_result *r, double lr,
+                       struct gm_error *err)
 {
-    double now = trainer_time_s(t), rate = t->window_s > 0 ? (double)t->window_tokens / t->window_s : NAN;
+    double now = trainer_time_s(t),
+           rate = t->window_s > 0 ? (double)t->window_tokens / t->window_s : NAN;
     t->window_s = 0;
     t->window_tokens = 0;
     struct train_event e = event(t, TRAIN_STEP, now);
@@ -136,9 +150,14 @@ bool trainer_tell_checkpoint(struct trainer *t, struct gm_error *err)
     char *path = checkpoint_path(t->run_dir, t->now.step);
     struct train_event e = event(t, TRAIN_CHECKPOINT, now);
     e.path = path;
-    e.best = t->new_best_loss && t->new_best_form ? "both" : t->new_best_loss ? "loss" : t->new_best_form ? "form" : NULL;
+    e.best = t->new_best_loss && t->new_best_form ? "both"
+             : t->new_best_loss                   ? "loss"
+             : t->new_best_form                   ? "form"
+                                                  : NULL;
     json_t *j = line(t, "checkpoint", now);
-    json_object_set_new(j, "path", json_string(path + strlen(t->run_dir) + 1)); /* a run that is moved stays readable */
+    json_object_set_new(
+        j, "path",
+        json_string(path + strlen(t->run_dir) + 1)); /* a run that is moved stays readable */
     json_object_set_new(j, "best", e.best ? json_string(e.best) : json_null());
     bool ok = journal_write(&t->journal, j, true, err) && tell(t, &e);
     mem_free(path);

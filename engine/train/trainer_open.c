@@ -1,4 +1,5 @@
-/* trainer_open.c - builds a trainer: model, data, memory for everything, and the run on disk, in this order, so that what fails early leaves nothing behind. */
+/* trainer_open.c - builds a trainer: model, data, memory for everything, and the run on disk, in
+ * this order, so that what fails early leaves nothing behind. */
 #include "engine/train/trainer_private.h"
 
 #include "engine/base/mem.h"
@@ -22,7 +23,9 @@ static bool open_random_model(struct trainer *t, struct gm_error *err)
     }
     t->own_source = true;
     if (!t->source->config)
-        return error_set(err, GM_E_INPUT, "open model %s: no config.json, which says the shape of the model", t->o.model);
+        return error_set(err, GM_E_INPUT,
+                         "open model %s: no config.json, which says the shape of the model",
+                         t->o.model);
     if (!model_config_read(&config, t->source, err))
         return false;
     t->model = model_random(&config, DT_F32, t->o.init_seed, err);
@@ -50,12 +53,18 @@ static bool open_text(struct trainer *t, struct gm_error *err)
     if (!t->tokenizer)
         return false;
     if (tokenizer_vocab_size(t->tokenizer) > t->model->config.vocab_size)
-        return error_set(err, GM_E_INPUT, "open model %s: the tokenizer has %d pieces, the model %d rows (they do not belong together)", t->o.model,
-                         tokenizer_vocab_size(t->tokenizer), t->model->config.vocab_size);
+        return error_set(err, GM_E_INPUT,
+                         "open model %s: the tokenizer has %d pieces, the model %d rows (they do "
+                         "not belong together)",
+                         t->o.model, tokenizer_vocab_size(t->tokenizer),
+                         t->model->config.vocab_size);
     t->tpl = chat_template_open(t->source, t->tokenizer, t->o.chat_template, &no_template);
     if (!t->tpl && t->o.chat_template)
         return error_set(err, no_template.code, "%s", no_template.text);
-    struct dataset_options d = {.max_seq_length = t->o.max_seq_length, .mask_prompt = t->o.mask_prompt, .system = t->o.system, .seed = t->o.seed,
+    struct dataset_options d = {.max_seq_length = t->o.max_seq_length,
+                                .mask_prompt = t->o.mask_prompt,
+                                .system = t->o.system,
+                                .seed = t->o.seed,
                                 .pool = t->pool};
     t->dataset = dataset_open(t->o.data, &d, t->tokenizer, t->tpl, err);
     if (!t->dataset && !t->tpl && err && strstr(err->text, "no chat template"))
@@ -70,8 +79,11 @@ static bool check_rows(const struct trainer *t, struct gm_error *err)
     for (int i = 0; i < d->n_rows; i++) {
         const struct row *r = &d->rows[i];
         for (int k = 0; k < r->n; k++)
-            if (r->ids[k] < 0 || r->ids[k] >= vocab || (r->targets && r->supervised[k] && (r->targets[k] < 0 || r->targets[k] >= vocab)))
-                return error_set(err, GM_E_INPUT, "read %s:%d: item %d is no token of the model, which has %d", r->file, r->line, k + 1, vocab);
+            if (r->ids[k] < 0 || r->ids[k] >= vocab ||
+                (r->targets && r->supervised[k] && (r->targets[k] < 0 || r->targets[k] >= vocab)))
+                return error_set(err, GM_E_INPUT,
+                                 "read %s:%d: item %d is no token of the model, which has %d",
+                                 r->file, r->line, k + 1, vocab);
     }
     return true;
 }
@@ -88,7 +100,9 @@ static bool load_start_adapter(struct trainer *t, struct gm_error *err)
     if (ok)
         memcpy(t->lora->set.w, l->set.w, l->set.count * sizeof *l->set.w);
     else
-        error_set(err, GM_E_INPUT, "read %s: rank %d, %zu parameters, but the run asks for rank %d, %zu parameters (give the same --rank, --keys, --num-layers)",
+        error_set(err, GM_E_INPUT,
+                  "read %s: rank %d, %zu parameters, but the run asks for rank %d, %zu parameters "
+                  "(give the same --rank, --keys, --num-layers)",
                   t->o.resume_adapter, a->rank, l->set.count, b->rank, t->lora->set.count);
     lora_free(l);
     return ok;
@@ -124,19 +138,23 @@ static bool open_batches(struct trainer *t, struct gm_error *err)
         return false;
     for (int i = 0; i < t->dataset->n_rows; i++)
         usable |= t->dataset->rows[i].split == SPLIT_VALID && t->dataset->rows[i].n_supervised > 0;
-    if (usable && !(t->valid = batcher_new(t->dataset, SPLIT_VALID, t->o.batch_size, false, 0, err)))
+    if (usable &&
+        !(t->valid = batcher_new(t->dataset, SPLIT_VALID, t->o.batch_size, false, 0, err)))
         return false;
     t->n_valid_leaks = count_valid_leaks(t->dataset);
     if (t->o.epochs > 0) {
-        double updates = ceil(t->o.epochs * batcher_rows(t->train) / (double)trainer_rows_per_update(t));
+        double updates =
+            ceil(t->o.epochs * batcher_rows(t->train) / (double)trainer_rows_per_update(t));
         if (!(updates >= 1 && updates <= 1e9))
-            return error_set(err, GM_E_USAGE, "plan run: %g passes over %d rows are %g updates", t->o.epochs, batcher_rows(t->train), updates);
+            return error_set(err, GM_E_USAGE, "plan run: %g passes over %d rows are %g updates",
+                             t->o.epochs, batcher_rows(t->train), updates);
         t->o.iters = (int)updates;
     }
     return true;
 }
 
-/* The workspace of the largest batch; layers keep only their inputs where the rest would take much of the machine's memory. */
+/* The workspace of the largest batch; layers keep only their inputs where the rest would take much
+ * of the machine's memory. */
 static bool open_pass(struct trainer *t, struct gm_error *err)
 {
     const struct lora_options *lora = t->lora ? &t->lora->options : NULL;
@@ -145,7 +163,8 @@ static bool open_pass(struct trainer *t, struct gm_error *err)
     if (t->valid)
         batcher_limits(t->valid, &limits);
     if (t->o.checkpoint_layers < 0) /* decided once: a resume must not decide otherwise */
-        t->o.checkpoint_layers = pass_bytes(&t->model->config, lora, &limits) > mem_available_bytes() / 5 * 2;
+        t->o.checkpoint_layers =
+            pass_bytes(&t->model->config, lora, &limits) > mem_available_bytes() / 5 * 2;
     limits.checkpoint = t->o.checkpoint_layers == 1;
     t->pass = pass_new(t->model, lora, &limits, err);
     return t->pass != NULL;
@@ -163,15 +182,22 @@ static bool open_samples(struct trainer *t, struct gm_error *err)
 /* Everything but the run on disk. t->o is set. */
 static bool open_parts(struct trainer *t, struct gm_error *err)
 {
-    if (!train_options_check(&t->o, err) || !compute_init(&t->compute, t->pool, GM_TRAIN, t->o.compute, t->o.kernel, err))
+    if (!train_options_check(&t->o, err) ||
+        !compute_init(&t->compute, t->pool, GM_TRAIN, t->o.compute, t->o.kernel, err))
         return false;
     t->o.compute = t->compute.mode;
     t->o.kernel = t->compute.family;
-    if (!open_model(t, err) || !open_text(t, err) || !check_rows(t, err) || !open_trained(t, err) || !open_batches(t, err) || !open_pass(t, err)
-        || !open_samples(t, err))
+    if (!open_model(t, err) || !open_text(t, err) || !check_rows(t, err) || !open_trained(t, err) ||
+        !open_batches(t, err) || !open_pass(t, err) || !open_samples(t, err))
         return false;
-    t->step = (struct step){.pass = t->pass, .compute = &t->compute, .lora = t->lora, .model = t->model, .optimizer = t->optimizer,
-                            .grads = t->grads, .dropout_seed = t->o.seed, .weights = &t->weights};
+    t->step = (struct step){.pass = t->pass,
+                            .compute = &t->compute,
+                            .lora = t->lora,
+                            .model = t->model,
+                            .optimizer = t->optimizer,
+                            .grads = t->grads,
+                            .dropout_seed = t->o.seed,
+                            .weights = &t->weights};
     return true;
 }
 
@@ -182,15 +208,19 @@ static bool check_space(const struct trainer *t, struct gm_error *err)
     struct checkpoint_parts parts = trainer_parts(t);
     uint64_t needed = 2 * checkpoint_bytes(&parts), there;
     if (disk_free_bytes(t->run_dir, &there, NULL) && there < needed)
-        return error_set(err, GM_E_IO, "make run %s: %llu MiB are free, two checkpoints need %llu MiB (free some space)", t->run_dir,
-                         (unsigned long long)(there >> 20), (unsigned long long)(needed >> 20));
+        return error_set(
+            err, GM_E_IO,
+            "make run %s: %llu MiB are free, two checkpoints need %llu MiB (free some space)",
+            t->run_dir, (unsigned long long)(there >> 20), (unsigned long long)(needed >> 20));
     return true;
 }
 
 static bool open_journals(struct trainer *t, struct gm_error *err)
 {
-    char *journal = path_join(t->run_dir, "journal.jsonl"), *samples = path_join(t->run_dir, "samples.jsonl");
-    bool ok = journal_open(&t->journal, journal, err) && journal_open(&t->samples_journal, samples, err);
+    char *journal = path_join(t->run_dir, "journal.jsonl"),
+         *samples = path_join(t->run_dir, "samples.jsonl");
+    bool ok =
+        journal_open(&t->journal, journal, err) && journal_open(&t->samples_journal, samples, err);
     mem_free(journal);
     mem_free(samples);
     return ok;
@@ -206,7 +236,8 @@ static bool make_run(struct trainer *t, const char *root, struct gm_error *err)
         return false;
     mem_free(t->o.run);
     t->o.run = mem_copy(path_base(t->run_dir));
-    if (check_space(t, err) && open_journals(t, err) && run_write_json(t->run_dir, &t->o, &origin, t->dataset, NULL, err))
+    if (check_space(t, err) && open_journals(t, err) &&
+        run_write_json(t->run_dir, &t->o, &origin, t->dataset, NULL, err))
         return true;
     run_uncreate(t->run_dir, &t->lock);
     return false;
@@ -219,7 +250,11 @@ static struct trainer *trainer_empty(struct pool *pool, const struct train_liste
     if (l)
         t->listener = *l;
     t->lock.fd = t->journal.fd = t->samples_journal.fd = -1;
-    t->now = (struct checkpoint_state){.val_loss = NAN, .form_rate = NAN, .best_loss = NAN, .best_form = NAN, .best_form_loss = NAN};
+    t->now = (struct checkpoint_state){.val_loss = NAN,
+                                       .form_rate = NAN,
+                                       .best_loss = NAN,
+                                       .best_form = NAN,
+                                       .best_form_loss = NAN};
     t->saved_step = -1;
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->wake, NULL);
@@ -228,8 +263,8 @@ static struct trainer *trainer_empty(struct pool *pool, const struct train_liste
     return t;
 }
 
-struct trainer *trainer_new(const struct train_options *o, const char *runs_root, struct pool *pool, const struct train_listener *l,
-                            struct gm_error *err)
+struct trainer *trainer_new(const struct train_options *o, const char *runs_root, struct pool *pool,
+                            const struct train_listener *l, struct gm_error *err)
 {
     struct trainer *t = trainer_empty(pool, l);
     t->o = train_options_copy(o);
@@ -243,7 +278,8 @@ struct trainer *trainer_new(const struct train_options *o, const char *runs_root
 
 /* ---- resume ---- */
 
-/* The newest checkpoint that is whole; damaged ones are named. With none at all the run begins again at step 0. */
+/* The newest checkpoint that is whole; damaged ones are named. With none at all the run begins
+ * again at step 0. */
 static bool load_newest(struct trainer *t, struct str *damaged, struct gm_error *err)
 {
     struct checkpoint_parts parts = trainer_parts(t);
@@ -257,7 +293,8 @@ static bool load_newest(struct trainer *t, struct str *damaged, struct gm_error 
         if (loaded)
             t->saved_step = steps[i];
         else
-            str_printf(damaged, "%scheckpoint %d cannot be used: %s", damaged->len ? "; " : "", steps[i], why.text);
+            str_printf(damaged, "%scheckpoint %d cannot be used: %s", damaged->len ? "; " : "",
+                       steps[i], why.text);
     }
     mem_free(steps);
     if (n > 0 && !loaded)
@@ -274,7 +311,10 @@ static bool check_goal(struct trainer *t, struct gm_error *err)
         return true;
     bool ended = strcmp(t->now.why, "end") == 0;
     if (t->now.step > t->o.iters || ended)
-        return error_set(err, GM_E_USAGE, "resume %s: it stands at step %d of %d already (give --iters to go further)", t->name, t->now.step, t->o.iters);
+        return error_set(
+            err, GM_E_USAGE,
+            "resume %s: it stands at step %d of %d already (give --iters to go further)", t->name,
+            t->now.step, t->o.iters);
     return true;
 }
 
@@ -282,16 +322,19 @@ static bool check_kernel(const struct trainer *t, struct gm_error *err)
 {
     if (t->o.kernel != FAMILY_AUTO && !family_runs_here(t->o.kernel))
         return error_set(err, GM_E_UNSUPPORTED,
-                         "resume %s: it ran on the kernels of %s, which this processor lacks (--kernel auto goes on with others, not bit for bit)", t->name,
-                         family_name(t->o.kernel));
+                         "resume %s: it ran on the kernels of %s, which this processor lacks "
+                         "(--kernel auto goes on with others, not bit for bit)",
+                         t->name, family_name(t->o.kernel));
     return true;
 }
 
-static bool take_up(struct trainer *t, const struct resume_options *how, char **created, struct str *damaged, struct gm_error *err)
+static bool take_up(struct trainer *t, const struct resume_options *how, char **created,
+                    struct str *damaged, struct gm_error *err)
 {
     struct run_origin then, now;
     char *lock = path_join(t->run_dir, "LOCK"), *checkpoints = path_join(t->run_dir, "checkpoints");
-    bool ok = run_read_json(t->run_dir, &t->o, &then, created, err) && lock_take(&t->lock, lock, err) && dir_make(checkpoints, err);
+    bool ok = run_read_json(t->run_dir, &t->o, &then, created, err) &&
+              lock_take(&t->lock, lock, err) && dir_make(checkpoints, err);
     mem_free(lock);
     mem_free(checkpoints);
     if (!ok)
@@ -306,16 +349,23 @@ static bool take_up(struct trainer *t, const struct resume_options *how, char **
         t->o.iters = how->iters;
         t->o.epochs = 0;
     }
-    if (!open_parts(t, err) || !run_origin_of(&now, t->source, t->tokenizer, t->dataset, !t->o.init_random, err)
-        || !run_origin_check(&then, &now, &t->o, err) || !load_newest(t, damaged, err) || !check_goal(t, err) || !check_space(t, err))
+    if (!open_parts(t, err) ||
+        !run_origin_of(&now, t->source, t->tokenizer, t->dataset, !t->o.init_random, err) ||
+        !run_origin_check(&then, &now, &t->o, err) || !load_newest(t, damaged, err) ||
+        !check_goal(t, err) || !check_space(t, err))
         return false;
     if (t->o.kernel != before)
-        str_printf(damaged, "%sfrom step %d on the kernels of %s compute, not of %s: not bit for bit what it would have been", damaged->len ? "; " : "",
-                   t->now.step, family_name(t->o.kernel), family_name(before));
-    return open_journals(t, err) && run_write_json(t->run_dir, &t->o, &then, t->dataset, *created, err);
+        str_printf(damaged,
+                   "%sfrom step %d on the kernels of %s compute, not of %s: not bit for bit what "
+                   "it would have been",
+                   damaged->len ? "; " : "", t->now.step, family_name(t->o.kernel),
+                   family_name(before));
+    return open_journals(t, err) &&
+           run_write_json(t->run_dir, &t->o, &then, t->dataset, *created, err);
 }
 
-struct trainer *trainer_resume_with(const char *run_dir, const struct resume_options *how, struct pool *pool, const struct train_listener *l,
+struct trainer *trainer_resume_with(const char *run_dir, const struct resume_options *how,
+                                    struct pool *pool, const struct train_listener *l,
                                     struct gm_error *err)
 {
     struct trainer *t = trainer_empty(pool, l);
@@ -338,7 +388,8 @@ struct trainer *trainer_resume_with(const char *run_dir, const struct resume_opt
     return NULL;
 }
 
-struct trainer *trainer_resume(const char *run_dir, int iters, struct pool *pool, const struct train_listener *l, struct gm_error *err)
+struct trainer *trainer_resume(const char *run_dir, int iters, struct pool *pool,
+                               const struct train_listener *l, struct gm_error *err)
 {
     return trainer_resume_with(run_dir, &(struct resume_options){.iters = iters}, pool, l, err);
 }
@@ -379,8 +430,13 @@ void trainer_free(struct trainer *t)
 
 struct checkpoint_parts trainer_parts(const struct trainer *t)
 {
-    return (struct checkpoint_parts){.lora = t->lora, .model = t->model, .optimizer = t->optimizer, .model_name = t->o.model, .source = t->source,
-                                     .tokenizer = t->tokenizer, .template_text = t->tpl ? chat_template_text(t->tpl) : NULL};
+    return (struct checkpoint_parts){.lora = t->lora,
+                                     .model = t->model,
+                                     .optimizer = t->optimizer,
+                                     .model_name = t->o.model,
+                                     .source = t->source,
+                                     .tokenizer = t->tokenizer,
+                                     .template_text = t->tpl ? chat_template_text(t->tpl) : NULL};
 }
 
 int64_t trainer_rows_per_update(const struct trainer *t)

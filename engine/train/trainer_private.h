@@ -1,4 +1,5 @@
-/* trainer_private.h - a training run from the inside: what trainer_open.c builds, trainer.c drives and trainer_events.c reports. */
+/* trainer_private.h - a training run from the inside: what trainer_open.c builds, trainer.c drives
+ * and trainer_events.c reports. */
 #ifndef GM_TRAIN_TRAINER_PRIVATE_H
 #define GM_TRAIN_TRAINER_PRIVATE_H
 
@@ -44,10 +45,10 @@ struct trainer {
 
     struct checkpoint_state now; /* where the run stands */
     int saved_step;              /* of the newest checkpoint, -1: none */
-    bool saved_whole;            /* that checkpoint knows of the evaluation and samples of its step */
+    bool saved_whole; /* that checkpoint knows of the evaluation and samples of its step */
     bool new_best_loss, new_best_form; /* at this step */
     double began_s, elapsed_before_s, paused_s;
-    double window_s;             /* time in steps, and tokens, since the last report */
+    double window_s; /* time in steps, and tokens, since the last report */
     int64_t window_tokens;
 
     pthread_mutex_t mutex; /* asks */
@@ -57,10 +58,12 @@ struct trainer {
     pthread_mutex_t weights; /* held while the weights change, and while they are copied */
 };
 
-/* trainer_events.c: each event goes to the journal first, then to the listener. False: the journal could not be written. */
+/* trainer_events.c: each event goes to the journal first, then to the listener. False: the journal
+ * could not be written. */
 double trainer_time_s(const struct trainer *t);
 bool trainer_tell_start(struct trainer *t, struct gm_error *err);
-bool trainer_tell_step(struct trainer *t, const struct step_result *r, double lr, struct gm_error *err);
+bool trainer_tell_step(struct trainer *t, const struct step_result *r, double lr,
+                       struct gm_error *err);
 bool trainer_tell_eval(struct trainer *t, const struct eval_result *r, struct gm_error *err);
 bool trainer_tell_sample(void *trainer, const struct generated *g, struct gm_error *err);
 bool trainer_tell_form(struct trainer *t, const struct sample_rate *rate, struct gm_error *err);

@@ -1,4 +1,5 @@
-/* Batches: every row once a pass, in an order that the seed decides; packing; positions that can be taken up anywhere. */
+/* Batches: every row once a pass, in an order that the seed decides; packing; positions that can be
+ * taken up anywhere. */
 #include "tests/unit/train/train_test.h"
 
 #include "engine/train/batch.h"
@@ -10,8 +11,10 @@ static struct dataset *data;
 
 static void every_row_once_a_pass(void **state)
 {
-    struct batcher *b = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 5, NULL), *same = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 5, NULL);
-    struct batcher *other = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 6, NULL), *plain = batcher_new(data, SPLIT_TRAIN, PER_BATCH, false, 5, NULL);
+    struct batcher *b = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 5, NULL),
+                   *same = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 5, NULL);
+    struct batcher *other = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 6, NULL),
+                   *plain = batcher_new(data, SPLIT_TRAIN, PER_BATCH, false, 5, NULL);
     assert_int_equal(batcher_rows(b), ROWS);
     int moved = 0, differs = 0, again = 0;
     for (int pass = 0; pass < 3; pass++) {
@@ -28,7 +31,9 @@ static void every_row_once_a_pass(void **state)
             assert_int_equal(seen[i], 1);
     }
     for (int i = 0; i < ROWS; i++)
-        again += batcher_row(b, i) == batcher_row(same, ROWS + i); /* another order in the second pass; also a jump backwards */
+        again += batcher_row(b, i) ==
+                 batcher_row(
+                     same, ROWS + i); /* another order in the second pass; also a jump backwards */
     assert_true(moved > ROWS && differs > ROWS && again < ROWS / 2);
     batcher_free(b);
     batcher_free(same);
@@ -42,7 +47,8 @@ static void rows_are_packed(void **state)
     struct pass_limits limits = {0};
     batcher_limits(b, &limits);
     uint64_t allocations = 0;
-    for (int64_t at = 0; at < 5 * ROWS; at += PER_BATCH) { /* batches reach over the ends of passes */
+    for (int64_t at = 0; at < 5 * ROWS;
+         at += PER_BATCH) { /* batches reach over the ends of passes */
         const struct batch *batch = batcher_fill(b, at, PER_BATCH);
         int64_t T = 0, targets = 0;
         assert_int_equal(batch->n_seqs, PER_BATCH);
@@ -63,7 +69,8 @@ static void rows_are_packed(void **state)
         assert_int_equal(batch->seq_start[PER_BATCH], T);
         assert_int_equal(batch->n_targets, targets);
         assert_int_equal(batcher_supervised(b, at, PER_BATCH), targets);
-        assert_true(T <= limits.max_tokens && targets <= limits.max_targets && PER_BATCH <= limits.max_seqs);
+        assert_true(T <= limits.max_tokens && targets <= limits.max_targets &&
+                    PER_BATCH <= limits.max_seqs);
         if (at == 0)
             allocations = mem_allocations();
     }
@@ -73,10 +80,13 @@ static void rows_are_packed(void **state)
 
 static void labels_are_targets(void **state)
 {
-    char *folder = new_folder(), *path = put_file(folder, "train.jsonl", "{\"input_ids\": [5, 6, 7], \"labels\": [-100, 8, 9]}\n");
+    char *folder = new_folder(),
+         *path = put_file(folder, "train.jsonl",
+                          "{\"input_ids\": [5, 6, 7], \"labels\": [-100, 8, 9]}\n");
     struct dataset_options o = {.max_seq_length = 64};
     struct dataset *d = dataset_open(folder, &o, tools.tokenizer, tools.tpl, NULL);
-    struct batcher *b = batcher_new(d, SPLIT_TRAIN, 2, true, 0, NULL); /* more rows a batch than there are */
+    struct batcher *b =
+        batcher_new(d, SPLIT_TRAIN, 2, true, 0, NULL); /* more rows a batch than there are */
     const struct batch *batch = batcher_fill(b, 0, 2);
     assert_int_equal(batch->n_targets, 4);
     assert_int_equal(batch->target_row[0], 0);

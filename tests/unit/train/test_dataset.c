@@ -1,11 +1,13 @@
-/* Data sets: forms, masks, labels, splits, duplicates, leaks; files as people have them; errors that name file, line and column. */
+/* Data sets: forms, masks, labels, splits, duplicates, leaks; files as people have them; errors
+ * that name file, line and column. */
 #include "tests/unit/train/train_test.h"
 
 static const struct dataset_options PLAIN = {.max_seq_length = 512, .mask_prompt = true, .seed = 7};
 
 static struct text_tools tools;
 
-static struct dataset *open_text(const char *name, const char *text, const struct dataset_options *o, struct gm_error *err)
+static struct dataset *open_text(const char *name, const char *text,
+                                 const struct dataset_options *o, struct gm_error *err)
 {
     char *folder = new_folder(), *path = put_file(folder, name, text);
     struct dataset *d = dataset_open(path, o, tools.tokenizer, tools.tpl, err);
@@ -14,7 +16,8 @@ static struct dataset *open_text(const char *name, const char *text, const struc
     return d;
 }
 
-static struct dataset *must_open(const char *name, const char *text, const struct dataset_options *o)
+static struct dataset *must_open(const char *name, const char *text,
+                                 const struct dataset_options *o)
 {
     struct gm_error err = {0};
     struct dataset *d = open_text(name, text, o, &err);
@@ -28,16 +31,48 @@ static struct dataset *must_open(const char *name, const char *text, const struc
 
 static void forms_and_masks(void **state)
 {
-    struct dataset *d = must_open("a.jsonl",
-                                  "\xEF\xBB\xBF{\"messages\": [" TURN("user", "Hello there") ", " TURN("assistant", "a frog\\njumps") "]}\r\n"
-                                  "\r\n"
-                                  "{\"conversations\": [" SHARE("human", "Name a bird") ", " SHARE("gpt", "heron") ", " SHARE("human", "And one more") ", "
-                                  SHARE("gpt", "wren") "]}\n"
-                                  "{\"text\": \"the pond\"}\n"
-                                  "{\"input_ids\": [5, 6, 7, 8], \"labels\": [-100, -100, 9, 8]}\n"
-                                  "{\"prompt\": \"Question\", \"completion\": \"Reply\"}\n"
-                                  "{\"instruction\": \"Do\", \"input\": \"that\", \"output\": \"done\"}",
-                                  &PLAIN);
+    struct dataset *d = must_open(
+        "a.jsonl",
+        "\xEF\xBB\xBF{\"messages\": [" TURN("user", "Hello there") ", " TURN(
+            "assistant",
+            "a frog\\njumps") "]}\r\n"
+                              "\r\n"
+                              "{\"conversations\": [" SHARE("human", "Name a bird") ", " SHARE(
+                                  "gpt",
+                                  "heron") ", " SHARE("human",
+                                                      "And one more") ", " SHARE("gpt",
+                                                                                 "wren") "]}\n"
+                                                                                         "{\"text\""
+                                                                                         ": \"the "
+                                                                                         "pond\"}\n"
+                                                                                         "{\"input_"
+                                                                                         "ids\": "
+                                                                                         "[5, 6, "
+                                                                                         "7, 8], "
+                                                                                         "\"labels"
+                                                                                         "\": "
+                                                                                         "[-100, "
+                                                                                         "-100, 9, "
+                                                                                         "8]}\n"
+                                                                                         "{\"prompt"
+                                                                                         "\": "
+                                                                                         "\"Questio"
+                                                                                         "n\", "
+                                                                                         "\"complet"
+                                                                                         "ion\": "
+                                                                                         "\"Reply\""
+                                                                                         "}\n"
+                                                                                         "{\"instru"
+                                                                                         "ction\": "
+                                                                                         "\"Do\", "
+                                                                                         "\"input\""
+                                                                                         ": "
+                                                                                         "\"that\","
+                                                                                         " \"output"
+                                                                                         "\": "
+                                                                                         "\"done\""
+                                                                                         "}",
+        &PLAIN);
     assert_int_equal(d->n_rows, 6);
     const struct row *r = d->rows;
     assert_string_equal(r[0].prompt, "Hello there");
@@ -72,7 +107,8 @@ static void mask_off_supervises_all(void **state)
 {
     struct dataset_options o = PLAIN;
     o.mask_prompt = false;
-    struct dataset *d = must_open("a.jsonl", "{\"messages\": [" TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n", &o);
+    struct dataset *d = must_open(
+        "a.jsonl", "{\"messages\": [" TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n", &o);
     assert_int_equal(d->rows[0].n_supervised, d->rows[0].n - 1);
     dataset_free(d);
 }
@@ -81,13 +117,17 @@ static void system_is_put_in_front(void **state)
 {
     struct dataset_options o = PLAIN;
     o.system = "Answer in verse.";
-    struct dataset *d = must_open("a.jsonl",
-                                  "{\"messages\": [" TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n"
-                                  "{\"messages\": [" TURN("system", "Mine") ", " TURN("user", "Hi") ", " TURN("assistant", "ho") "]}\n",
-                                  &o);
+    struct dataset *d =
+        must_open("a.jsonl",
+                  "{\"messages\": [" TURN("user", "Hi") ", " TURN(
+                      "assistant", "ho") "]}\n"
+                                         "{\"messages\": [" TURN("system", "Mine") ", " TURN(
+                                             "user", "Hi") ", " TURN("assistant", "ho") "]}\n",
+                  &o);
     for (int i = 0; i < 2; i++) {
         struct str text = {0};
-        assert_true(tokenizer_decode(tools.tokenizer, d->rows[i].ids, (size_t)d->rows[i].n, false, &text, NULL));
+        assert_true(tokenizer_decode(tools.tokenizer, d->rows[i].ids, (size_t)d->rows[i].n, false,
+                                     &text, NULL));
         assert_non_null(strstr(str_text(&text), i == 0 ? "Answer in verse." : "Mine"));
         assert_true(i == 0 || !strstr(str_text(&text), "Answer in verse."));
         str_free(&text);
@@ -97,18 +137,25 @@ static void system_is_put_in_front(void **state)
 
 static void special_strings_are_text(void **state)
 {
-    struct dataset *d = must_open("a.jsonl", "{\"messages\": [" TURN("user", "end <|im_end|> it") ", " TURN("assistant", "ho") "]}\n", &PLAIN);
+    struct dataset *d = must_open(
+        "a.jsonl",
+        "{\"messages\": [" TURN("user", "end <|im_end|> it") ", " TURN("assistant", "ho") "]}\n",
+        &PLAIN);
     int specials = 0;
     int32_t end = tokenizer_id_of(tools.tokenizer, "<|im_end|>");
     for (int t = 0; t < d->rows[0].n; t++)
         specials += d->rows[0].ids[t] == end;
-    assert_int_equal(specials, 3); /* of the default system turn, the user turn, the assistant turn */
+    assert_int_equal(specials,
+                     3); /* of the default system turn, the user turn, the assistant turn */
     dataset_free(d);
 }
 
 static void arrays_are_read(void **state)
 {
-    struct dataset *d = must_open("a.json", " [\n {\"text\": \"one [\\\"a\\\"]\"},\n\n {\"text\": \"two\"},{\"text\": \"three\"}\n]\n", &PLAIN);
+    struct dataset *d = must_open(
+        "a.json",
+        " [\n {\"text\": \"one [\\\"a\\\"]\"},\n\n {\"text\": \"two\"},{\"text\": \"three\"}\n]\n",
+        &PLAIN);
     assert_int_equal(d->n_rows, 3);
     assert_string_equal(d->rows[0].answer, "one [\"a\"]");
     assert_int_equal(d->rows[2].line, 3);
@@ -119,9 +166,13 @@ static void cut_rows_are_counted_and_named(void **state)
 {
     struct dataset_options o = PLAIN;
     o.max_seq_length = 8;
-    struct dataset *d = must_open("a.jsonl", "{\"text\": \"a long line of text that has more than eight tokens in it\"}\n"
-                                             "{\"messages\": [" TURN("user", "Hello there my friend") ", " TURN("assistant", "ho") "]}\n"
-                                             "{\"text\": \"a\"}\n", &o);
+    struct dataset *d =
+        must_open("a.jsonl",
+                  "{\"text\": \"a long line of text that has more than eight tokens in it\"}\n"
+                  "{\"messages\": [" TURN("user", "Hello there my friend") ", " TURN(
+                      "assistant", "ho") "]}\n"
+                                         "{\"text\": \"a\"}\n",
+                  &o);
     assert_int_equal(d->n_truncated, 2);
     assert_int_equal(d->n_skipped, 1); /* the answer lies behind the cut */
     assert_int_equal(d->rows[0].n, 8);
@@ -178,11 +229,15 @@ static void bad_rows_are_refused(void **state)
 
 static void one_file_is_split_in_groups(void **state)
 {
-    struct str s = {0}; /* 200 rows, each prompt four times, and one line that ten rows of different prompts share */
+    struct str s = {0}; /* 200 rows, each prompt four times, and one line that ten rows of different
+                           prompts share */
     for (int i = 0; i < 200; i++)
-        str_printf(&s, "{\"messages\": [" TURN("user", "Tell me of thing %d") ", " TURN("assistant", "line %d of this\\n%s %d") "]}\n", i / 4, i,
-                   i % 20 == 0 ? "a shared line\\nand" : "its own ending", i);
-    struct dataset *d = must_open("a.jsonl", str_text(&s), &PLAIN), *again = must_open("a.jsonl", str_text(&s), &PLAIN);
+        str_printf(&s,
+                   "{\"messages\": [" TURN("user", "Tell me of thing %d") ", " TURN(
+                       "assistant", "line %d of this\\n%s %d") "]}\n",
+                   i / 4, i, i % 20 == 0 ? "a shared line\\nand" : "its own ending", i);
+    struct dataset *d = must_open("a.jsonl", str_text(&s), &PLAIN),
+                   *again = must_open("a.jsonl", str_text(&s), &PLAIN);
     struct dataset_options o = PLAIN;
     o.seed = 8;
     struct dataset *other = must_open("a.jsonl", str_text(&s), &o);
@@ -210,7 +265,10 @@ static void rows_that_hang_together_are_split_and_said(void **state)
 {
     struct str s = {0};
     for (int i = 0; i < 50; i++)
-        str_printf(&s, "{\"messages\": [" TURN("user", "Write a haiku") ", " TURN("assistant", "number %d") "]}\n", i);
+        str_printf(&s,
+                   "{\"messages\": [" TURN("user", "Write a haiku") ", " TURN("assistant",
+                                                                              "number %d") "]}\n",
+                   i);
     struct dataset *d = must_open("a.jsonl", str_text(&s), &PLAIN);
     assert_int_equal(d->count[SPLIT_VALID], 5);
     assert_int_equal(d->count[SPLIT_TEST], 5);
@@ -224,13 +282,33 @@ static void folders_duplicates_and_leaks(void **state)
 {
     char *folder = new_folder(), *a, *b;
     a = put_file(folder, "train.jsonl",
-                 "{\"messages\": [" TURN("user", "Of rain") ", " TURN("assistant", "the first line\\nthe second line") "]}\n"
-                 "{\"messages\": [" TURN("user", "Of snow") ", " TURN("assistant", "white on white") "]}\n"
-                 "{\"messages\": [" TURN("user", "Of snow") ", " TURN("assistant", "white on white") "]}\n");
-    b = put_file(folder, "valid.json",
-                 "[{\"messages\": [" TURN("user", "of Rain?") ", " TURN("assistant", "something else") "]},"
-                 "{\"messages\": [" TURN("user", "Of moss") ", " TURN("assistant", "green\\nThe second line.") "]},"
-                 "{\"messages\": [" TURN("user", "Of stone") ", " TURN("assistant", "grey and old") "]}]");
+                 "{\"messages\": [" TURN("user", "Of rain") ", " TURN(
+                     "assistant",
+                     "the first line\\nthe second line") "]}\n"
+                                                         "{\"messages\": [" TURN("user", "Of snow") ", " TURN(
+                                                             "assistant",
+                                                             "white on white") "]}\n"
+                                                                               "{\"messages\": "
+                                                                               "[" TURN("user", "Of"
+                                                                                                " s"
+                                                                                                "no"
+                                                                                                "w") ", " TURN(
+                                                                                   "assistant",
+                                                                                   "white on white") "]}\n");
+    b = put_file(
+        folder, "valid.json",
+        "[{\"messages\": [" TURN("user", "of Rain?") ", " TURN(
+            "assistant",
+            "something else") "]},"
+                              "{\"messages\": [" TURN("user", "Of moss") ", " TURN(
+                                  "assistant",
+                                  "green\\nThe second line.") "]},"
+                                                              "{\"messages\": [" TURN(
+                                                                  "user",
+                                                                  "Of stone") ", " TURN("assistant",
+                                                                                        "grey and "
+                                                                                        "old") "]}"
+                                                                                               "]");
     struct gm_error err = {0};
     struct dataset *d = dataset_open(folder, &PLAIN, tools.tokenizer, tools.tpl, &err);
     assert_non_null(d);

@@ -22,7 +22,8 @@ static void rate_rises_and_falls(void **state)
     assert_true(fabs(lr_at(&o, 9 + 97, 300) - 3e-4 * (1 - 0.9 / 3)) < 1e-12);
     assert_true(fabs(lr_at(&o, 300, 300) - 3e-5) < 1e-18);
     o.schedule = LR_CONSTANT;
-    assert_true(lr_at(&o, 300, 300) == 3e-4 && lr_at(&o, 10, 300) == 3e-4 && lr_at(&o, 3, 300) < 3e-4);
+    assert_true(lr_at(&o, 300, 300) == 3e-4 && lr_at(&o, 10, 300) == 3e-4 &&
+                lr_at(&o, 3, 300) < 3e-4);
     o.warmup = 0.03;
     o.warmup_percent = true; /* W = ceil(0.03 * 250) = 8 */
     assert_true(lr_at(&o, 7, 250) < 3e-4 && lr_at(&o, 8, 250) == 3e-4);
@@ -40,7 +41,8 @@ static void defaults_are_those_of_the_manual(void **state)
     assert_int_equal(o.iters, 600);
     assert_int_equal(o.batch_size * o.grad_accumulation, 4);
     assert_int_equal(o.lora.rank, 16);
-    assert_true(o.lora.scale == 2.0f && o.lora.dropout == 0.0f && o.max_grad_norm == 1.0 && o.learning_rate == 2e-4);
+    assert_true(o.lora.scale == 2.0f && o.lora.dropout == 0.0f && o.max_grad_norm == 1.0 &&
+                o.learning_rate == 2e-4);
     assert_int_equal(o.lora.keys, (1 << PROJ_COUNT) - 1);
     assert_int_equal(o.max_seq_length, 512);
     assert_int_equal(o.val_batches, -1);
@@ -76,9 +78,12 @@ static void json_there_and_back(void **state)
     assert_string_equal(back.model, o.model);
     assert_string_equal(back.system, o.system);
     assert_null(back.run);
-    assert_true(back.seed == o.seed && back.learning_rate == o.learning_rate && back.lora.dropout == o.lora.dropout);
-    assert_true(back.lora.keys == o.lora.keys && back.schedule == LR_LINEAR && back.optimizer == OPT_SGD && back.checkpoint_layers == 0);
-    assert_true(back.kernel == FAMILY_AVX2 && back.compute == GM_COMPUTE_F32 && back.n_temps == 2 && !back.shuffle);
+    assert_true(back.seed == o.seed && back.learning_rate == o.learning_rate &&
+                back.lora.dropout == o.lora.dropout);
+    assert_true(back.lora.keys == o.lora.keys && back.schedule == LR_LINEAR &&
+                back.optimizer == OPT_SGD && back.checkpoint_layers == 0);
+    assert_true(back.kernel == FAMILY_AVX2 && back.compute == GM_COMPUTE_F32 && back.n_temps == 2 &&
+                !back.shuffle);
     json_decref(j);
     mem_free(text);
     train_options_free(&o);

@@ -1,4 +1,5 @@
-/* Runs on disk: journals with torn ends, checkpoints that are whole or not there, names, the best ones, locks. */
+/* Runs on disk: journals with torn ends, checkpoints that are whole or not there, names, the best
+ * ones, locks. */
 #include "tests/unit/train/train_test.h"
 
 #include "engine/train/checkpoint.h"
@@ -40,7 +41,8 @@ static void append_text(const char *path, const char *text)
 
 static void journal_survives_a_torn_end(void **state)
 {
-    static const char *const TORN[] = {"{\"event\": \"st", "{\"event\": \"step\", \"step\": 9}", "\0\0\0\0\0\0\0\0"};
+    static const char *const TORN[] = {"{\"event\": \"st", "{\"event\": \"step\", \"step\": 9}",
+                                       "\0\0\0\0\0\0\0\0"};
     char *folder = new_folder(), *path = path_join(folder, "journal.jsonl");
     struct gm_error err = {0};
     for (int k = 0; k < 3; k++) {
@@ -49,21 +51,25 @@ static void journal_survives_a_torn_end(void **state)
         unlink(path);
         assert_true(journal_open(&j, path, &err));
         for (int i = 1; i <= 3; i++)
-            assert_true(journal_write(&j, json_pack("{s:s, s:i}", "event", "step", "step", i), i == 3, &err));
+            assert_true(journal_write(&j, json_pack("{s:s, s:i}", "event", "step", "step", i),
+                                      i == 3, &err));
         journal_close(&j);
         append(path, TORN[k], k == 2 ? 8 : strlen(TORN[k]));
-        if (!journal_read(path, count_line, &l, &err)) /* a line without its end does not count, whatever it holds */
+        if (!journal_read(path, count_line, &l,
+                          &err)) /* a line without its end does not count, whatever it holds */
             fail_msg("%s", err.text);
         assert_int_equal(l.n, 3);
         assert_true(journal_open(&j, path, &err)); /* cuts it off */
-        assert_true(journal_write(&j, json_pack("{s:s, s:i}", "event", "step", "step", 4), false, &err));
+        assert_true(
+            journal_write(&j, json_pack("{s:s, s:i}", "event", "step", "step", 4), false, &err));
         journal_close(&j);
         l = (struct lines){0};
         assert_true(journal_read(path, count_line, &l, &err));
         assert_int_equal(l.n, 4);
         assert_int_equal(l.last, 4);
     }
-    append_text(path, "nonsense\n"); /* the last line, whole but broken: dropped; in the middle: an error that names it */
+    append_text(path, "nonsense\n"); /* the last line, whole but broken: dropped; in the middle: an
+                                        error that names it */
     struct lines l = {0};
     assert_true(journal_read(path, count_line, &l, &err));
     assert_int_equal(l.n, 4);
@@ -82,7 +88,9 @@ static void journal_tail_begins_with_a_whole_line(void **state)
     struct lines l = {0};
     assert_true(journal_open(&j, path, NULL));
     for (int i = 0; i < 500; i++)
-        assert_true(journal_write(&j, json_pack("{s:s, s:i, s:s}", "event", "step", "step", i, "text", "some more text"), false, NULL));
+        assert_true(journal_write(
+            &j, json_pack("{s:s, s:i, s:s}", "event", "step", "step", i, "text", "some more text"),
+            false, NULL));
     journal_close(&j);
     assert_true(journal_read_tail(path, 1000, count_line, &l, NULL));
     assert_in_range(l.n, 10, 30);
@@ -121,7 +129,11 @@ static struct parts make_parts(uint64_t seed)
         x.optimizer->v[i] = (float)(i % 7) * 1e-7f;
     }
     x.optimizer->updates = 5;
-    x.p = (struct checkpoint_parts){.lora = x.lora, .model = x.model, .optimizer = x.optimizer, .model_name = "smollm2", .source = x.model->source};
+    x.p = (struct checkpoint_parts){.lora = x.lora,
+                                    .model = x.model,
+                                    .optimizer = x.optimizer,
+                                    .model_name = "smollm2",
+                                    .source = x.model->source};
     return x;
 }
 
@@ -134,9 +146,20 @@ static void free_parts(struct parts *x)
 
 static struct checkpoint_state state_at(int step, double val_loss, double form_rate)
 {
-    return (struct checkpoint_state){.step = step, .optimizer_updates = 5, .rows_seen = 4 * step, .tokens_seen = 100 * step, .elapsed_s = 1.5,
-                                     .evaluated = true, .val_loss = val_loss, .form_rate = form_rate, .form_n = 4, .best_loss = val_loss,
-                                     .best_form = NAN, .best_form_loss = NAN, .evals_without_better = 2, .why = "schedule"};
+    return (struct checkpoint_state){.step = step,
+                                     .optimizer_updates = 5,
+                                     .rows_seen = 4 * step,
+                                     .tokens_seen = 100 * step,
+                                     .elapsed_s = 1.5,
+                                     .evaluated = true,
+                                     .val_loss = val_loss,
+                                     .form_rate = form_rate,
+                                     .form_n = 4,
+                                     .best_loss = val_loss,
+                                     .best_form = NAN,
+                                     .best_form_loss = NAN,
+                                     .evals_without_better = 2,
+                                     .why = "schedule"};
 }
 
 static void checkpoint_there_and_back(void **state)
@@ -150,10 +173,12 @@ static void checkpoint_there_and_back(void **state)
     assert_memory_equal(a.lora->set.w, b.lora->set.w, a.lora->set.count * sizeof(float));
     assert_memory_equal(a.optimizer->m, b.optimizer->m, a.lora->set.count * sizeof(float));
     assert_memory_equal(a.optimizer->v, b.optimizer->v, a.lora->set.count * sizeof(float));
-    assert_true(back.step == 7 && back.rows_seen == 28 && back.val_loss == 2.5 && isnan(back.form_rate) && back.evals_without_better == 2);
+    assert_true(back.step == 7 && back.rows_seen == 28 && back.val_loss == 2.5 &&
+                isnan(back.form_rate) && back.evals_without_better == 2);
     assert_string_equal(back.why, "schedule");
 
-    char *file = mem_printf("%s/checkpoints/0000007/optimizer.safetensors", folder); /* one flipped bit is seen */
+    char *file = mem_printf("%s/checkpoints/0000007/optimizer.safetensors",
+                            folder); /* one flipped bit is seen */
     struct str bytes = read_whole(file);
     bytes.data[bytes.len - 1] ^= 1;
     assert_true(file_replace(file, bytes.data, bytes.len, NULL));
@@ -189,7 +214,8 @@ static void full_disk_leaves_nothing_half(void **state)
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit before, small;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    for (rlim_t size = 0; size < 70000; size += 1400) { /* the write that fails: in each of the files */
+    for (rlim_t size = 0; size < 70000;
+         size += 1400) { /* the write that fails: in each of the files */
         small = before;
         small.rlim_cur = size;
         for (int step = 1; step <= 2; step++) {
@@ -247,7 +273,9 @@ static void names_are_found(void **state)
     assert_null(run_create(root, "..", "m", "d", &lock, &err));
     assert_null(run_create(root, "", "m", "d", &lock, &err));
 
-    const char *const NAMES[] = {"nano-haiku-001", "nano-haiku-001:best", "nano-haiku-001:last", "nano-haiku-001:best-form", "nano-haiku-001:600", a};
+    const char *const NAMES[] = {"nano-haiku-001",      "nano-haiku-001:best",
+                                 "nano-haiku-001:last", "nano-haiku-001:best-form",
+                                 "nano-haiku-001:600",  a};
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         char *dir = run_resolve(root, NAMES[i], &err);
         if (!dir)
@@ -255,7 +283,8 @@ static void names_are_found(void **state)
         assert_string_equal(dir, a);
         mem_free(dir);
     }
-    const char *const NO[] = {"nano-haiku-009", "nano-haiku-001:worst", "", ":", ":best", "../x", "nano-haiku-001:"};
+    const char *const NO[] = {"nano-haiku-009", "nano-haiku-001:worst", "", ":", ":best",
+                              "../x",           "nano-haiku-001:"};
     for (size_t i = 0; i < sizeof NO / sizeof *NO; i++)
         assert_null(run_resolve(root, NO[i], &err));
     struct run_info *runs;
@@ -292,7 +321,8 @@ static void expect_step(const char *root, const char *adapter, int step)
 
 static void best_checkpoints_are_marked(void **state)
 {
-    char *root = new_folder(), *dir = make_run(root, "r"), *journal = path_join(dir, "journal.jsonl");
+    char *root = new_folder(), *dir = make_run(root, "r"),
+         *journal = path_join(dir, "journal.jsonl");
     struct gm_error err = {0};
     struct parts a = make_parts(1);
     static const struct {
@@ -319,14 +349,19 @@ static void best_checkpoints_are_marked(void **state)
     assert_true(plain && !is_run && step == -1);
     mem_free(plain);
 
-    char *torn = path_join(dir, "checkpoints/0000400"); /* a folder without state.json is no checkpoint */
+    char *torn =
+        path_join(dir, "checkpoints/0000400"); /* a folder without state.json is no checkpoint */
     assert_true(dir_make(torn, &err));
-    append_text(journal, "{\"event\":\"start\",\"step\":0}\n{\"event\":\"eval\",\"step\":350,\"loss\":2.25}\n");
+    append_text(
+        journal,
+        "{\"event\":\"start\",\"step\":0}\n{\"event\":\"eval\",\"step\":350,\"loss\":2.25}\n");
     struct run_info r;
     assert_true(run_info_open(&r, dir, &err));
     assert_int_equal(r.n_checkpoints, 4);
-    assert_true(r.checkpoints[1].best_loss && r.checkpoints[1].best_form && !r.checkpoints[2].best_form);
-    assert_true(r.checkpoints[1].bytes > 1000 && r.last_step == 350 && r.last_val_loss == 2.25 && r.iters == 600);
+    assert_true(r.checkpoints[1].best_loss && r.checkpoints[1].best_form &&
+                !r.checkpoints[2].best_form);
+    assert_true(r.checkpoints[1].bytes > 1000 && r.last_step == 350 && r.last_val_loss == 2.25 &&
+                r.iters == 600);
     assert_string_equal(r.state, "killed");
     run_info_free(&r);
 

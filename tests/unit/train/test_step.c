@@ -1,5 +1,6 @@
-/* Ten optimiser steps against torch and PEFT (`peft`) and against the MLX recipe (`mlx`): losses, gradient norms and the weights afterwards; the same in
- * bf16; and the same bits for any number of threads and any cut into micro-batches of whole rows. */
+/* Ten optimiser steps against torch and PEFT (`peft`) and against the MLX recipe (`mlx`): losses,
+ * gradient norms and the weights afterwards; the same in bf16; and the same bits for any number of
+ * threads and any cut into micro-batches of whole rows. */
 #include "tests/unit/train/train_test.h"
 
 #include "engine/format/safetensors.h"
@@ -12,7 +13,8 @@ enum { STEPS = 10 };
 struct fixture {
     struct model *model;
     struct safetensors expected;
-    double scale, loss_tolerance, weight_tolerance[2]; /* peft, mlx: those that the fixture states */
+    double scale, loss_tolerance,
+        weight_tolerance[2]; /* peft, mlx: those that the fixture states */
     int rank;
 };
 
@@ -20,18 +22,21 @@ static struct fixture open_fixture(const char *name)
 {
     struct fixture f = {0};
     struct gm_error err = {0};
-    char *dir = mem_printf(FIXTURES "/models/%s", name), *file = path_join(dir, "expected.safetensors"), *about = path_join(dir, "expected.json");
+    char *dir = mem_printf(FIXTURES "/models/%s", name),
+         *file = path_join(dir, "expected.safetensors"), *about = path_join(dir, "expected.json");
     f.model = model_open(dir, &err);
     if (!f.model || !safetensors_open(&f.expected, file, &err))
         fail_msg("%s", err.text);
     json_t *j = json_load_file_checked(about, 1 << 22, &err), *lora = json_object_get(j, "lora");
     f.rank = (int)json_integer_value(json_object_get(lora, "rank"));
     f.scale = json_number_value(json_object_get(lora, "scale"));
-    json_t *tolerances = json_object_get(j, "tolerances"), *weights = json_object_get(tolerances, "train_weights_max_abs");
+    json_t *tolerances = json_object_get(j, "tolerances"),
+           *weights = json_object_get(tolerances, "train_weights_max_abs");
     f.loss_tolerance = json_number_value(json_object_get(tolerances, "train_loss_abs"));
     f.weight_tolerance[0] = json_number_value(json_object_get(weights, "peft"));
     f.weight_tolerance[1] = json_number_value(json_object_get(weights, "mlx"));
-    assert_true(f.rank > 0 && f.scale > 0 && f.loss_tolerance > 0 && f.weight_tolerance[0] > 0 && f.weight_tolerance[1] > 0);
+    assert_true(f.rank > 0 && f.scale > 0 && f.loss_tolerance > 0 && f.weight_tolerance[0] > 0 &&
+                f.weight_tolerance[1] > 0);
     json_decref(j);
     mem_free(dir);
     mem_free(file);
@@ -113,7 +118,8 @@ static void set_start(struct lora *l, const struct fixture *f)
         for (int p = 0; p < PROJ_COUNT; p++)
             for (const char *half = "AB"; *half && lora_at(l, layer, (enum proj)p); half++) {
                 char name[96];
-                snprintf(name, sizeof name, "lora.layers.%d.%s.%c", layer, proj_name((enum proj)p), *half);
+                snprintf(name, sizeof name, "lora.layers.%d.%s.%c", layer, proj_name((enum proj)p),
+                         *half);
                 const struct tensor_info *t = must_find(f, name);
                 assert_int_equal(tensor_elements(t), half_size(l, layer, (enum proj)p, *half));
                 memcpy(half_of(l, layer, (enum proj)p, *half), t->data, t->bytes);
@@ -129,12 +135,15 @@ static double distance(struct lora *l, const struct fixture *f, const char *kind
         for (int p = 0; p < PROJ_COUNT; p++)
             for (const char *half = "AB"; *half && lora_at(l, layer, (enum proj)p); half++) {
                 char name[96], first[96];
-                snprintf(name, sizeof name, "train_%s.layers.%d.%s.%c", kind, layer, proj_name((enum proj)p), *half);
-                snprintf(first, sizeof first, "lora.layers.%d.%s.%c", layer, proj_name((enum proj)p), *half);
+                snprintf(name, sizeof name, "train_%s.layers.%d.%s.%c", kind, layer,
+                         proj_name((enum proj)p), *half);
+                snprintf(first, sizeof first, "lora.layers.%d.%s.%c", layer,
+                         proj_name((enum proj)p), *half);
                 const struct tensor_info *t = safetensors_find(&f->expected, name);
                 if (!t)
                     continue; /* first and last adapted layer only */
-                const float *want = t->data, *got = half_of(l, layer, (enum proj)p, *half), *start = floats(f, first);
+                const float *want = t->data, *got = half_of(l, layer, (enum proj)p, *half),
+                            *start = floats(f, first);
                 for (int64_t i = 0; i < tensor_elements(t); i++) {
                     double d = fabs((double)got[i] - (double)want[i]);
                     worst = d > worst ? d : worst;
@@ -185,7 +194,8 @@ static int cut(const struct packed *p, struct packed *rows)
     return p->batch.n_seqs;
 }
 
-static struct run run_steps(const struct fixture *f, bool mlx, enum compute_mode mode, int threads, bool micro, bool checkpoint)
+static struct run run_steps(const struct fixture *f, bool mlx, enum compute_mode mode, int threads,
+                            bool micro, bool checkpoint)
 {
     struct run out = {0};
     struct gm_error err = {0};
@@ -208,23 +218,30 @@ static struct run run_steps(const struct fixture *f, bool mlx, enum compute_mode
     struct pass_limits limits = {.kind = PASS_LORA, .checkpoint = checkpoint, .mode = c.mode};
     for (int b = 0; b < 2; b++) {
         pack(f, b, &batches[b]);
-        limits.max_tokens = batches[b].batch.T > limits.max_tokens ? batches[b].batch.T : limits.max_tokens;
-        limits.max_targets = batches[b].batch.n_targets > limits.max_targets ? batches[b].batch.n_targets : limits.max_targets;
-        limits.max_seqs = batches[b].batch.n_seqs > limits.max_seqs ? batches[b].batch.n_seqs : limits.max_seqs;
+        limits.max_tokens =
+            batches[b].batch.T > limits.max_tokens ? batches[b].batch.T : limits.max_tokens;
+        limits.max_targets = batches[b].batch.n_targets > limits.max_targets
+                                 ? batches[b].batch.n_targets
+                                 : limits.max_targets;
+        limits.max_seqs =
+            batches[b].batch.n_seqs > limits.max_seqs ? batches[b].batch.n_seqs : limits.max_seqs;
     }
     struct pass *pass = pass_new(f->model, &l->options, &limits, &err);
     struct optimizer *optimizer = optimizer_new(&o, l->set.count, &err);
     float *grads = mem_new(l->set.count, sizeof *grads);
     if (!pass || !optimizer)
         fail_msg("%s", err.text);
-    struct step s = {.pass = pass, .compute = &c, .lora = l, .optimizer = optimizer, .grads = grads};
+    struct step s = {
+        .pass = pass, .compute = &c, .lora = l, .optimizer = optimizer, .grads = grads};
     for (int k = 0; k < STEPS; k++) {
         struct step_result r;
         struct packed *b = &batches[k % 2];
         int n = micro ? cut(b, rows) : 1;
         if (k == STEPS / 2)
             out.allocations = mem_allocations();
-        assert_int_equal(step_run(&s, mlx ? 1e-3 : 5e-3, b->batch.n_targets, n, given, micro ? rows : b, &r), STEP_DONE);
+        assert_int_equal(
+            step_run(&s, mlx ? 1e-3 : 5e-3, b->batch.n_targets, n, given, micro ? rows : b, &r),
+            STEP_DONE);
         out.losses[k] = r.loss;
         out.norms[k] = r.grad_norm;
     }
@@ -251,19 +268,23 @@ static void check_model(const char *name)
         snprintf(norms, sizeof norms, "train_%s.grad_norms", kind);
         const float *want = floats(&f, losses);
         const struct tensor_info *want_norms = safetensors_find(&f.expected, norms);
-        struct run r = run_steps(&f, mlx, GM_COMPUTE_F32, 2, false, false), b = run_steps(&f, mlx, GM_COMPUTE_BF16, 2, false, false);
+        struct run r = run_steps(&f, mlx, GM_COMPUTE_F32, 2, false, false),
+                   b = run_steps(&f, mlx, GM_COMPUTE_BF16, 2, false, false);
         double worst = 0, worst_norm = 0, worst_bf16 = 0;
         for (int k = 0; k < STEPS; k++) {
-            double d = fabs(r.losses[k] - (double)want[k]), e = fabs(b.losses[k] - r.losses[k]) / r.losses[k];
+            double d = fabs(r.losses[k] - (double)want[k]),
+                   e = fabs(b.losses[k] - r.losses[k]) / r.losses[k];
             worst = d > worst ? d : worst;
             worst_bf16 = e > worst_bf16 ? e : worst_bf16;
             if (want_norms) {
-                double w = (double)((const float *)want_norms->data)[k], n = fabs(r.norms[k] - w) / w;
+                double w = (double)((const float *)want_norms->data)[k],
+                       n = fabs(r.norms[k] - w) / w;
                 worst_norm = n > worst_norm ? n : worst_norm;
             }
         }
-        print_message("%s %s: losses within %.1e, norms within %.1e, weights within %.1e; bf16 losses within %.2f %%\n", name, kind, worst,
-                      worst_norm, r.distance, 100 * worst_bf16);
+        print_message("%s %s: losses within %.1e, norms within %.1e, weights within %.1e; bf16 "
+                      "losses within %.2f %%\n",
+                      name, kind, worst, worst_norm, r.distance, 100 * worst_bf16);
         assert_true(worst < f.loss_tolerance);
         assert_true(worst_norm < 1e-3);
         assert_true(r.distance < f.weight_tolerance[mlx]);
@@ -294,11 +315,14 @@ static void threads_change_nothing(void **state)
     struct fixture f = open_fixture("smollm2");
     for (int bf16 = 0; bf16 < 2; bf16++) {
         enum compute_mode mode = bf16 ? GM_COMPUTE_BF16 : GM_COMPUTE_F32;
-        struct run one = run_steps(&f, false, mode, 1, false, false), two = run_steps(&f, false, mode, 2, false, false),
-                   four = run_steps(&f, false, mode, 4, false, false), lean = run_steps(&f, false, mode, 2, false, true);
+        struct run one = run_steps(&f, false, mode, 1, false, false),
+                   two = run_steps(&f, false, mode, 2, false, false),
+                   four = run_steps(&f, false, mode, 4, false, false),
+                   lean = run_steps(&f, false, mode, 2, false, true);
         assert_string_equal(one.weights, two.weights);
         assert_string_equal(one.weights, four.weights);
-        assert_true(fabs(one.losses[9] - lean.losses[9]) < 1e-2 * one.losses[9]); /* layer inputs only, the rest computed again */
+        assert_true(fabs(one.losses[9] - lean.losses[9]) <
+                    1e-2 * one.losses[9]); /* layer inputs only, the rest computed again */
     }
     close_fixture(&f);
 }
@@ -306,7 +330,8 @@ static void threads_change_nothing(void **state)
 static void micro_batches_change_rounding_only(void **state)
 {
     struct fixture f = open_fixture("smollm2");
-    struct run whole = run_steps(&f, false, GM_COMPUTE_F32, 2, false, false), parts = run_steps(&f, false, GM_COMPUTE_F32, 2, true, false);
+    struct run whole = run_steps(&f, false, GM_COMPUTE_F32, 2, false, false),
+               parts = run_steps(&f, false, GM_COMPUTE_F32, 2, true, false);
     for (int k = 0; k < STEPS; k++)
         assert_true(fabs(whole.losses[k] - parts.losses[k]) < 1e-4 * whole.losses[k]);
     assert_true(parts.distance < f.weight_tolerance[0]);

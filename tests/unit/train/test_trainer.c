@@ -1,7 +1,9 @@
-/* Whole runs on a tiny model: stopped and resumed at any step, killed at any moment, on 1, 2 and 4 threads, the files of the last checkpoint are the same;
- * journal and samples have their shapes; what goes wrong leaves the last good checkpoint.
+/* Whole runs on a tiny model: stopped and resumed at any step, killed at any moment, on 1, 2 and 4
+ * threads, the files of the last checkpoint are the same; journal and samples have their shapes;
+ * what goes wrong leaves the last good checkpoint.
  *
- * Started with arguments, this program is the trainer that gets killed: test_train_trainer train|resume ROOT NAME DATA ITERS THREADS
+ * Started with arguments, this program is the trainer that gets killed: test_train_trainer
+ * train|resume ROOT NAME DATA ITERS THREADS
  */
 #include "tests/unit/train/train_test.h"
 
@@ -82,12 +84,14 @@ struct outcome {
     struct seen seen;
 };
 
-static struct outcome run_with(struct train_options *o, const char *resume_dir, int iters, int threads, int stop_at)
+static struct outcome run_with(struct train_options *o, const char *resume_dir, int iters,
+                               int threads, int stop_at)
 {
     struct outcome out = {.seen.stop_at = stop_at};
     struct pool *pool = pool_new(threads, &out.err);
     struct train_listener l = {on_event, &out.seen};
-    struct trainer *t = resume_dir ? trainer_resume(resume_dir, iters, pool, &l, &out.err) : trainer_new(o, root, pool, &l, &out.err);
+    struct trainer *t = resume_dir ? trainer_resume(resume_dir, iters, pool, &l, &out.err)
+                                   : trainer_new(o, root, pool, &l, &out.err);
     out.seen.t = t;
     if (t)
         out.ok = trainer_run(t, &out.err);
@@ -112,9 +116,11 @@ static void must_finish(const struct outcome *o)
 
 static void assert_same_checkpoint(const char *a, const char *b, int step)
 {
-    static const char *const FILES[] = {"adapters.safetensors", "optimizer.safetensors", "adapter_config.json"};
+    static const char *const FILES[] = {"adapters.safetensors", "optimizer.safetensors",
+                                        "adapter_config.json"};
     for (int i = 0; i < 3; i++) {
-        char *x = mem_printf("%s/%s/checkpoints/%07d/%s", root, a, step, FILES[i]), *y = mem_printf("%s/%s/checkpoints/%07d/%s", root, b, step, FILES[i]);
+        char *x = mem_printf("%s/%s/checkpoints/%07d/%s", root, a, step, FILES[i]),
+             *y = mem_printf("%s/%s/checkpoints/%07d/%s", root, b, step, FILES[i]);
         if (!same_file(x, y))
             fail_msg("%s and %s differ", x, y);
         mem_free(x);
@@ -135,8 +141,10 @@ static void run_leaves_what_it_should(void **state)
     assert_int_equal(r.seen.count[TRAIN_SAMPLE], 4 * 3 * 2);
     assert_int_equal(r.seen.count[TRAIN_FORM], 4);
     assert_true(r.seen.last_eval < r.seen.eval_0 - 0.3);
-    for (int k = 2; k <= 8; k++) /* an update takes no memory; its line in the journal is one small block, given back at once */
-        assert_true(k % 5 == 1 || k % 4 == 1 || r.seen.allocations[k] - r.seen.allocations[k - 1] <= 1);
+    for (int k = 2; k <= 8; k++) /* an update takes no memory; its line in the journal is one small
+                                    block, given back at once */
+        assert_true(k % 5 == 1 || k % 4 == 1 ||
+                    r.seen.allocations[k] - r.seen.allocations[k - 1] <= 1);
 
     char *dir = dir_of("whole");
     struct run_info info;
@@ -184,7 +192,8 @@ static bool check_shape(void *arg, json_t *e)
         const char *event, *keys;
     } SHAPES[] = {
         {"start", "iters model data kernel"},
-        {"step", "loss grad_norm learning_rate tokens supervised_tokens tokens_per_second memory_bytes"},
+        {"step",
+         "loss grad_norm learning_rate tokens supervised_tokens tokens_per_second memory_bytes"},
         {"eval", "loss tokens"},
         {"form", "rate n"},
         {"checkpoint", "path best"},
@@ -194,7 +203,8 @@ static bool check_shape(void *arg, json_t *e)
     int *n = arg;
     const char *event = json_string_value(json_object_get(e, "event"));
     assert_non_null(event);
-    assert_true(json_is_integer(json_object_get(e, "step")) && json_is_number(json_object_get(e, "time_s")));
+    assert_true(json_is_integer(json_object_get(e, "step")) &&
+                json_is_number(json_object_get(e, "time_s")));
     for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
         if (strcmp(event, SHAPES[i].event) != 0)
             continue;
@@ -212,13 +222,15 @@ static bool check_shape(void *arg, json_t *e)
 
 static bool check_sample(void *arg, json_t *s)
 {
-    static const char *const KEYS[] = {"prompt", "adapter", "step", "temperature", "seed", "text", "tokens", "stop", "verdict", "seconds"};
+    static const char *const KEYS[] = {"prompt", "adapter", "step", "temperature", "seed",
+                                       "text",   "tokens",  "stop", "verdict",     "seconds"};
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
         if (!json_object_get(s, KEYS[i]))
             fail_msg("a sample has no %s", KEYS[i]);
     json_t *v = json_object_get(s, "verdict");
     assert_string_equal(json_string_value(json_object_get(v, "form")), "haiku");
-    assert_true(json_is_boolean(json_object_get(v, "strict")) && json_is_array(json_object_get(v, "syllables")));
+    assert_true(json_is_boolean(json_object_get(v, "strict")) &&
+                json_is_array(json_object_get(v, "syllables")));
     (*(int *)arg)++;
     return true;
 }
@@ -227,7 +239,8 @@ static void journal_and_samples_have_their_shapes(void **state)
 {
     struct gm_error err = {0};
     int n = 0;
-    char *dir = dir_of("whole"), *journal = path_join(dir, "journal.jsonl"), *samples = path_join(dir, "samples.jsonl");
+    char *dir = dir_of("whole"), *journal = path_join(dir, "journal.jsonl"),
+         *samples = path_join(dir, "samples.jsonl");
     assert_true(journal_read(journal, check_shape, &n, &err));
     assert_true(n >= ITERS + 4 + 4 + 4 + 2);
     n = 0;
@@ -240,7 +253,8 @@ static void journal_and_samples_have_their_shapes(void **state)
 
 static void stopped_at_any_step_it_goes_on_the_same(void **state)
 {
-    for (int stop = 1; stop < ITERS; stop += 2) { /* before, at and after evaluations and checkpoints; twice in one run */
+    for (int stop = 1; stop < ITERS;
+         stop += 2) { /* before, at and after evaluations and checkpoints; twice in one run */
         char *name = mem_printf("stop-%d", stop), *dir = dir_of(name);
         struct train_options o = options(name);
         struct outcome r = run_with(&o, NULL, 0, 1, stop);
@@ -317,7 +331,8 @@ static int child(char **argv)
     struct train_options o = options(argv[3]);
     o.iters = atoi(argv[5]);
     char *dir = path_join(root, argv[3]);
-    struct trainer *t = strcmp(argv[1], "resume") == 0 ? trainer_resume(dir, 0, pool, NULL, &err) : trainer_new(&o, root, pool, NULL, &err);
+    struct trainer *t = strcmp(argv[1], "resume") == 0 ? trainer_resume(dir, 0, pool, NULL, &err)
+                                                       : trainer_new(&o, root, pool, NULL, &err);
     bool ok = t && trainer_run(t, &err);
     if (!ok)
         fprintf(stderr, "child: %s\n", err.text);
@@ -361,13 +376,15 @@ static void killed_at_any_moment_it_goes_on_the_same(void **state)
     self[n] = 0;
     int kills = 0;
     for (int k = 0; k < ROUNDS; k++) {
-        char *name = mem_printf("killed-%d", k), *dir = dir_of(name), *run_json = path_join(dir, "run.json");
+        char *name = mem_printf("killed-%d", k), *dir = dir_of(name),
+             *run_json = path_join(dir, "run.json");
         bool done = false;
         for (int tries = 0; !done && tries < 40; tries++) {
             bool begun = file_exists(run_json);
             if (!begun)
                 dir_remove(dir, NULL); /* killed before there was a run */
-            done = wait_or_kill(start(self, begun ? "resume" : "train", name, LONG, 1 + k % 3), tries < 6 ? rng_uniform(&moments) * whole : 120);
+            done = wait_or_kill(start(self, begun ? "resume" : "train", name, LONG, 1 + k % 3),
+                                tries < 6 ? rng_uniform(&moments) * whole : 120);
             kills += !done;
         }
         assert_true(done);
@@ -517,7 +534,8 @@ static void a_loss_that_is_not_finite_stops(void **state)
     struct run_info info; /* what was saved before is whole */
     assert_true(run_info_open(&info, dir, NULL));
     assert_true(info.n_checkpoints > 0);
-    struct model *m = model_open(info.checkpoints[info.n_checkpoints - 1].path, &r.err); /* opening refuses what is not finite */
+    struct model *m = model_open(info.checkpoints[info.n_checkpoints - 1].path,
+                                 &r.err); /* opening refuses what is not finite */
     if (!m)
         fail_msg("%s", r.err.text);
     model_free(m);
@@ -528,19 +546,22 @@ static void a_loss_that_is_not_finite_stops(void **state)
 static void changed_or_damaged_things_are_named(void **state)
 {
     struct train_options o = options("changed");
-    char *folder = new_folder(), *text = many_rows(9), *path = put_file(folder, "train.jsonl", text), *dir = dir_of("changed");
+    char *folder = new_folder(), *text = many_rows(9),
+         *path = put_file(folder, "train.jsonl", text), *dir = dir_of("changed");
     mem_free(o.data);
     o.data = mem_copy(path);
     struct outcome r = run_with(&o, NULL, 0, 1, 9);
     assert_int_equal(r.err.code, GM_E_CANCELLED);
-    mem_free(put_file(folder, "train.jsonl", "{\"text\": \"something else\"}\n{\"text\": \"and more\"}\n"));
+    mem_free(put_file(folder, "train.jsonl",
+                      "{\"text\": \"something else\"}\n{\"text\": \"and more\"}\n"));
     r = run_with(NULL, dir, 0, 1, 0);
     assert_false(r.ok);
     assert_non_null(strstr(r.err.text, "data"));
     assert_non_null(strstr(r.err.text, "has changed"));
     mem_free(put_file(folder, "train.jsonl", text));
 
-    char *newest = mem_printf("%s/checkpoints/%07d/adapters.safetensors", dir, 9); /* the one before is used, and the damage told */
+    char *newest = mem_printf("%s/checkpoints/%07d/adapters.safetensors", dir,
+                              9); /* the one before is used, and the damage told */
     struct str bytes = read_whole(newest);
     assert_true(file_replace(newest, bytes.data, bytes.len / 2, NULL));
     r = run_with(NULL, dir, 0, 1, 0);
@@ -588,8 +609,10 @@ static void refusals_leave_no_run(void **state)
             o.model = mem_copy("/nowhere/model");
         } else {
             mem_free(o.data);
-            char *path = put_file(folder, "train.jsonl",
-                                  k == 2 ? "{\"text\": \"a\"}\n{\"oops\": 1}\n" : "{\"input_ids\": [1, 100000], \"labels\": [1, 100000]}\n");
+            char *path =
+                put_file(folder, "train.jsonl",
+                         k == 2 ? "{\"text\": \"a\"}\n{\"oops\": 1}\n"
+                                : "{\"input_ids\": [1, 100000], \"labels\": [1, 100000]}\n");
             o.data = k == 1 ? mem_copy("/nowhere/data.jsonl") : mem_copy(folder);
             mem_free(path);
         }
@@ -635,7 +658,8 @@ static void early_stop_and_pruning(void **state)
 static void full_fine_tuning_resumes_and_opens_as_a_model(void **state)
 {
     for (int random = 0; random < 2; random++) {
-        const char *whole = random ? "random-whole" : "full-whole", *parts = random ? "random-parts" : "full-parts";
+        const char *whole = random ? "random-whole" : "full-whole",
+                   *parts = random ? "random-parts" : "full-parts";
         for (int k = 0; k < 2; k++) {
             struct train_options o = options(k ? parts : whole);
             o.tune = TUNE_FULL;

@@ -1,4 +1,5 @@
-/* train_test.h - what the tests of this room share: a folder of one's own, files in it, and a tokenizer with its template. */
+/* train_test.h - what the tests of this room share: a folder of one's own, files in it, and a
+ * tokenizer with its template. */
 #ifndef GM_TEST_TRAIN_H
 #define GM_TEST_TRAIN_H
 
@@ -68,8 +69,9 @@ static inline struct text_tools open_tools(const char *folder)
 {
     struct text_tools t = {0};
     struct gm_error err = {0};
-    if (!model_source_open_tokenizer(&t.source, folder, &err) || !(t.tokenizer = tokenizer_open(&t.source, &err))
-        || !(t.tpl = chat_template_open(&t.source, t.tokenizer, NULL, &err)))
+    if (!model_source_open_tokenizer(&t.source, folder, &err) ||
+        !(t.tokenizer = tokenizer_open(&t.source, &err)) ||
+        !(t.tpl = chat_template_open(&t.source, t.tokenizer, NULL, &err)))
         fail_msg("%s", err.text);
     return t;
 }
@@ -84,13 +86,16 @@ static inline void close_tools(struct text_tools *t)
 /* n conversations as JSON Lines, every prompt and line its own. */
 static inline char *many_rows(int n)
 {
-    static const char *const THINGS[] = {"rain", "snow", "moss", "heron", "lamp", "river", "dust", "owl", "pine", "kite", "salt"};
+    static const char *const THINGS[] = {"rain", "snow", "moss", "heron", "lamp", "river",
+                                         "dust", "owl",  "pine", "kite",  "salt"};
     struct str s = {0};
     for (int i = 0; i < n; i++)
-        str_printf(&s, "{\"messages\": [{\"role\": \"user\", \"content\": \"Write about %s %d\"}, {\"role\": \"assistant\", \"content\": "
-                       "\"the %s number %d\\nwaits %d hours by the %s\\nand %d more%s\"}]}\n",
-                   THINGS[i % 11], i, THINGS[(i * 7 + 3) % 11], i, i + 1, THINGS[(i * 5 + 1) % 11], i * 3 + 2,
-                   i % 4 == 0 ? " until the long day is over and done" : "");
+        str_printf(&s,
+                   "{\"messages\": [{\"role\": \"user\", \"content\": \"Write about %s %d\"}, "
+                   "{\"role\": \"assistant\", \"content\": "
+                   "\"the %s number %d\\nwaits %d hours by the %s\\nand %d more%s\"}]}\n",
+                   THINGS[i % 11], i, THINGS[(i * 7 + 3) % 11], i, i + 1, THINGS[(i * 5 + 1) % 11],
+                   i * 3 + 2, i % 4 == 0 ? " until the long day is over and done" : "");
     return str_take(&s);
 }
 
