@@ -11,6 +11,7 @@
 #include "src/cli/args.h"
 
 #include <jansson.h>
+#include <signal.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
 
@@ -87,11 +88,13 @@ json_t *session_generated_json(const struct session *s, const struct generated *
 
 /* Signals: the first SIGINT, SIGTERM or SIGHUP only sets the flag; a second SIGINT ends the process. */
 void signals_install(void);
-int signals_caught(void);    /* 0: none */
+int signals_caught(void);    /* the first one; 0: none */
 void signals_clear(void);    /* the signal was answered */
-void signals_on_interrupt(atomic_bool *flag); /* also set by SIGINT; NULL: none any more */
+void signals_on_interrupt(atomic_bool *flag); /* set by the handler, too; NULL: none any more */
 int signals_exit(int signal_number);  /* 130, 143, 129 */
-void signals_watch_window(void); /* SIGWINCH and SIGCONT write a byte, too */
+void signals_watch_window(void); /* SIGWINCH, SIGCONT and SIGTSTP write a byte, too */
+void signals_before_exit(void (*fn)(void)); /* async-signal-safe; called when a second SIGINT ends the process */
+void signals_mask_for_threads(sigset_t *mask); /* what a computing thread blocks: all but its own faults */
 int signals_pipe(void);      /* readable end: a byte for each signal (poll) */
 
 #endif

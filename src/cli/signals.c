@@ -6,18 +6,23 @@
 #include <signal.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, interrupts;
+static void (*volatile before_exit)(void);
 static int pipe_ends[2] = {-1, -1};
 static atomic_bool *_Atomic interrupt_flag;
 
 static void on_signal(int number)
 {
     int saved = errno;
-    if (caught == SIGINT && number == SIGINT)
-        _exit(130); /* asked twice: a person does not want to wait for the saving */
-    caught = number;
+    if (number == SIGINT && interrupts++ > 0) { /* asked twice: a person does not want to wait for the saving */
+        if (before_exit)
+            before_exit();
+        _exit(130);
+    }
+    if (!caught)
+        caught = number;
     atomic_bool *flag = atomic_load(&interrupt_flag);
-    if (number == SIGINT && flag)
+    if (flag)
         atomic_store(flag, true);
     char byte = (char)number;
     if (write(pipe_ends[1], &byte, 1) < 0) {
@@ -42,7 +47,18 @@ void signals_watch_window(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGWINCH, &action, NULL);
     sigaction(SIGCONT, &action, NULL);
+    sigaction(SIGTSTP, &action, NULL);
 }
+
+void signals_mask_for_threads(sigset_t *mask)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    sigfillset(mask);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(mask, faults[i]); /* whoever crashes: the terminal is put right */
+}
+
+void signals_before_exit(void (*fn)(void)) { before_exit = fn; }
 
 void signals_install(void)
 {
@@ -59,7 +75,7 @@ void signals_install(void)
 }
 
 int signals_caught(void) { return caught; }
-void signals_clear(void) { caught = 0; }
+void signals_clear(void) { caught = interrupts = 0; }
 void signals_on_interrupt(atomic_bool *flag) { atomic_store(&interrupt_flag, flag); }
 int signals_exit(int number) { return 128 + number; }
 int signals_pipe(void) { return pipe_ends[0]; }

@@ -5,61 +5,77 @@
 #include "engine/base/mem.h"
 #include "src/cli/cli.h"
 
-#include <math.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool trains(const struct workbench *w)
-{
-    return w->trainer_started && !w->trainer_over;
-}
+#include <unistd.h>
 
 static bool ready(struct workbench *w)
 {
-    if (w->tools.model)
+    if (!w->tools.model)
+        feed_say(w, MESSAGE_WARN, "no model is open yet");
+    else if (w->trainer_started && w->tools.options->tune == TUNE_FULL)
+        feed_say(w, MESSAGE_WARN, "all weights are being trained: the model can be asked when the run has stopped");
+    else
         return true;
-    feed_say(w, MESSAGE_WARN, "no model is open yet");
     return false;
 }
 
 /* ---- training ---- */
 
+/* A run that ended here: its trainer holds the lock, and the taster may be using its model. The taster puts it away, then a new one begins. */
+static void retire(struct workbench *w)
+{
+    taster_add(w, &(struct job){.kind = TASTE_RETIRE});
+    data_view_free(w); /* its data set goes, too */
+    w->view.data = (struct view_data){.version = w->view.data.version + 1};
+    w->tools = (struct tools){0};
+    w->trainer = NULL;
+    atomic_store(&w->running, NULL);
+    w->retiring = true;
+    w->chat_adapter = ADAPTER_BASE;
+    w->view.run.state = RUN_LOADING;
+}
+
 static void resume(struct workbench *w)
 {
     struct gm_error err = {0};
-    if (trains(w)) {
+    if (w->trainer_started) {
         if (w->trainer)
             trainer_ask_pause(w->trainer, false);
         return;
     }
-    if (w->trainer_started) {
-        feed_say(w, MESSAGE_WARN, "this run has ended here; close and open it again to go on");
+    if (w->retiring)
         return;
-    }
-    if (!w->tools.run_dir) {
-        feed_say(w, MESSAGE_WARN, "there is no run to go on with");
+    if (!w->tools.run_dir || w->view.run.state == RUN_DONE || w->view.run.state == RUN_ELSEWHERE) {
+        feed_say(w, MESSAGE_WARN, "%s", w->view.run.state == RUN_DONE        ? "the run is finished (gemmaiku resume RUN --iters N goes further)"
+                                        : w->view.run.state == RUN_ELSEWHERE ? "another process trains this run"
+                                                                             : "there is no run to go on with");
         return;
     }
     mem_free(w->resume_dir);
     w->resume_dir = mem_copy(w->tools.run_dir);
-    if (!runner_start(w, &err))
+    if (w->trainer)
+        retire(w);
+    else if (!runner_start(w, &err))
         feed_say(w, MESSAGE_ERROR, "%s", err.text);
 }
 
 static void pause_training(struct workbench *w)
 {
-    if (!trains(w))
-        feed_say(w, MESSAGE_WARN, "nothing trains");
+    if (!w->trainer_started)
+        feed_say(w, MESSAGE_WARN, "nothing trains here");
     else if (w->trainer)
         trainer_ask_pause(w->trainer, true);
 }
 
 static void ask_trainer(struct workbench *w, void (*ask)(struct trainer *), const char *what)
 {
-    if (!trains(w) || !w->trainer) {
-        feed_say(w, MESSAGE_WARN, "nothing trains");
+    if (!w->trainer_started || !w->trainer) {
+        feed_say(w, MESSAGE_WARN, "nothing trains here");
         return;
     }
     ask(w->trainer);
@@ -68,7 +84,7 @@ static void ask_trainer(struct workbench *w, void (*ask)(struct trainer *), cons
 
 static void leave(struct workbench *w, long how)
 {
-    if (!trains(w)) {
+    if (!w->trainer_started && !w->retiring) {
         w->quit = true;
     } else if (how == QUIT_WHEN_DONE) {
         w->quit_when_done = true;
@@ -77,8 +93,7 @@ static void leave(struct workbench *w, long how)
         w->leaving = true;
         w->view.run.state = RUN_STOPPING;
         feed_say(w, MESSAGE_INFO, "saving a checkpoint, then leaving");
-        if (w->trainer)
-            trainer_ask_stop(w->trainer);
+        runner_ask_stop(w);
     }
 }
 
@@ -109,7 +124,7 @@ static void drop_turns(struct workbench *w, size_t keep)
 
 static struct job adapter_job(struct workbench *w, enum job_kind kind)
 {
-    struct job j = {.kind = kind, .tools = &w->tools, .adapter = w->chat_adapter, .step = w->chat_step};
+    struct job j = {.kind = kind, .adapter = w->chat_adapter, .step = w->chat_step};
     if (j.adapter == ADAPTER_FOLDER)
         j.folder = mem_copy(w->chat_folder);
     return j;
@@ -132,7 +147,6 @@ static void ask_model(struct workbench *w)
     w->chat_sampling.seed++;
     add_turn(w, CHAT_MODEL, "")->streaming = true;
     w->answering = true;
-    atomic_store(&w->cancel, false);
     taster_add(w, &j);
 }
 
@@ -193,6 +207,10 @@ static void sample(struct workbench *w, const char *prompt)
 {
     if (!ready(w))
         return;
+    if (w->samples_left > 0) {
+        feed_say(w, MESSAGE_WARN, "samples are on their way (Ctrl-C stops them)");
+        return;
+    }
     struct job j = adapter_job(w, TASTE_SAMPLE);
     const struct train_options *o = w->tools.options;
     j.text = mem_copy(*prompt ? prompt : own_prompt(w));
@@ -201,7 +219,6 @@ static void sample(struct workbench *w, const char *prompt)
         j.temps.items[j.temps.n++] = o->temps[i];
     w->chat_sampling.seed += (uint64_t)j.temps.n;
     w->samples_left = j.temps.n;
-    atomic_store(&w->cancel, false);
     taster_add(w, &j);
 }
 
@@ -210,7 +227,7 @@ static void sample(struct workbench *w, const char *prompt)
 /* Row of the Ckpts screen, counted as view_fill.c lays them out; NULL with *adapter set for live and base. */
 static const struct ckpt_row *row_of(struct workbench *w, long index, enum adapter_of *adapter)
 {
-    bool live = w->trainer && !w->trainer_over;
+    bool live = w->trainer_started && w->trainer;
     *adapter = ADAPTER_BASE;
     if (live && index == 0) {
         *adapter = ADAPTER_LIVE;
@@ -261,16 +278,12 @@ static void export_row(struct workbench *w, const struct command *c)
         mem_free(w->export_lines[i]);
     w->n_export_lines = 0;
     const char *folder = c->text.len ? str_text(&c->text) : w->export_folder;
-    struct job j = {.kind = TASTE_EXPORT, .tools = &w->tools, .adapter = ADAPTER_FOLDER, .folder = mem_copy(row->path), .step = (int)row->step,
+    struct job j = {.kind = TASTE_EXPORT, .adapter = ADAPTER_FOLDER, .folder = mem_copy(row->path), .step = (int)row->step,
                     .formats = c->flags ? c->flags : 1u << EXPORT_PEFT};
-    j.text = mem_printf("%s-%ld", folder, row->step);
-    if (strcmp(folder, w->export_folder) != 0) { /* named by the person: as it stands */
-        mem_free(j.text);
-        j.text = mem_copy(folder);
-    }
+    j.text = mem_copy(folder);
     w->view.export_form.state = JOB_RUNNING;
     w->view.export_form.progress = 0;
-    atomic_store(&w->cancel, false);
+    w->export_stage[0] = 0;
     taster_add(w, &j);
 }
 
@@ -289,30 +302,33 @@ static void set_theme(struct workbench *w, const char *name)
 
 static void shot(struct workbench *w, const char *file)
 {
-    struct gm_error err = {0};
     struct str text = {0};
     canvas_dump(term_canvas(w->term), &text, NULL);
-    if (file_exists(file))
-        feed_say(w, MESSAGE_ERROR, "%s exists", file);
-    else if (file_replace(file, str_text(&text), text.len, &err))
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644); /* no flush to the disk: that takes as long as it takes */
+    bool ok = fd >= 0 && write(fd, str_text(&text), text.len) == (ssize_t)text.len;
+    if (ok)
         feed_say(w, MESSAGE_INFO, "screen written to %s", file);
     else
-        feed_say(w, MESSAGE_ERROR, "%s", err.text);
+        feed_say(w, MESSAGE_ERROR, "write %s: %s", file, fd < 0 && errno == EEXIST ? "it exists" : strerror(errno));
+    if (fd >= 0)
+        close(fd);
     str_free(&text);
 }
 
 static void cancel(struct workbench *w)
 {
     if (w->answering || w->samples_left > 0 || w->view.export_form.state == JOB_RUNNING)
-        atomic_store(&w->cancel, true);
+        taster_cancel(w);
     else
         feed_say(w, MESSAGE_INFO, "nothing to cancel; q leaves");
 }
 
-static void suspend(struct workbench *w)
+void act_suspend(struct workbench *w)
 {
     term_suspend(w->term);
-    raise(SIGTSTP);
+    signal(SIGTSTP, SIG_DFL);
+    raise(SIGTSTP); /* here the process sleeps */
+    signals_watch_window();
     term_resume(w->term);
     w->dirty = true;
 }
@@ -378,7 +394,7 @@ void act(void *arg, const struct command *c)
         cancel(w);
         break;
     case COMMAND_SUSPEND:
-        suspend(w);
+        act_suspend(w);
         break;
     default:
         break;

@@ -157,7 +157,10 @@ void data_view_fill(struct workbench *w)
     snprintf(w->data_about, sizeof w->data_about, "train %d  valid %d  test %d%s", d->count[SPLIT_TRAIN], d->count[SPLIT_VALID], d->count[SPLIT_TEST],
              d->split_made ? "  (split from the seed)" : "");
     v->about = w->data_about;
-    v->name = w->tools.options ? path_base(w->tools.options->data) : "data";
+    char *name = clean_copy(w->tools.options ? path_base(w->tools.options->data) : "data", false);
+    snprintf(w->data_name, sizeof w->data_name, "%s", name);
+    mem_free(name);
+    v->name = w->data_name;
     v->count = v->checked = w->rows->n;
     v->row = row_at;
     v->detail = detail_at;

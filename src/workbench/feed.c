@@ -21,8 +21,17 @@ static void *grown(void *array, size_t n, size_t *cap, size_t size)
     return array;
 }
 
+/* A run that was killed comes back to its last checkpoint and goes through the same steps again. */
+static void points_cut(struct points *p, double after)
+{
+    while (p->n > 0 && p->x[p->n - 1] > after)
+        p->n--;
+}
+
 void points_add(struct points *p, double x, double y)
 {
+    while (p->n > 0 && p->x[p->n - 1] >= x)
+        p->n--;
     size_t cap = p->cap;
     p->x = grown(p->x, p->n, &cap, sizeof *p->x);
     cap = p->cap;
@@ -69,71 +78,63 @@ void feed_say(struct workbench *w, enum message_level level, const char *format,
 
 /* ---- training ---- */
 
-static struct ckpt_row *ckpt_at(struct workbench *w, long step)
+static void set_form(struct ckpt_row *row, double rate, long n)
+{
+    bool known = rate >= 0 && rate <= 1 && n > 0;
+    row->form_rate = known ? rate : NAN;
+    row->form_n = known ? n : 0;
+    rate_interval(known ? (int)lround(rate * (double)n) : 0, (int)row->form_n, &row->form_low, &row->form_high);
+}
+
+static void drop_ckpts(struct workbench *w)
 {
     for (size_t i = 0; i < w->n_ckpts; i++)
-        if (w->ckpts[i].step == step && w->ckpts[i].path)
-            return &w->ckpts[i];
-    return NULL;
+        mem_free(w->ckpts[i].path);
+    w->n_ckpts = 0;
 }
 
-static double value_at(const struct points *p, long step)
+/* The checkpoints as they stand on disk now, in place of those known before. */
+static void set_ckpts(struct workbench *w, const struct run_info *r)
 {
-    for (size_t i = p->n; i > 0; i--)
-        if (p->x[i - 1] == (double)step)
-            return p->y[i - 1];
-    return NAN;
-}
-
-static size_t folder_bytes(const char *folder)
-{
-    char **names;
-    size_t n, sum = 0;
-    if (!dir_list(folder, &names, &n, NULL))
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        struct mapping m;
-        char *path = path_join(folder, names[i]);
-        if (mapping_open(&m, path, NULL)) {
-            sum += m.size;
-            mapping_close(&m);
-        }
-        mem_free(path);
-        mem_free(names[i]);
-    }
-    mem_free(names);
-    return sum;
-}
-
-static void set_form(struct workbench *w, struct ckpt_row *row)
-{
-    row->form_rate = value_at(&w->form_rate, row->step);
-    row->form_n = isfinite(row->form_rate) ? (long)value_at(&w->form_n, row->step) : 0;
-    rate_interval((int)lround(row->form_rate * (double)row->form_n), (int)row->form_n, &row->form_low, &row->form_high);
-}
-
-static void add_ckpt(struct workbench *w, long step, char *path, const char *best, double bytes)
-{
-    struct ckpt_row *row = ckpt_at(w, step);
-    if (!row) {
+    drop_ckpts(w);
+    for (int i = 0; i < r->n_checkpoints; i++) {
+        const struct checkpoint_info *c = &r->checkpoints[i];
         w->ckpts = grown(w->ckpts, w->n_ckpts, &w->cap_ckpts, sizeof *w->ckpts);
-        row = &w->ckpts[w->n_ckpts++];
-        *row = (struct ckpt_row){.step = step, .form_rate = NAN, .form_low = NAN, .form_high = NAN, .form_n = 0};
-        snprintf(row->name, sizeof row->name, "%ld", step);
-    } else {
-        mem_free(row->path);
+        struct ckpt_row *row = &w->ckpts[w->n_ckpts++];
+        *row = (struct ckpt_row){.step = c->step, .path = mem_copy(c->path), .val_loss = c->val_loss, .bytes = (size_t)c->bytes,
+                                 .best_loss = c->best_loss, .best_form = c->best_form};
+        snprintf(row->name, sizeof row->name, "%d", c->step);
+        set_form(row, c->form_rate, c->form_n);
     }
-    row->path = path;
-    row->val_loss = value_at(&w->val_loss, step);
-    set_form(w, row);
-    row->bytes = bytes > 0 ? (size_t)bytes : folder_bytes(path);
-    bool loss = best && (strcmp(best, "loss") == 0 || strcmp(best, "both") == 0), form = best && (strcmp(best, "form") == 0 || strcmp(best, "both") == 0);
-    for (size_t i = 0; i < w->n_ckpts; i++) {
-        w->ckpts[i].best_loss = w->ckpts[i].best_loss && !loss;
-        w->ckpts[i].best_form = w->ckpts[i].best_form && !form;
-    }
-    row->best_loss |= loss;
-    row->best_form |= form;
+}
+
+static enum run_state state_of(const char *name)
+{
+    return strcmp(name, "finished") == 0 ? RUN_DONE : strcmp(name, "running") == 0 ? RUN_ELSEWHERE : RUN_STOPPED;
+}
+
+static void feed_run(struct workbench *w, const struct run_info *r)
+{
+    struct view_run *run = &w->view.run;
+    set_ckpts(w, r);
+    if (w->trainer_started)
+        return; /* how far it is we know better */
+    run->state = state_of(r->state);
+    run->step = r->last_step > run->step ? r->last_step : run->step;
+    run->iters = r->iters;
+    char *name = clean_copy(r->name, false);
+    snprintf(w->run_name, sizeof w->run_name, "%s", name);
+    mem_free(name);
+}
+
+static void on_started(struct workbench *w, const struct train_event *e)
+{
+    struct points *all[] = {&w->loss, &w->val_loss, &w->form_rate, &w->learning_rate, &w->grad_norm, &w->speed, &w->form_n};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        points_cut(all[i], e->step);
+    w->view.run.step = e->step;
+    w->view.run.iters = e->iters;
+    w->view.curves.version++;
 }
 
 static void on_step(struct workbench *w, const struct train_event *e)
@@ -151,7 +152,7 @@ static void on_step(struct workbench *w, const struct train_event *e)
         w->ema_weight = 0.9 * w->ema_weight + 0.1;
     }
     run->step = e->step;
-    run->iters = e->iters;
+    run->iters = e->iters > 0 ? e->iters : run->iters; /* a journal does not repeat it */
     run->loss = e->loss;
     run->ema = w->ema_weight > 0 ? w->ema / w->ema_weight : NAN;
     run->learning_rate = e->learning_rate;
@@ -160,8 +161,8 @@ static void on_step(struct workbench *w, const struct train_event *e)
     run->epoch = e->epoch;
     run->elapsed_s = e->time_s;
     run->steps_per_s = w->step_seconds > 0 ? 1 / w->step_seconds : NAN;
-    run->eta_s = w->step_seconds > 0 ? w->step_seconds * (double)(e->iters - e->step) : NAN;
-    if (run->state == RUN_LOADING || run->state == RUN_EVALUATING)
+    run->eta_s = w->step_seconds > 0 ? w->step_seconds * (double)(run->iters - e->step) : NAN;
+    if (run->state == RUN_LOADING)
         run->state = RUN_TRAINING;
     w->view.curves.version++;
 }
@@ -176,9 +177,6 @@ static void on_eval(struct workbench *w, const struct train_event *e)
         run->best_val_loss = e->loss;
         run->best_val_step = e->step;
     }
-    struct ckpt_row *row = ckpt_at(w, e->step);
-    if (row)
-        row->val_loss = e->loss;
     if (run->state == RUN_LOADING)
         run->state = RUN_TRAINING;
     w->view.curves.version++;
@@ -188,9 +186,6 @@ static void on_form(struct workbench *w, const struct train_event *e)
 {
     points_add(&w->form_rate, e->step, e->rate);
     points_add(&w->form_n, e->step, e->n);
-    struct ckpt_row *row = ckpt_at(w, e->step);
-    if (row)
-        set_form(w, row);
     w->view.curves.version++;
 }
 
@@ -209,8 +204,7 @@ static void feed_train(struct workbench *w, struct mail *m)
     const struct train_event *e = &m->event;
     switch (e->kind) {
     case TRAIN_STARTED:
-        w->view.run.step = e->step;
-        w->view.run.iters = e->iters;
+        on_started(w, e);
         break;
     case TRAIN_STEP:
         on_step(w, e);
@@ -225,17 +219,15 @@ static void feed_train(struct workbench *w, struct mail *m)
         on_form(w, e);
         break;
     case TRAIN_CHECKPOINT:
-        add_ckpt(w, e->step, mem_copy(m->text ? m->text : ""), m->text2, 0);
         feed_say(w, MESSAGE_INFO, "checkpoint %d written", e->step);
         break;
     case TRAIN_WARNING:
         feed_say(w, MESSAGE_WARN, "%s", m->text ? m->text : "");
         break;
     case TRAIN_PAUSED:
-        w->view.run.state = RUN_PAUSED;
-        break;
     case TRAIN_RESUMED:
-        w->view.run.state = RUN_TRAINING;
+        if (w->view.run.state != RUN_STOPPING)
+            w->view.run.state = e->kind == TRAIN_PAUSED ? RUN_PAUSED : RUN_TRAINING;
         break;
     case TRAIN_ENDED:
         feed_say(w, MESSAGE_INFO, "training ended: %s", m->text ? m->text : "");
@@ -284,6 +276,22 @@ static void feed_chat_over(struct workbench *w, struct mail *m)
 
 /* ---- the rest ---- */
 
+/* What the validation curve measures. */
+static void set_val_note(struct workbench *w)
+{
+    const struct dataset *d = w->tools.dataset;
+    int leaks = 0;
+    for (int i = 0; d && i < d->n_rows; i++)
+        leaks += d->rows[i].split == SPLIT_VALID && d->rows[i].leak;
+    w->val_note[0] = 0;
+    if (d && leaks)
+        snprintf(w->val_note, sizeof w->val_note, "valid: %d rows%s, %d share lines with train", d->count[SPLIT_VALID], d->split_made ? " split off" : "",
+                 leaks);
+    else if (d && d->count[SPLIT_VALID])
+        snprintf(w->val_note, sizeof w->val_note, "valid: %d rows%s", d->count[SPLIT_VALID], d->split_made ? " split off" : "");
+    w->view.curves.val_note = w->val_note[0] ? w->val_note : NULL;
+}
+
 static void feed_trainer(struct workbench *w, struct trainer *t)
 {
     const struct train_options *o = trainer_options(t);
@@ -291,43 +299,102 @@ static void feed_trainer(struct workbench *w, struct trainer *t)
     w->tools = (struct tools){.model = trainer_model(t), .tokenizer = trainer_tokenizer(t), .tpl = trainer_template(t),
                               .dataset = trainer_dataset(t), .options = o, .run_dir = trainer_run_dir(t), .trainer = t};
     w->chat_adapter = ADAPTER_LIVE;
-    taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS, .tools = &w->tools});
+    w->chat_who[0] = 0;
+    set_val_note(w);
+    taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS});
     char *name = clean_copy(path_base(trainer_run_dir(t)), false);
     snprintf(w->run_name, sizeof w->run_name, "%s", name);
     mem_free(name);
-    if (w->leaving)
-        trainer_ask_stop(t);
+}
+
+/* Chat and samples come from a run that does not train here: from its best checkpoint. */
+static void adopt(struct workbench *w, const struct tools *t)
+{
+    w->tools = *t;
+    w->tools.owned = NULL;
+    w->chat_adapter = ADAPTER_BASE;
+    w->chat_who[0] = 0;
+    const struct ckpt_row *row = w->n_ckpts > 0 && t->whole_step == 0 ? &w->ckpts[w->n_ckpts - 1] : NULL;
+    for (size_t i = 0; row && i < w->n_ckpts; i++)
+        if (w->ckpts[i].best_loss)
+            row = &w->ckpts[i];
+    if (row) {
+        mem_free(w->chat_folder);
+        w->chat_folder = mem_copy(row->path);
+        w->chat_adapter = ADAPTER_FOLDER;
+        w->chat_step = (int)row->step;
+    }
+    set_val_note(w);
+    taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS});
 }
 
 static void feed_over(struct workbench *w, const struct mail *m)
 {
     struct view_run *run = &w->view.run;
-    w->trainer_over = true;
-    run->state = m->flag ? RUN_DONE : m->number != 0 ? RUN_STOPPED : RUN_FAILED;
+    bool opened = w->trainer != NULL;
+    runner_reap(w);
+    run->state = m->flag ? RUN_DONE : m->number != 0 ? RUN_STOPPED : opened || w->state_before == RUN_NONE ? RUN_FAILED : w->state_before;
     run->eta_s = NAN;
-    if (m->text)
+    if (m->text) {
+        snprintf(w->failure, sizeof w->failure, "%s", m->text);
         feed_say(w, MESSAGE_ERROR, "%s", m->text);
+    }
     if (w->leaving || w->quit_when_done)
         w->quit = true;
+    else if (!opened && !w->tools.model && w->opened) /* to be looked at again, at least */
+        adopt(w, w->opened);
+    else if (!opened && !w->tools.model && w->resume_dir)
+        taster_add(w, &(struct job){.kind = TASTE_LOAD_RUN, .folder = mem_copy(w->resume_dir), .tools_only = true});
+}
+
+/* The old trainer of the run is gone, and its lock with it. */
+static void feed_retired(struct workbench *w)
+{
+    struct gm_error err = {0};
+    w->retiring = false;
+    if (!w->leaving && !runner_start(w, &err))
+        feed_say(w, MESSAGE_ERROR, "%s", err.text);
+    w->quit |= w->leaving;
 }
 
 static void feed_tools(struct workbench *w, struct tools *t)
 {
+    if (w->opened || w->trainer_started) { /* training began meanwhile */
+        tools_free(t);
+        return;
+    }
     w->opened = t;
-    if (w->trainer_started)
-        return; /* training began meanwhile */
-    w->tools = *t;
-    w->tools.owned = NULL;
-    w->chat_adapter = ADAPTER_BASE;
-    for (size_t i = 0; i < w->n_ckpts; i++)
-        if (w->ckpts[i].path && (w->ckpts[i].best_loss || w->chat_adapter == ADAPTER_BASE)) {
-            mem_free(w->chat_folder);
-            w->chat_folder = mem_copy(w->ckpts[i].path);
-            w->chat_adapter = ADAPTER_FOLDER;
-            w->chat_step = (int)w->ckpts[i].step;
-        }
-    if (t->dataset)
-        taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS, .tools = &w->tools});
+    adopt(w, t);
+}
+
+static void feed_rows(struct workbench *w, struct rows *rows)
+{
+    if (w->retiring) { /* of the data set that goes with its trainer */
+        rows_free(rows);
+        return;
+    }
+    rows_free(w->rows);
+    w->rows = rows;
+    w->view.data.version++;
+}
+
+static void feed_start(struct workbench *w, struct start_list *l)
+{
+    if (!w->view.start.active) {
+        start_list_free(l);
+        return;
+    }
+    start_list_free(w->start);
+    w->start = l;
+    w->view.start.rows = l->rows;
+    w->view.start.count = l->n;
+}
+
+static void *taken(struct mail *m)
+{
+    void *pointer = m->pointer;
+    m->pointer = NULL;
+    return pointer;
 }
 
 void feed_mail(struct workbench *w, struct mail *m)
@@ -338,18 +405,25 @@ void feed_mail(struct workbench *w, struct mail *m)
         feed_train(w, m);
         break;
     case MAIL_TRAINER:
-        feed_trainer(w, m->pointer);
+        feed_trainer(w, taken(m));
         break;
     case MAIL_TRAIN_OVER:
         feed_over(w, m);
         break;
+    case MAIL_RETIRED:
+        feed_retired(w);
+        break;
+    case MAIL_RUN:
+        feed_run(w, m->pointer);
+        break;
     case MAIL_TOOLS:
-        feed_tools(w, m->pointer);
+        feed_tools(w, taken(m));
         break;
     case MAIL_DATA:
-        rows_free(w->rows);
-        w->rows = m->pointer;
-        w->view.data.version++;
+        feed_rows(w, taken(m));
+        break;
+    case MAIL_START:
+        feed_start(w, taken(m));
         break;
     case MAIL_BUSY:
         snprintf(w->busy, sizeof w->busy, "%s", m->text ? m->text : "");
@@ -379,19 +453,15 @@ void feed_mail(struct workbench *w, struct mail *m)
     case MAIL_EXPORT_LINE:
         if (w->n_export_lines < EXPORT_LINES)
             w->export_lines[w->n_export_lines++] = clean_copy(m->text, false);
-        feed_say(w, MESSAGE_INFO, "%s", m->text);
+        feed_say(w, m->flag ? MESSAGE_ERROR : MESSAGE_INFO, "%s", m->text);
         break;
     case MAIL_EXPORT_OVER:
         w->view.export_form.state = m->flag ? JOB_DONE : JOB_FAILED;
         break;
-    case MAIL_CHECKPOINT:
-        add_ckpt(w, m->event.step, mem_copy(m->text), m->text2, m->number);
-        break;
-    case MAIL_STATE:
-        w->view.run.state = (enum run_state)(int)m->number;
-        w->view.run.step = m->event.step;
-        w->view.run.iters = m->event.iters;
-        snprintf(w->run_name, sizeof w->run_name, "%s", m->text ? m->text : "");
+    case MAIL_EXPORT_PLACE:
+        snprintf(w->export_folder, sizeof w->export_folder, "%s", m->text);
+        w->export_exists = m->flag;
+        w->view.export_form.free_bytes = (size_t)m->number;
         break;
     case MAIL_NOTE:
         feed_say(w, m->flag ? MESSAGE_ERROR : MESSAGE_INFO, "%s", m->text);
@@ -420,8 +490,7 @@ void feed_free(struct workbench *w)
         str_free(&w->turns[i].raw);
         verse_free(&w->turns[i].verse);
     }
-    for (size_t i = 0; i < w->n_ckpts; i++)
-        mem_free(w->ckpts[i].path);
+    drop_ckpts(w);
     for (size_t i = 0; i < w->n_log; i++)
         mem_free(w->log[i].text);
     for (int i = 0; i < w->n_export_lines; i++)

@@ -1,11 +1,9 @@
-/* mail.c - the box in which other threads leave what the UI thread should know. */
+/* mail.c - the box in which other threads leave what the UI thread should know: a list, so that putting in and taking out cost the same at any length. */
 #include "src/workbench/state.h"
 
 #include "engine/base/mem.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { MAIL_MAX = 8192 };
@@ -13,66 +11,122 @@ enum { MAIL_MAX = 8192 };
 void mail_init(struct workbench *w)
 {
     pthread_mutex_init(&w->mail_lock, NULL);
+    pthread_cond_init(&w->mail_room, NULL);
     if (pipe2(w->wake, O_CLOEXEC | O_NONBLOCK) != 0)
         w->wake[0] = w->wake[1] = -1;
 }
 
+static void free_pointer(struct mail *m)
+{
+    switch (m->kind) {
+    case MAIL_TRAINER:
+        trainer_free(m->pointer);
+        break;
+    case MAIL_RUN:
+        run_info_free(m->pointer);
+        mem_free(m->pointer);
+        break;
+    case MAIL_TOOLS:
+        tools_free(m->pointer);
+        break;
+    case MAIL_DATA:
+        rows_free(m->pointer);
+        break;
+    case MAIL_START:
+        start_list_free(m->pointer);
+        break;
+    default:
+        break;
+    }
+}
+
 void mail_free(struct mail *m)
 {
+    if (!m)
+        return;
+    if (m->pointer)
+        free_pointer(m);
     mem_free(m->text);
     mem_free(m->text2);
     mem_free(m->sample.text);
-    m->text = m->text2 = m->sample.text = NULL;
+    mem_free(m);
 }
 
-/* Room for one more: the oldest plot point goes. */
-static void make_room(struct workbench *w)
+/* The oldest plot point; it stands near the front, because little else is ever left lying. */
+static struct mail *unlink_oldest_step(struct workbench *w)
 {
-    for (size_t i = 0; i < w->n_mails; i++)
-        if (w->mails[i].kind == MAIL_TRAIN && w->mails[i].event.kind == TRAIN_STEP) {
-            mail_free(&w->mails[i]);
-            memmove(w->mails + i, w->mails + i + 1, (w->n_mails - i - 1) * sizeof *w->mails);
-            w->n_mails--;
-            return;
-        }
-}
-
-void mail_post(struct workbench *w, const struct mail *m)
-{
-    pthread_mutex_lock(&w->mail_lock);
-    if (w->n_mails >= MAIL_MAX)
-        make_room(w);
-    if (w->n_mails == w->cap_mails) {
-        size_t cap = w->cap_mails ? 2 * w->cap_mails : 64;
-        w->mails = mem_grow(w->mails, w->cap_mails, cap, sizeof *w->mails);
-        w->cap_mails = cap;
+    struct mail *before = NULL;
+    for (struct mail *m = w->mails; m; before = m, m = m->next) {
+        if (m->kind != MAIL_TRAIN || m->event.kind != TRAIN_STEP)
+            continue;
+        *(before ? &before->next : &w->mails) = m->next;
+        if (w->last_mail == m)
+            w->last_mail = before;
+        w->n_mails--;
+        return m;
     }
-    w->mails[w->n_mails++] = *m;
+    return NULL;
+}
+
+static void post(struct workbench *w, const struct mail *mail, bool patient)
+{
+    struct mail *m = mem_new(1, sizeof *m), *dropped = NULL;
+    *m = *mail;
+    m->next = NULL;
+    pthread_mutex_lock(&w->mail_lock);
+    while (patient && w->n_mails >= MAIL_MAX && !w->mail_closed)
+        pthread_cond_wait(&w->mail_room, &w->mail_lock);
+    if (w->n_mails >= MAIL_MAX)
+        dropped = unlink_oldest_step(w);
+    *(w->last_mail ? &w->last_mail->next : &w->mails) = m;
+    w->last_mail = m;
+    w->n_mails++;
     pthread_mutex_unlock(&w->mail_lock);
+    mail_free(dropped);
     if (write(w->wake[1], "", 1) < 0) {
         /* full: the UI thread is awake already */
     }
 }
 
-bool mail_take(struct workbench *w, struct mail *m)
+void mail_post(struct workbench *w, const struct mail *m)
 {
-    pthread_mutex_lock(&w->mail_lock);
-    bool any = w->n_mails > 0;
-    if (any) {
-        *m = w->mails[0];
-        memmove(w->mails, w->mails + 1, --w->n_mails * sizeof *w->mails);
-    }
-    pthread_mutex_unlock(&w->mail_lock);
-    return any;
+    post(w, m, false);
 }
 
-void mail_close(struct workbench *w)
+void mail_post_patient(struct workbench *w, const struct mail *m)
 {
-    struct mail m;
-    while (mail_take(w, &m))
-        mail_free(&m);
-    mem_free(w->mails);
+    post(w, m, true);
+}
+
+struct mail *mail_take(struct workbench *w)
+{
+    pthread_mutex_lock(&w->mail_lock);
+    struct mail *m = w->mails;
+    if (m) {
+        w->mails = m->next;
+        if (!w->mails)
+            w->last_mail = NULL;
+        if (w->n_mails-- == MAIL_MAX)
+            pthread_cond_signal(&w->mail_room);
+    }
+    pthread_mutex_unlock(&w->mail_lock);
+    return m;
+}
+
+void mail_close_door(struct workbench *w)
+{
+    pthread_mutex_lock(&w->mail_lock);
+    w->mail_closed = true;
+    pthread_cond_broadcast(&w->mail_room);
+    pthread_mutex_unlock(&w->mail_lock);
+}
+
+void mail_end(struct workbench *w)
+{
+    for (struct mail *m; (m = mail_take(w));)
+        mail_free(m);
     close(w->wake[0]);
     close(w->wake[1]);
+    pthread_cond_destroy(&w->mail_room);
     pthread_mutex_destroy(&w->mail_lock);
 }

@@ -7,12 +7,18 @@
 #include <signal.h>
 #include <string.h>
 
+struct listener { /* on the stack of the trainer's thread */
+    struct workbench *w;
+    struct trainer *trainer; /* NULL while it is being opened */
+    bool look_again;         /* what a new checkpoint surpasses is removed after its event */
+};
+
 static void on_event(void *arg, const struct train_event *e)
 {
-    struct workbench *w = arg;
+    struct listener *l = arg;
     struct mail m = {.kind = MAIL_TRAIN, .event = *e};
-    m.text = e->text ? clean_copy(e->text, false) : e->path ? clean_copy(e->path, false) : e->best ? NULL : NULL;
-    m.text2 = e->kind == TRAIN_CHECKPOINT && e->best ? mem_copy(e->best) : NULL;
+    if (e->text)
+        m.text = clean_copy(e->text, false);
     if (e->sample) {
         m.sample = *e->sample;
         m.sample.text = mem_copy(e->sample->text);
@@ -20,14 +26,19 @@ static void on_event(void *arg, const struct train_event *e)
     }
     m.event.text = m.event.path = m.event.best = NULL;
     m.event.sample = NULL;
-    mail_post(w, &m);
+    mail_post(l->w, &m);
+    bool checkpoint = e->kind == TRAIN_CHECKPOINT;
+    if (l->trainer && (checkpoint || l->look_again))
+        post_run(l->w, trainer_run_dir(l->trainer));
+    l->look_again = checkpoint;
 }
 
 static void *run_thread(void *arg)
 {
     struct workbench *w = arg;
     struct gm_error err = {0};
-    struct train_listener listener = {on_event, w};
+    struct listener l = {.w = w};
+    struct train_listener listener = {on_event, &l};
     thread_background();
     struct trainer *t = w->resume_dir ? trainer_resume(w->resume_dir, 0, w->pool, &listener, &err)
                                       : trainer_new(&w->start_options, cli_runs_root(), w->pool, &listener, &err);
@@ -35,42 +46,55 @@ static void *run_thread(void *arg)
         mail_post(w, &(struct mail){.kind = MAIL_TRAIN_OVER, .text = mem_copy(err.text)});
         return NULL;
     }
+    atomic_store(&w->running, t);
+    if (atomic_load(&w->stop_training)) /* asked while it was being opened */
+        trainer_ask_stop(t);
+    l.trainer = t;
     mail_post(w, &(struct mail){.kind = MAIL_TRAINER, .pointer = t});
-    bool ok = trainer_run(t, &err);
-    bool stopped = !ok && err.code == GM_E_CANCELLED;
+    bool ok = trainer_run(t, &err), stopped = !ok && err.code == GM_E_CANCELLED;
+    if (l.look_again)
+        post_run(w, trainer_run_dir(t));
     mail_post(w, &(struct mail){.kind = MAIL_TRAIN_OVER, .flag = ok, .number = stopped, .text = ok || stopped ? NULL : mem_copy(err.text)});
     return NULL;
 }
 
 bool runner_start(struct workbench *w, struct gm_error *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals belong to the UI thread */
+    w->state_before = w->view.run.state;
+    atomic_store(&w->running, NULL);
+    atomic_store(&w->stop_training, false);
+    atomic_store(&w->following, false); /* before a line of ours is written */
+    sigset_t mine, before;
+    signals_mask_for_threads(&mine);
+    pthread_sigmask(SIG_BLOCK, &mine, &before);
     int failed = pthread_create(&w->trainer_thread, NULL, run_thread, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
         return error_set(err, GM_E_IO, "start training: %s", strerror(failed));
     w->trainer_started = true;
-    w->trainer_over = false;
     w->view.run.state = RUN_LOADING;
     return true;
 }
 
-void runner_join(struct workbench *w)
+void runner_reap(struct workbench *w)
 {
-    if (!w->trainer_started)
-        return;
-    if (w->trainer)
-        trainer_ask_stop(w->trainer);
-    pthread_join(w->trainer_thread, NULL);
-    struct mail m;
-    while (mail_take(w, &m)) { /* the last words; a trainer that came late belongs to us, too */
-        if (m.kind == MAIL_TRAINER)
-            w->trainer = m.pointer;
-        mail_free(&m);
-    }
+    if (w->trainer_started)
+        pthread_join(w->trainer_thread, NULL);
+    w->trainer_started = false;
+}
+
+void runner_ask_stop(struct workbench *w)
+{
+    atomic_store(&w->stop_training, true); /* whichever of the two threads comes first, the other one sees it */
+    struct trainer *t = atomic_load(&w->running);
+    if (t)
+        trainer_ask_stop(t);
+}
+
+void runner_end(struct workbench *w)
+{
+    runner_ask_stop(w);
+    runner_reap(w);
     trainer_free(w->trainer);
     w->trainer = NULL;
-    w->trainer_started = false;
 }

@@ -2,10 +2,12 @@
 #include "src/workbench/state.h"
 
 #include "engine/base/mem.h"
-#include "engine/format/model_source.h"
+#include "src/cli/cli.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 static void job_free(struct job *j)
 {
@@ -17,15 +19,56 @@ static void job_free(struct job *j)
     mem_free(j);
 }
 
+/* Waits for a job. NULL: a second is over, and there is a run to be followed. */
 static struct job *next_job(struct workbench *w)
 {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
     pthread_mutex_lock(&w->job_lock);
-    while (!w->jobs)
-        pthread_cond_wait(&w->job_ready, &w->job_lock);
+    for (int timed_out = 0; !w->jobs && !timed_out;) {
+        if (atomic_load(&w->following))
+            timed_out = pthread_cond_timedwait(&w->job_ready, &w->job_lock, &until) == ETIMEDOUT;
+        else
+            pthread_cond_wait(&w->job_ready, &w->job_lock);
+    }
     struct job *j = w->jobs;
-    w->jobs = j->next;
+    if (j) {
+        w->jobs = j->next;
+        atomic_store(&w->cancel, j->number <= w->cancelled_upto);
+    }
     pthread_mutex_unlock(&w->job_lock);
     return j;
+}
+
+static bool carry_out(struct workbench *w, struct kitchen *k, struct job *j)
+{
+    switch (j->kind) {
+    case TASTE_START_PAGE:
+        taste_start_page(w);
+        break;
+    case TASTE_LOAD_RUN:
+        taste_load_run(w, j);
+        break;
+    case TASTE_CHECK_ROWS:
+        taste_check_rows(w, j);
+        break;
+    case TASTE_CHAT:
+        taste_chat(w, k, j);
+        break;
+    case TASTE_SAMPLE:
+        taste_sample(w, k, j);
+        break;
+    case TASTE_EXPORT:
+        taste_export(w, k, j);
+        break;
+    case TASTE_RETIRE:
+        taste_retire(w, k, j);
+        break;
+    case TASTE_QUIT:
+        return false;
+    }
+    return true;
 }
 
 static void *taste_thread(void *arg)
@@ -35,40 +78,26 @@ static void *taste_thread(void *arg)
     thread_background();
     for (bool more = true; more;) {
         struct job *j = next_job(w);
-        switch (j->kind) {
-        case TASTE_LOAD_RUN:
-            taste_load_run(w, j);
-            break;
-        case TASTE_CHECK_ROWS:
-            taste_check_rows(w, j);
-            break;
-        case TASTE_CHAT:
-            taste_chat(w, k, j);
-            break;
-        case TASTE_SAMPLE:
-            taste_sample(w, k, j);
-            break;
-        case TASTE_EXPORT:
-            taste_export(w, k, j);
-            break;
-        case TASTE_NONE:
-        case TASTE_QUIT:
-            more = false;
-            break;
+        if (!j) {
+            taste_follow(w);
+            continue;
         }
+        more = carry_out(w, k, j);
         job_free(j);
     }
     kitchen_free(k);
+    follow_free(w->follow);
+    w->follow = NULL;
     return NULL;
 }
 
 bool taster_start(struct workbench *w, struct gm_error *err)
 {
-    sigset_t all, before;
+    sigset_t mine, before;
     pthread_mutex_init(&w->job_lock, NULL);
     pthread_cond_init(&w->job_ready, NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    signals_mask_for_threads(&mine);
+    pthread_sigmask(SIG_BLOCK, &mine, &before);
     int failed = pthread_create(&w->taster, NULL, taste_thread, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
@@ -82,7 +111,9 @@ void taster_add(struct workbench *w, struct job *job)
     struct job *copy = mem_new(1, sizeof *copy);
     *copy = *job;
     copy->next = NULL;
+    copy->tools = w->tools;
     pthread_mutex_lock(&w->job_lock);
+    copy->number = ++w->jobs_added;
     struct job **end = &w->jobs;
     while (*end)
         end = &(*end)->next;
@@ -91,18 +122,28 @@ void taster_add(struct workbench *w, struct job *job)
     pthread_mutex_unlock(&w->job_lock);
 }
 
+void taster_cancel(struct workbench *w)
+{
+    pthread_mutex_lock(&w->job_lock);
+    w->cancelled_upto = w->jobs_added;
+    atomic_store(&w->cancel, true);
+    pthread_mutex_unlock(&w->job_lock);
+}
+
 void taster_stop(struct workbench *w)
 {
     if (!w->taster_runs)
         return;
     pthread_mutex_lock(&w->job_lock);
-    while (w->jobs) { /* what has not begun is not begun any more */
+    while (w->jobs) { /* what has not begun is not begun any more; a trainer that waits to be put away still is the workbench's */
         struct job *j = w->jobs;
         w->jobs = j->next;
+        if (j->kind == TASTE_RETIRE)
+            w->trainer = j->tools.trainer;
         job_free(j);
     }
     pthread_mutex_unlock(&w->job_lock);
-    atomic_store(&w->cancel, true);
+    taster_cancel(w);
     taster_add(w, &(struct job){.kind = TASTE_QUIT});
     pthread_join(w->taster, NULL);
     w->taster_runs = false;

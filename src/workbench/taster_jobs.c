@@ -24,33 +24,59 @@ struct kitchen *kitchen_new(void)
     return mem_new(1, sizeof(struct kitchen));
 }
 
-void kitchen_free(struct kitchen *k)
+static void forget_adapter(struct kitchen *k)
 {
-    generator_free(k->generator);
-    if (k->computes)
-        compute_free(&k->compute);
     lora_free(k->lora);
     mem_free(k->folder);
+    k->lora = NULL;
+    k->folder = NULL;
+}
+
+static void forget_model(struct kitchen *k)
+{
+    generator_free(k->generator);
+    k->generator = NULL;
+    k->model = NULL;
+    forget_adapter(k);
+}
+
+void kitchen_free(struct kitchen *k)
+{
+    forget_model(k);
+    if (k->computes)
+        compute_free(&k->compute);
     mem_free(k);
+}
+
+static bool open_compute(struct workbench *w, struct kitchen *k, const struct train_options *o, struct gm_error *err)
+{
+    enum family family = o->kernel == FAMILY_AUTO || family_runs_here(o->kernel) ? o->kernel : FAMILY_AUTO; /* the run may come from another machine */
+    if (!k->computes)
+        k->computes = compute_init(&k->compute, w->pool, GM_TASTE, o->compute, family, err);
+    return k->computes;
+}
+
+static int context_of(const struct tools *t)
+{
+    int most = t->model->config.max_positions;
+    return most > 0 && most < CHAT_CONTEXT ? most : CHAT_CONTEXT;
 }
 
 static bool prepare(struct workbench *w, struct kitchen *k, const struct tools *t, struct gm_error *err)
 {
-    if (!k->computes) {
-        if (!compute_init(&k->compute, w->pool, GM_TASTE, t->options->compute, t->options->kernel, err))
-            return false;
-        k->computes = true;
-    }
+    if (!open_compute(w, k, t->options, err))
+        return false;
+    if (!t->tpl)
+        return error_set(err, GM_E_UNSUPPORTED, "ask the model: it has no chat template that is known here (train with --chat-template)");
     if (k->model == t->model)
         return true;
-    generator_free(k->generator);
-    int context = t->model->config.max_positions;
-    k->generator = generator_new(t->model, t->tokenizer, SAMPLE_PLACES, context > 0 && context < CHAT_CONTEXT ? context : CHAT_CONTEXT, &k->compute,
-                                 err);
-    k->model = k->generator ? t->model : NULL;
-    if (k->generator)
-        generator_judge(k->generator, w->syllables, form_find("haiku"));
-    return k->generator != NULL;
+    forget_model(k);
+    k->generator = generator_new(t->model, t->tokenizer, SAMPLE_PLACES, context_of(t), &k->compute, err);
+    if (!k->generator)
+        return false;
+    k->model = t->model;
+    generator_judge(k->generator, w->syllables, form_find("haiku"));
+    return true;
 }
 
 /* The adapter that a job asked for, in k->lora (NULL: the base); *step and who, for the screen. */
@@ -62,12 +88,9 @@ static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, 
         snprintf(who, size, "checkpoint %d", j->step);
         return true;
     }
-    lora_free(k->lora);
-    mem_free(k->folder);
-    k->lora = NULL;
-    k->folder = NULL;
-    if (j->adapter == ADAPTER_LIVE && j->tools->trainer) {
-        k->lora = trainer_adapter_copy(j->tools->trainer, step);
+    forget_adapter(k);
+    if (j->adapter == ADAPTER_LIVE && j->tools.trainer) {
+        k->lora = trainer_adapter_copy(j->tools.trainer, step);
         snprintf(who, size, "live @%d", *step);
         return true;
     }
@@ -75,7 +98,7 @@ static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, 
         snprintf(who, size, "base");
         return true;
     }
-    k->lora = lora_load(j->folder, &j->tools->model->config, err);
+    k->lora = lora_load(j->folder, &j->tools.model->config, err);
     if (!k->lora)
         return false;
     k->folder = mem_copy(j->folder);
@@ -89,15 +112,23 @@ static void post_text(void *arg, int request, const char *bytes, size_t n)
     mail_post(arg, &(struct mail){.kind = MAIL_CHAT_TEXT, .text = mem_copy_n(bytes, n)});
 }
 
-/* Ids of the conversation, its oldest turns left out until the answer fits too. */
-static bool conversation(const struct job *j, int room, struct id_list *ids, struct gm_error *err)
+/* Ids of the conversation behind the run's system message, its oldest turns left out until the answer fits too. */
+static bool conversation(const struct job *j, struct id_list *ids, struct gm_error *err)
 {
-    for (size_t from = 0;; from += 2) {
-        if (!chat_encode(j->tools->tpl, j->tools->tokenizer, j->messages + from, j->n_messages - from, true, ids, NULL, err))
-            return false;
-        if ((int)ids->n + j->sampling.max_tokens < room || j->n_messages - from < 3)
-            return true;
+    struct chat_message *all = mem_new(j->n_messages + 1, sizeof *all);
+    const char *system = j->tools.options->system;
+    size_t lead = system && *system ? 1 : 0, from = 0;
+    bool ok = true, fits = false;
+    while (ok && !fits) {
+        if (lead)
+            all[0] = (struct chat_message){"system", system};
+        memcpy(all + lead, j->messages + from, (j->n_messages - from) * sizeof *all);
+        ok = chat_encode(j->tools.tpl, j->tools.tokenizer, all, lead + j->n_messages - from, true, ids, NULL, err);
+        fits = (int64_t)ids->n + j->sampling.max_tokens < context_of(&j->tools) || j->n_messages - from < 3;
+        from += 2;
     }
+    mem_free(all);
+    return ok;
 }
 
 void taste_chat(struct workbench *w, struct kitchen *k, struct job *j)
@@ -107,14 +138,14 @@ void taste_chat(struct workbench *w, struct kitchen *k, struct job *j)
     struct generated result = {0};
     int32_t stop_ids[8];
     char who[48];
-    int step, context = j->tools->model->config.max_positions;
-    bool ok = prepare(w, k, j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err);
+    int step;
+    bool ok = prepare(w, k, &j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err);
     if (ok)
         mail_post(w, &(struct mail){.kind = MAIL_CHAT_WHO, .text = mem_copy(who)});
-    ok = ok && conversation(j, context > 0 && context < CHAT_CONTEXT ? context : CHAT_CONTEXT, &ids, &err);
+    ok = ok && conversation(j, &ids, &err);
     if (ok) {
         struct generate_request r = {.prompt = ids.ids, .n_prompt = (int)ids.n, .lora = k->lora, .sampling = j->sampling, .stop_ids = stop_ids,
-                                     .n_stop_ids = (int)chat_stop_ids(j->tools->tpl, j->tools->tokenizer, stop_ids)};
+                                     .n_stop_ids = (int)chat_stop_ids(j->tools.tpl, j->tools.tokenizer, stop_ids)};
         struct generate_hooks hooks = {.text = post_text, .arg = w, .cancel = &w->cancel};
         ok = generator_run(k->generator, &k->compute, &r, 1, &result, &hooks, &err);
     }
@@ -131,11 +162,12 @@ void taste_sample(struct workbench *w, struct kitchen *k, struct job *j)
     int32_t stop_ids[8];
     char who[48];
     int step = 0, n = j->temps.n;
-    struct chat_message message = {"user", j->text};
-    bool ok = prepare(w, k, j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err)
-              && chat_encode(j->tools->tpl, j->tools->tokenizer, &message, 1, true, &ids, NULL, &err);
+    j->messages = mem_new(1, sizeof *j->messages); /* goes with the job */
+    j->messages[0] = (struct chat_message){"user", mem_copy(j->text)};
+    j->n_messages = 1;
+    bool ok = prepare(w, k, &j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err) && conversation(j, &ids, &err);
     if (ok) {
-        int n_stop = (int)chat_stop_ids(j->tools->tpl, j->tools->tokenizer, stop_ids);
+        int n_stop = (int)chat_stop_ids(j->tools.tpl, j->tools.tokenizer, stop_ids);
         for (int i = 0; i < n; i++) {
             requests[i] = (struct generate_request){.prompt = ids.ids, .n_prompt = (int)ids.n, .lora = k->lora, .sampling = j->sampling,
                                                     .stop_ids = stop_ids, .n_stop_ids = n_stop};
@@ -145,10 +177,23 @@ void taste_sample(struct workbench *w, struct kitchen *k, struct job *j)
         struct generate_hooks hooks = {.cancel = &w->cancel};
         ok = generator_run(k->generator, &k->compute, requests, n, results, &hooks, &err);
     }
-    for (int i = 0; ok && i < n; i++)
-        mail_post(w, &(struct mail){.kind = MAIL_SAMPLE, .sample = results[i], .text2 = mem_copy(j->text), .event.step = step, .number = n - 1 - i});
+    for (int i = 0; ok && i < n; i++) {
+        if (results[i].stop == STOP_CANCELLED && results[i].n_tokens == 0)
+            generated_free(&results[i]); /* never begun */
+        else
+            mail_post(w, &(struct mail){.kind = MAIL_SAMPLE, .sample = results[i], .text2 = mem_copy(j->text), .event.step = step,
+                                        .number = n - 1 - i});
+    }
     mail_post(w, &(struct mail){.kind = MAIL_SAMPLES_OVER, .text = ok ? NULL : mem_copy(err.text)});
     id_list_free(&ids);
+}
+
+/* The trainer of a run that is to go on: nothing of it is used any more, and its lock is given back. */
+void taste_retire(struct workbench *w, struct kitchen *k, struct job *j)
+{
+    forget_model(k);
+    trainer_free(j->tools.trainer);
+    mail_post(w, &(struct mail){.kind = MAIL_RETIRED});
 }
 
 /* ---- export ---- */
@@ -164,21 +209,31 @@ static void on_progress(void *arg, double share, const char *what)
     mail_post(watch->w, &(struct mail){.kind = MAIL_EXPORT_AT, .number = watch->from + watch->share * share, .text = clean_copy(what, false)});
 }
 
+/* Where exports of a run go unless told otherwise, and what stands there. */
+void post_export_place(struct workbench *w, const char *run_dir)
+{
+    uint64_t free_bytes = 0;
+    char *name = clean_copy(path_base(run_dir), false), *folder = mem_printf("out/%s", name);
+    disk_free_bytes(".", &free_bytes, NULL);
+    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_PLACE, .text = folder, .flag = dir_exists(folder), .number = (double)free_bytes});
+    mem_free(name);
+}
+
 static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, struct export_watch *watch)
 {
     struct gm_error err = {0};
     char *out = path_join(j->text, export_to_name(to)), *line;
     struct export_result result;
-    struct export_request r = {.to = to, .type = DT_COUNT, .model = j->tools->model, .lora = k->lora, .tokenizer = j->tools->tokenizer,
-                               .template_text = chat_template_text(j->tools->tpl), .model_name = j->tools->options->model, .out = out,
-                               .progress = on_progress, .arg = watch, .cancel = &w->cancel};
+    struct export_request r = {.to = to, .type = DT_COUNT, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
+                               .template_text = j->tools.tpl ? chat_template_text(j->tools.tpl) : NULL, .model_name = j->tools.options->model,
+                               .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
     bool ok = export_run(&r, &k->compute, &result, &err);
     if (ok)
-        line = mem_printf("%s  %.1f MB  proved: KL %.2g, same best token at %.0f %%", out, (double)result.bytes / 1e6, result.mean_kl,
+        line = mem_printf("%s  %.1f MB  proved: mean KL %.2g, same best token at %.0f %%", out, (double)result.bytes / 1e6, result.mean_kl,
                           100 * result.greedy_agreement);
     else
         line = mem_copy(err.text);
-    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line});
+    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .flag = !ok});
     mem_free(out);
     return ok;
 }
@@ -188,9 +243,9 @@ void taste_export(struct workbench *w, struct kitchen *k, struct job *j)
     struct gm_error err = {0};
     char who[48];
     int step, n = 0, done = 0;
-    bool ok = prepare(w, k, j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err);
+    bool ok = open_compute(w, k, j->tools.options, &err) && fetch(k, j, &step, who, sizeof who, &err);
     if (!ok)
-        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_copy(err.text)});
+        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_copy(err.text), .flag = true});
     for (int i = 0; i < EXPORT_TO_COUNT; i++)
         n += j->formats >> i & 1;
     for (int i = 0; ok && i < EXPORT_TO_COUNT; i++) {
@@ -201,4 +256,5 @@ void taste_export(struct workbench *w, struct kitchen *k, struct job *j)
         done++;
     }
     mail_post(w, &(struct mail){.kind = MAIL_EXPORT_OVER, .flag = ok});
+    post_export_place(w, j->tools.run_dir);
 }

@@ -1,14 +1,17 @@
-/* taster_run.c - opening a run that is on disk: its journal and samples are told as if they happened now, then model and data are opened; and the checking of
- * rows for the Data screen. On the tasting thread. */
+/* taster_run.c - opening a run that is on disk: its journal and samples are told as if they happened now, then model and data are opened. What is written to
+ * the journals later is told as it comes. And the checking of rows for the Data screen. On the tasting thread. */
 #include "src/workbench/state.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/format/json.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct opened { /* what tools_free gives back */
     struct train_options options;
@@ -51,92 +54,223 @@ static const char *text_of(json_t *o, const char *key)
     return s ? s : "";
 }
 
-static bool tell_event(void *arg, json_t *o)
+/* Whole numbers of a file are anybody's: what is none, or lies outside, is 0. */
+static int whole(json_t *o, const char *key)
 {
-    struct workbench *w = arg;
+    double x = number(o, key);
+    return x >= -1e9 && x <= 1e9 ? (int)x : 0;
+}
+
+/* ---- the journals: read once from the start, then what is added ---- */
+
+struct tailed {
+    char *path;
+    int fd; /* -1: not there yet */
+    off_t at;
+    int64_t line;
+    struct str kept; /* of a line whose end has not been written yet */
+    bool spoilt;     /* said already that a line is no JSON */
+};
+struct follow {
+    char *dir;
+    struct tailed journal, samples;
+    int turns;
+};
+
+static void take_line(struct workbench *w, struct tailed *t, void (*tell)(struct workbench *, json_t *))
+{
+    struct gm_error err = {0};
+    t->line++;
+    json_t *o = t->kept.len ? json_parse_at(str_text(&t->kept), t->kept.len, t->path, t->line, &err) : NULL;
+    if (o) {
+        tell(w, o);
+    } else if (t->kept.len && !t->spoilt) {
+        t->spoilt = true;
+        mail_post_patient(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_printf("%s (left out)", err.text)});
+    }
+    json_decref(o);
+    str_clear(&t->kept);
+}
+
+/* Tells what was written since. True: there was something. */
+static bool read_on(struct workbench *w, struct tailed *t, void (*tell)(struct workbench *, json_t *))
+{
+    enum { PIECE = 65536, LINE_MAX_BYTES = 16 << 20 };
+    struct stat st;
+    off_t before = t->at;
+    if (t->fd < 0)
+        t->fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (t->fd < 0 || fstat(t->fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    if (st.st_size < t->at) { /* half a line of a killed process was cut off */
+        t->at = st.st_size;
+        str_clear(&t->kept);
+    }
+    char *piece = mem_new(PIECE, 1);
+    for (ssize_t n; (n = pread(t->fd, piece, PIECE, t->at)) > 0; t->at += n) {
+        const char *p = piece, *end = piece + n;
+        for (const char *stop; (stop = memchr(p, '\n', (size_t)(end - p))); p = stop + 1) {
+            str_add_n(&t->kept, p, (size_t)(stop - p));
+            take_line(w, t, tell);
+        }
+        str_add_n(&t->kept, p, (size_t)(end - p));
+        if (t->kept.len > LINE_MAX_BYTES)
+            str_clear(&t->kept); /* no line of ours; its end will be no JSON and is left out */
+    }
+    mem_free(piece);
+    return t->at != before;
+}
+
+static void tell_event(struct workbench *w, json_t *o)
+{
     const char *kind = text_of(o, "event");
     struct mail m = {.kind = MAIL_TRAIN};
     struct train_event *e = &m.event;
-    e->step = (int)number(o, "step");
-    e->iters = w->view.run.iters > 0 ? (int)w->view.run.iters : 0;
+    e->step = whole(o, "step");
     e->time_s = number(o, "time_s");
     e->loss = number(o, "loss");
-    if (strcmp(kind, "step") == 0) {
+    e->epoch = NAN;
+    if (strcmp(kind, "start") == 0 || strcmp(kind, "resume") == 0) {
+        e->kind = TRAIN_STARTED;
+        e->iters = whole(o, "iters");
+    } else if (strcmp(kind, "step") == 0) {
         e->kind = TRAIN_STEP;
         e->grad_norm = number(o, "grad_norm");
         e->learning_rate = number(o, "learning_rate");
         e->tokens_per_second = number(o, "tokens_per_second");
-        e->tokens = (int64_t)number(o, "tokens");
-        e->epoch = NAN;
+        e->tokens = whole(o, "tokens");
     } else if (strcmp(kind, "eval") == 0) {
         e->kind = TRAIN_EVAL;
     } else if (strcmp(kind, "form") == 0) {
         e->kind = TRAIN_FORM;
         e->rate = number(o, "rate");
-        e->n = (int)number(o, "n");
-        rate_interval((int)lround(e->rate * e->n), e->n, &e->rate_low, &e->rate_high);
+        e->n = whole(o, "n");
     } else if (strcmp(kind, "warning") == 0) {
         e->kind = TRAIN_WARNING;
         m.text = clean_copy(text_of(o, "text"), false);
     } else {
-        return true;
+        return;
     }
-    mail_post(w, &m);
-    return true;
+    mail_post_patient(w, &m);
 }
 
-static bool tell_sample(void *arg, json_t *o)
+static void tell_sample(struct workbench *w, json_t *o)
 {
-    struct mail m = {.kind = MAIL_TRAIN, .event.kind = TRAIN_SAMPLE, .event.step = (int)number(o, "step")};
+    struct mail m = {.kind = MAIL_TRAIN, .event.kind = TRAIN_SAMPLE, .event.step = whole(o, "step")};
     m.sample.temperature = (float)number(o, "temperature");
     m.sample.seed = (uint64_t)json_integer_value(json_object_get(o, "seed"));
-    m.sample.n_tokens = (int)number(o, "tokens");
+    m.sample.n_tokens = whole(o, "tokens");
     m.sample.seconds = number(o, "seconds");
     m.sample.text = mem_copy(text_of(o, "text"));
     m.text2 = mem_copy(text_of(o, "prompt"));
-    mail_post(arg, &m);
+    mail_post_patient(w, &m);
+}
+
+void post_run(struct workbench *w, const char *dir)
+{
+    struct run_info *r = mem_new(1, sizeof *r);
+    if (run_info_open(r, dir, NULL))
+        mail_post(w, &(struct mail){.kind = MAIL_RUN, .pointer = r});
+    else
+        mem_free(r);
+}
+
+static struct follow *follow_new(const char *dir)
+{
+    struct follow *f = mem_new(1, sizeof *f);
+    f->dir = mem_copy(dir);
+    f->journal = (struct tailed){.path = path_join(dir, "journal.jsonl"), .fd = -1};
+    f->samples = (struct tailed){.path = path_join(dir, "samples.jsonl"), .fd = -1};
+    return f;
+}
+
+static void tailed_free(struct tailed *t)
+{
+    if (t->fd >= 0)
+        close(t->fd);
+    mem_free(t->path);
+    str_free(&t->kept);
+}
+
+void follow_free(struct follow *f)
+{
+    if (!f)
+        return;
+    tailed_free(&f->journal);
+    tailed_free(&f->samples);
+    mem_free(f->dir);
+    mem_free(f);
+}
+
+void taste_follow(struct workbench *w)
+{
+    enum { LOOK_EVERY = 5 }; /* a process that dies writes nothing */
+    struct follow *f = w->follow;
+    if (!f || !atomic_load(&w->following))
+        return;
+    bool news = read_on(w, &f->journal, tell_event);
+    news |= read_on(w, &f->samples, tell_sample);
+    if ((news || ++f->turns % LOOK_EVERY == 0) && atomic_load(&w->following))
+        post_run(w, f->dir);
+}
+
+/* ---- opening ---- */
+
+/* The curve first: it is what a person looks at while model and data are opened. *checkpoint: the folder of the best one, NULL: none. */
+static bool tell_run(struct workbench *w, const char *dir, bool tools_only, struct train_options *options, char **checkpoint, int *step,
+                     struct gm_error *err)
+{
+    struct run_info *r = mem_new(1, sizeof *r);
+    if (!run_info_open(r, dir, err)) {
+        mem_free(r);
+        return false;
+    }
+    const struct checkpoint_info *best = r->n_checkpoints ? &r->checkpoints[r->n_checkpoints - 1] : NULL;
+    for (int i = 0; i < r->n_checkpoints; i++)
+        if (r->checkpoints[i].best_loss)
+            best = &r->checkpoints[i];
+    if (best) {
+        *checkpoint = mem_copy(best->path);
+        *step = best->step;
+    }
+    bool running = strcmp(r->state, "running") == 0, ok = train_options_from_json(options, json_object_get(r->json, "options"), dir, err);
+    if (tools_only || !ok) {
+        run_info_free(r);
+        mem_free(r);
+        return ok;
+    }
+    mail_post(w, &(struct mail){.kind = MAIL_RUN, .pointer = r});
+    follow_free(w->follow);
+    w->follow = follow_new(dir);
+    read_on(w, &w->follow->journal, tell_event);
+    read_on(w, &w->follow->samples, tell_sample);
+    if (running)
+        mail_post(w, &(struct mail){.kind = MAIL_NOTE, .text = mem_copy("another process trains this run; it is followed as it goes")});
     return true;
 }
 
-static enum run_state state_of(const char *name)
+/* All weights trained: the checkpoint is the model. */
+static bool open_model(struct opened *o, const char *checkpoint, struct gm_error *err)
 {
-    if (strcmp(name, "finished") == 0)
-        return RUN_DONE;
-    return strcmp(name, "running") == 0 ? RUN_TRAINING : RUN_STOPPED;
-}
-
-static bool tell_run(struct workbench *w, const char *dir, struct train_options *options, struct gm_error *err)
-{
-    struct run_info r;
-    if (!run_info_open(&r, dir, err))
+    struct gm_error none = {0};
+    bool whole_model = o->options.tune == TUNE_FULL;
+    if (whole_model && !checkpoint)
+        return error_set(err, GM_E_INPUT, "open model of %s: it has no checkpoint yet (wait for the first one)", path_base(o->dir));
+    o->model = model_open(whole_model ? checkpoint : o->options.model, err);
+    if (!o->model || !(o->tokenizer = tokenizer_open(o->model->source, err)))
         return false;
-    mail_post(w, &(struct mail){.kind = MAIL_STATE, .number = state_of(r.state), .text = clean_copy(r.name, false), .event.step = r.last_step,
-                                .event.iters = r.iters});
-    char *journal = path_join(dir, "journal.jsonl"), *samples = path_join(dir, "samples.jsonl");
-    bool ok = journal_read(journal, tell_event, w, err);
-    if (ok && file_exists(samples))
-        ok = journal_read(samples, tell_sample, w, err);
-    for (int i = 0; ok && i < r.n_checkpoints; i++) {
-        const struct checkpoint_info *c = &r.checkpoints[i];
-        const char *best = c->best_loss && c->best_form ? "both" : c->best_loss ? "loss" : c->best_form ? "form" : NULL;
-        mail_post(w, &(struct mail){.kind = MAIL_CHECKPOINT, .event.step = c->step, .number = (double)c->bytes, .text = clean_copy(c->path, false),
-                                    .text2 = best ? mem_copy(best) : NULL});
-    }
-    *options = train_options_default();
-    ok = ok && train_options_from_json(options, json_object_get(r.json, "options"), dir, err);
-    if (strcmp(r.state, "running") == 0)
-        mail_post(w, &(struct mail){.kind = MAIL_NOTE, .text = mem_copy("another process trains this run; what is shown is as of now")});
-    run_info_free(&r);
-    mem_free(journal);
-    mem_free(samples);
-    return ok;
+    o->tpl = chat_template_open(o->model->source, o->tokenizer, o->options.chat_template, &none); /* the curve can be looked at without */
+    return true;
 }
 
-static bool open_model(struct opened *o, struct gm_error *err)
+static void open_data(struct workbench *w, struct opened *o)
 {
-    o->model = model_open(o->options.model, err);
-    return o->model && (o->tokenizer = tokenizer_open(o->model->source, err))
-           && (o->tpl = chat_template_open(o->model->source, o->tokenizer, o->options.chat_template, err));
+    struct gm_error err = {0};
+    struct dataset_options d = {.max_seq_length = o->options.max_seq_length, .mask_prompt = o->options.mask_prompt, .system = o->options.system,
+                                .seed = o->options.seed};
+    o->dataset = dataset_open(o->options.data, &d, o->tokenizer, o->tpl, &err);
+    if (!o->dataset) /* the run can be tasted without */
+        mail_post(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_copy(err.text)});
 }
 
 void taste_load_run(struct workbench *w, struct job *job)
@@ -144,36 +278,31 @@ void taste_load_run(struct workbench *w, struct job *job)
     struct gm_error err = {0};
     struct opened *o = mem_new(1, sizeof *o);
     struct tools *t = mem_new(1, sizeof *t);
+    char *checkpoint = NULL;
+    int step = 0;
     t->owned = o;
     o->dir = mem_copy(job->folder);
+    o->options = train_options_default();
     busy(w, "reading the run");
-    bool ok = tell_run(w, job->folder, &o->options, &err);
+    bool ok = tell_run(w, job->folder, job->tools_only, &o->options, &checkpoint, &step, &err);
     if (ok) {
         busy(w, "opening the model");
-        ok = open_model(o, &err);
+        ok = open_model(o, checkpoint, &err);
     }
     if (ok) {
-        struct dataset_options d = {.max_seq_length = o->options.max_seq_length, .mask_prompt = o->options.mask_prompt, .system = o->options.system,
-                                    .seed = o->options.seed};
-        struct gm_error data_error = {0};
         busy(w, "reading the data");
-        o->dataset = dataset_open(o->options.data, &d, o->tokenizer, o->tpl, &data_error);
-        if (!o->dataset) /* the run can be tasted without */
-            mail_post(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_copy(data_error.text)});
+        open_data(w, o);
     }
     busy(w, NULL);
-    if (!ok) {
+    *t = (struct tools){.model = o->model, .tokenizer = o->tokenizer, .tpl = o->tpl, .dataset = o->dataset, .options = &o->options, .run_dir = o->dir,
+                        .whole_step = o->options.tune == TUNE_FULL ? step : 0, .owned = o};
+    if (ok) {
+        mail_post(w, &(struct mail){.kind = MAIL_TOOLS, .pointer = t});
+    } else {
         mail_post(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_copy(err.text)});
         tools_free(t);
-        return;
     }
-    t->model = o->model;
-    t->tokenizer = o->tokenizer;
-    t->tpl = o->tpl;
-    t->dataset = o->dataset;
-    t->options = &o->options;
-    t->run_dir = o->dir;
-    mail_post(w, &(struct mail){.kind = MAIL_TOOLS, .pointer = t});
+    mem_free(checkpoint);
 }
 
 /* ---- rows of the Data screen ---- */
@@ -225,8 +354,9 @@ void rows_free(struct rows *r)
 
 void taste_check_rows(struct workbench *w, struct job *job)
 {
-    const struct dataset *d = job->tools->dataset;
+    const struct dataset *d = job->tools.dataset;
     const struct form *form = form_find("haiku");
+    post_export_place(w, job->tools.run_dir);
     if (!d)
         return;
     struct rows *all = mem_new(1, sizeof *all);

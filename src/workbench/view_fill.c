@@ -109,6 +109,8 @@ static void fill_chat(struct workbench *w)
     v->count = w->n_turns;
     if (w->chat_adapter == ADAPTER_FOLDER)
         snprintf(w->chat_who, sizeof w->chat_who, "checkpoint %d", w->chat_step);
+    else if (w->chat_adapter == ADAPTER_BASE && w->tools.whole_step > 0)
+        snprintf(w->chat_who, sizeof w->chat_who, "checkpoint %d", w->tools.whole_step);
     else if (w->chat_adapter == ADAPTER_BASE)
         snprintf(w->chat_who, sizeof w->chat_who, "base");
     else if (!w->chat_who[0] || strncmp(w->chat_who, "live", 4) != 0)
@@ -131,9 +133,10 @@ static struct view_ckpt ckpt_view(const struct workbench *w, const struct ckpt_r
 static void fill_ckpts(struct workbench *w)
 {
     struct view_ckpts *v = &w->view.ckpts;
-    size_t n = 0, extra = 1 + (w->trainer && !w->trainer_over);
+    bool live = w->trainer_started && w->trainer;
+    size_t n = 0, extra = 2;
     w->ckpt_views = room(w->ckpt_views, v->count, w->n_ckpts + extra, sizeof *w->ckpt_views);
-    if (w->trainer && !w->trainer_over)
+    if (live)
         w->ckpt_views[n++] = (struct view_ckpt){.name = "live", .step = w->view.run.step, .val_loss = NAN, .form_rate = NAN, .form_low = NAN,
                                                 .form_high = NAN, .loaded = w->chat_adapter == ADAPTER_LIVE, .note = "as it is now"};
     for (size_t i = w->n_ckpts; i > 0; i--)
@@ -151,7 +154,10 @@ static void fill_ckpts(struct workbench *w)
 static void fill_export(struct workbench *w)
 {
     struct view_export *v = &w->view.export_form;
-    if (!w->tools.model || !w->tools.run_dir) {
+    v->stage = w->export_stage[0] ? w->export_stage : NULL;
+    v->results = (const char *const *)w->export_lines;
+    v->result_count = (size_t)w->n_export_lines;
+    if (!w->tools.model || !w->export_folder[0]) {
         v->format_count = 0;
         return;
     }
@@ -159,12 +165,6 @@ static void fill_export(struct workbench *w)
         static const char *const about[EXPORT_TO_COUNT] = {"adapter for mlx-lm", "adapter for PEFT and transformers", "fused model, Hugging Face folder"};
         for (int i = 0; i < EXPORT_TO_COUNT; i++)
             w->formats[i] = (struct view_format){.name = export_to_name((enum export_to)i), .about = about[i], .on = i == EXPORT_PEFT};
-        uint64_t free_bytes = 0;
-        char *name = clean_copy(path_base(w->tools.run_dir), false);
-        snprintf(w->export_folder, sizeof w->export_folder, "out/%s", name);
-        mem_free(name);
-        if (disk_free_bytes(".", &free_bytes, NULL))
-            v->free_bytes = (size_t)free_bytes;
         v->formats = w->formats;
         v->format_count = EXPORT_TO_COUNT;
         v->folder = w->export_folder;
@@ -174,10 +174,7 @@ static void fill_export(struct workbench *w)
         uint64_t parameters = (uint64_t)model_config_parameters(&w->tools.model->config);
         w->formats[i].bytes = i == EXPORT_SAFETENSORS ? (size_t)parameters * 2 : w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
     }
-    v->warning = dir_exists(w->export_folder) ? "the proposed folder exists; what stands in it is kept, an existing export is refused" : NULL;
-    v->stage = w->export_stage[0] ? w->export_stage : NULL;
-    v->results = (const char *const *)w->export_lines;
-    v->result_count = (size_t)w->n_export_lines;
+    v->warning = w->export_exists ? "the proposed folder exists; what stands in it is kept" : NULL;
 }
 
 static void fill_log(struct workbench *w)

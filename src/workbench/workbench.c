@@ -20,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const double FRAME_S = 0.05, CLOCK_S = 1;
+static const double FRAME_S = 0.05, CLOCK_S = 1, MAIL_S = 0.003, MESSAGE_S = 10;
 
 bool workbench_possible(const struct general *general)
 {
@@ -78,6 +78,8 @@ static void read_signals(struct workbench *w)
             if (bytes[i] == SIGWINCH || bytes[i] == SIGCONT) {
                 term_resized(w->term);
                 w->dirty = true;
+            } else if (bytes[i] == SIGTSTP) {
+                act_suspend(w);
             }
     if (signals_caught() && !w->leaving)
         act(w, &(struct command){.id = COMMAND_QUIT, .number = QUIT_SAVE});
@@ -85,11 +87,12 @@ static void read_signals(struct workbench *w)
 
 static void read_mails(struct workbench *w)
 {
-    struct mail m;
+    struct mail *m;
+    double until = clock_seconds() + MAIL_S; /* a long journal in pieces: keys come between */
     drain(w->wake[0]);
-    for (int i = 0; i < 500 && mail_take(w, &m); i++) { /* a long journal in pieces: keys come between */
-        feed_mail(w, &m);
-        mail_free(&m);
+    while (clock_seconds() < until && (m = mail_take(w))) {
+        feed_mail(w, m);
+        mail_free(m);
     }
 }
 
@@ -101,18 +104,23 @@ static bool more_mails(struct workbench *w)
     return more;
 }
 
-static int wait_ms(struct workbench *w)
+/* When the screen is to be drawn next; infinity: not before something happens. */
+static double next_frame_s(const struct workbench *w)
 {
-    double now = clock_seconds(), left = -1;
+    if (w->dirty)
+        return w->drawn_s + FRAME_S;
+    bool clock = w->view.run.state == RUN_TRAINING || w->answering || w->drawn_s < w->view.message.time_s + MESSAGE_S;
+    return clock ? w->drawn_s + CLOCK_S : INFINITY;
+}
+
+static int wait_ms(struct workbench *w, bool terminal)
+{
     if (more_mails(w))
         return 0;
-    if (w->dirty)
-        left = w->drawn_s + FRAME_S - now;
-    else if (w->view.run.state == RUN_TRAINING || w->answering || now - w->view.message.time_s < 10)
-        left = w->drawn_s + CLOCK_S - now; /* clocks and messages on the screen */
-    int ms = left < 0 ? (w->dirty ? 0 : -1) : (int)(1000 * left) + 1, input = term_wait_ms(w->term);
-    if (left < 0 && !w->dirty && (w->view.run.state == RUN_TRAINING || w->answering || now - w->view.message.time_s < 10))
-        ms = 0;
+    if (!terminal)
+        return -1;
+    double left = next_frame_s(w) - clock_seconds();
+    int ms = left <= 0 ? 0 : left < 60 ? (int)(1000 * left) + 1 : -1, input = term_wait_ms(w->term);
     return input >= 0 && (ms < 0 || input < ms) ? input : ms;
 }
 
@@ -130,21 +138,21 @@ static void loop(struct workbench *w)
     draw(w);
     while (!w->quit) {
         struct pollfd fds[3] = {{w->wake[0], POLLIN, 0}, {signals_pipe(), POLLIN, 0}, {terminal ? term_input_fd(w->term) : -1, POLLIN, 0}};
-        int n = poll(fds, 3, wait_ms(w));
+        int n = poll(fds, 3, wait_ms(w, terminal));
         if (n < 0 && errno != EINTR)
             break;
         read_signals(w);
         read_mails(w);
-        bool key = terminal && (n == 0 || (n > 0 && fds[2].revents));
-        if (key) {
+        bool key = terminal && n > 0 && fds[2].revents;
+        if (key || (terminal && term_wait_ms(w->term) == 0)) { /* 0: a lone Esc is an Esc now */
+            key = true;
             view_fill(w);
             if (!term_feed(w->term, w->ui, &w->view, act, w)) {
                 terminal = false; /* hung up: save and go */
                 act(w, &(struct command){.id = COMMAND_QUIT, .number = QUIT_SAVE});
             }
         }
-        double now = clock_seconds();
-        if (terminal && ((n > 0 && fds[2].revents) || (w->dirty && now >= w->drawn_s + FRAME_S) || (n == 0 && now >= w->drawn_s + FRAME_S)))
+        if (terminal && (key || clock_seconds() >= next_frame_s(w)))
             draw(w);
     }
 }
@@ -165,6 +173,7 @@ static bool open_all(struct workbench *w, struct gm_error *err)
     if (ok && (w->term = term_open(&options, err))) {
         w->ui = ui_new(term_utf8());
         guard_terminal();
+        signals_before_exit(term_restore_sigsafe);
     }
     mem_free(history);
     return ok && w->term && taster_start(w, err);
@@ -173,15 +182,16 @@ static bool open_all(struct workbench *w, struct gm_error *err)
 static void close_all(struct workbench *w)
 {
     term_close(w->term);
+    signals_before_exit(NULL);
+    mail_close_door(w);
     taster_stop(w);
-    runner_join(w);
-    if (w->ui)
-        ui_free(w->ui);
+    runner_end(w);
+    ui_free(w->ui);
     data_view_free(w);
     tools_free(w->opened);
     feed_free(w);
-    start_free(w);
-    mail_close(w);
+    start_list_free(w->start);
+    mail_end(w);
     syllables_free(w->syllables);
     pool_free(w->pool);
 }
@@ -196,7 +206,7 @@ static int run(struct workbench *w, bool (*begin)(struct workbench *, const char
     bool ok = open_all(w, &err) && begin(w, what, &err);
     if (ok)
         loop(w);
-    char *failed = w->view.run.state == RUN_FAILED ? mem_copy(w->message) : NULL;
+    char *failed = w->view.run.state == RUN_FAILED ? mem_copy(w->failure) : NULL;
     char *run_dir = w->trainer ? clean_copy(trainer_run_dir(w->trainer), false) : NULL;
     bool unfinished = w->view.run.state != RUN_DONE;
     close_all(w);
@@ -227,13 +237,13 @@ static bool begin_training(struct workbench *w, const char *unused, struct gm_er
 static bool begin_run(struct workbench *w, const char *dir, struct gm_error *err)
 {
     ui_go(w->ui, SCREEN_TRAIN);
-    taster_add(w, &(struct job){.kind = TASTE_LOAD_RUN, .folder = mem_copy(dir)});
+    start_load(w, mem_copy(dir));
     return true;
 }
 
 static bool begin_start_page(struct workbench *w, const char *unused, struct gm_error *err)
 {
-    start_fill(w);
+    start_show(w);
     return true;
 }
 

@@ -142,7 +142,8 @@ static const struct {
     enum role role;
 } states[] = {{"--", "no run", ROLE_STATUS},        {"..", "LOADING", ROLE_STATUS},   {">", "TRAIN", ROLE_STATUS_RUN},
               {">", "EVALUATE", ROLE_STATUS_RUN},   {"||", "PAUSED", ROLE_STATUS_WARN}, {"..", "STOPPING", ROLE_STATUS_WARN},
-              {"ok", "DONE", ROLE_STATUS_RUN},      {"!!", "FAILED", ROLE_STATUS_ERROR}, {"[]", "STOPPED", ROLE_STATUS_WARN}};
+              {"ok", "DONE", ROLE_STATUS_RUN},      {"!!", "FAILED", ROLE_STATUS_ERROR}, {"[]", "STOPPED", ROLE_STATUS_WARN},
+              {">", "TRAINS ELSEWHERE", ROLE_STATUS_RUN}};
 
 static void run_segments(struct segments *s, const struct view_run *run, int cols)
 {

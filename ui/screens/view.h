@@ -15,7 +15,8 @@ enum { VIEW_LINES_MAX = 8 };
 
 /* ---- the run ---- */
 
-enum run_state { RUN_NONE, RUN_LOADING, RUN_TRAINING, RUN_EVALUATING, RUN_PAUSED, RUN_STOPPING, RUN_DONE, RUN_FAILED, RUN_STOPPED };
+enum run_state { RUN_NONE, RUN_LOADING, RUN_TRAINING, RUN_EVALUATING, RUN_PAUSED, RUN_STOPPING, RUN_DONE, RUN_FAILED, RUN_STOPPED,
+                 RUN_ELSEWHERE /* another process trains it; it is followed */ };
 
 struct view_fact {
     const char *label, *value; /* "optimizer", "AdamW 0.9 0.999  wd 0  clip 1" */
