@@ -6,8 +6,15 @@
 #include "engine/format/json.h"
 #include "engine/format/safetensors.h"
 
-#include <stdio.h>
+#include <math.h>
 #include <string.h>
+
+/* PEFT multiplies by alpha / rank (or its root). The alpha that was asked for, where it gives the scale to the bit. */
+static double peft_alpha(const struct lora_options *o)
+{
+    double by = o->rslora ? sqrt(o->rank) : o->rank;
+    return (float)((double)o->alpha / by) == o->scale ? (double)o->alpha : (double)o->scale * by;
+}
 
 static json_t *peft_config(const struct export_request *r)
 {
@@ -21,12 +28,12 @@ static json_t *peft_config(const struct export_request *r)
         for (int i = l->first_layer; i < l->n_layers; i++)
             json_array_append_new(layers, json_integer(i));
     }
-    float alpha = l->options.rslora ? l->options.alpha : l->options.scale * (float)l->options.rank;
+    double alpha = peft_alpha(&l->options);
     json_object_set_new(o, "peft_type", json_string("LORA"));
     json_object_set_new(o, "task_type", json_string("CAUSAL_LM"));
     json_object_set_new(o, "base_model_name_or_path", json_string(r->model_name ? r->model_name : ""));
     json_object_set_new(o, "r", json_integer(l->options.rank));
-    json_object_set_new(o, "lora_alpha", alpha == (float)(int)alpha ? json_integer((int)alpha) : json_real((double)alpha));
+    json_object_set_new(o, "lora_alpha", alpha == floor(alpha) && fabs(alpha) < 1e9 ? json_integer((json_int_t)alpha) : json_real(alpha));
     json_object_set_new(o, "lora_dropout", json_real((double)l->options.dropout));
     json_object_set_new(o, "target_modules", targets);
     json_object_set_new(o, "layers_to_transform", layers);

@@ -4,7 +4,6 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,12 +41,12 @@ uint64_t export_bytes_estimate(const struct export_request *r)
 static bool check_request(const struct export_request *r, struct gm_error *err)
 {
     if (r->to != EXPORT_SAFETENSORS && !r->lora)
-        return error_set(err, GM_E_USAGE, "export to %s: there is no adapter (give --adapter)", export_to_name(r->to));
+        return error_set(err, GM_E_USAGE, "export to %s: there is no adapter to write", export_to_name(r->to));
     struct stat st;
     if (lstat(r->out, &st) == 0 && !r->force)
-        return error_set(err, GM_E_INPUT, "export to %s: it exists (choose another --out, or --force to replace it)", r->out);
+        return error_set(err, GM_E_INPUT, "export to %s: it exists", r->out);
     if (lstat(r->out, &st) == 0 && !S_ISDIR(st.st_mode))
-        return error_set(err, GM_E_INPUT, "export to %s: it is no folder (choose another --out)", r->out);
+        return error_set(err, GM_E_INPUT, "export to %s: it is no folder (choose another name)", r->out);
     return true;
 }
 
@@ -80,11 +79,11 @@ static void count_files(const char *folder, struct export_result *out)
     mem_free(names);
 }
 
-/* The new folder takes the place of the old one; the old one is moved aside first and removed last. */
-static bool put_in_place(const char *made, const char *out, const char *parent, struct gm_error *err)
+/* The new folder takes the place of the old one, if that may be; the old one is moved aside first and removed last. */
+static bool put_in_place(const char *made, const char *out, const char *parent, bool force, struct gm_error *err)
 {
     char *old = mem_printf("%s.old-%ld", out, (long)getpid());
-    bool had = rename(out, old) == 0;
+    bool had = force && rename(out, old) == 0;
     if (rename(made, out) != 0) {
         error_errno(err, "rename %s to %s", made, out);
         if (had && rename(old, out) != 0)
@@ -129,20 +128,28 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     r.out = out;
     *result = (struct export_result){0};
     enum dtype type = fused_type(&r);
-    bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export: the target has no name (give --out FOLDER)");
+    bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export to \"\": the target has no name"), had_parent = dir_exists(parent);
+    if (ok && dir_exists(made))
+        ok = dir_remove(made, err); /* of a process that was killed and had our number */
     ok = ok && dir_make(parent, err) && check_disk(&r, parent, err) && dir_make(made, err);
     if (ok) {
         ok = write_files(&r, type, made, err);
         if (ok && r.progress)
-            r.progress(r.arg, 0.85, "reading back");
+            r.progress(r.arg, 0.6, "reading back");
+        if (ok && r.cancel && atomic_load(r.cancel))
+            ok = error_set(err, GM_E_CANCELLED, "export to %s: cancelled", out);
         ok = ok && export_prove(&r, c, type, made, result, err) && dir_sync(made, err);
         if (ok && r.cancel && atomic_load(r.cancel))
             ok = error_set(err, GM_E_CANCELLED, "export to %s: cancelled", out);
         if (ok)
             count_files(made, result);
-        ok = ok && put_in_place(made, out, parent, err);
-        if (!ok)
+        ok = ok && put_in_place(made, out, parent, r.force, err);
+    }
+    if (!ok) {
+        if (dir_exists(made))
             dir_remove(made, NULL);
+        if (!had_parent)
+            rmdir(parent); /* stays when something else is in it */
     }
     if (!ok && err && err->code != GM_E_CANCELLED && strncmp(err->text, "export", 6) != 0 && strncmp(err->text, "prove", 5) != 0)
         error_context(err, "export to %s", out);

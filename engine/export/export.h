@@ -1,7 +1,8 @@
 /* export.h - taking a result elsewhere: adapters in the MLX and PEFT layouts, fused models as safetensors. Each is read back and proved.
  *
  * The target appears whole or not at all: everything is written into a folder beside it, read back by our own reader, compared (proof.json), and only
- * then renamed. What differs by more than its storage type's tolerance is removed and refused.
+ * then renamed. Weights have to be back bit for bit, the tokenizer has to give the same ids, and the logits may differ by what rounding the weights to the
+ * storage type costs; else all is removed and refused.
  * Threads: one export belongs to one thread; `cancel` may be set from any.
  *
  *     struct export_request r = {.to = EXPORT_PEFT, .model = m, .lora = l, .tokenizer = t, .template_text = text, .out = "out/haiku", ...};
@@ -51,6 +52,8 @@ bool export_write_peft(const struct export_request *r, const char *folder, struc
 bool export_write_fused(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err);
 /* W + scale B A of one projection, f32, row by row: row `o` into out [in]. */
 void export_fused_row(const struct model *m, const struct lora *l, int layer, enum proj p, int64_t o, float *out);
+/* Every weight of a fused folder, bit for bit. */
+bool export_check_fused(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err);
 bool export_prove(const struct export_request *r, const struct compute *c, enum dtype type, const char *folder, struct export_result *result,
                   struct gm_error *err);
 

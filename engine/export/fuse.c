@@ -48,38 +48,73 @@ void export_fused_row(const struct model *m, const struct lora *l, int layer, en
     }
 }
 
-static void write_row(struct writer *w, enum dtype type, const float *row, uint16_t *half, int64_t n)
+static const struct mat *shape_of(const struct source *s)
 {
-    if (type == DT_F32) {
-        writer_write(w, row, (size_t)n * sizeof *row);
-        return;
-    }
+    return s->plain.data ? &s->plain : &s->all->request->model->layers[s->layer].w[s->p];
+}
+
+/* Row `o` as it stands in the file: in `row` for F32, else in `half`. */
+static const void *make_row(const struct source *s, int64_t o, float *row, uint16_t *half)
+{
+    const struct export_request *r = s->all->request;
+    const int64_t n = shape_of(s)->cols;
+    if (s->plain.data)
+        mat_row_to_f32(&s->plain, o, row);
+    else
+        export_fused_row(r->model, r->lora, s->layer, s->p, o, row);
+    for (int64_t i = 0; s->subtract != 0 && i < n; i++)
+        row[i] -= s->subtract;
+    if (s->all->type == DT_F32)
+        return row;
     for (int64_t i = 0; i < n; i++)
-        half[i] = type == DT_BF16 ? f32_to_bf16(row[i]) : f32_to_f16(row[i]);
-    writer_write(w, half, (size_t)n * sizeof *half);
+        half[i] = s->all->type == DT_BF16 ? f32_to_bf16(row[i]) : f32_to_f16(row[i]);
+    return half;
+}
+
+/* After each row. False: cancelled. */
+static bool go_on(struct source *s, int64_t o, double from, double share, struct gm_error *err)
+{
+    const struct export_request *r = s->all->request;
+    if (r->cancel && (o & 63) == 0 && atomic_load(r->cancel))
+        return error_set(err, GM_E_CANCELLED, "export to %s: cancelled", r->out);
+    s->all->rows_done++;
+    if (r->progress && (s->all->rows_done & 1023) == 0)
+        r->progress(r->arg, from + share * (double)s->all->rows_done / (double)s->all->rows_all, s->name);
+    return true;
 }
 
 static bool produce(void *arg, struct writer *w, struct gm_error *err)
 {
     struct source *s = arg;
-    const struct export_request *r = s->all->request;
-    const struct mat *m = s->plain.data ? &s->plain : &r->model->layers[s->layer].w[s->p];
+    const struct mat *m = shape_of(s);
+    const size_t bytes = (size_t)m->cols * (s->all->type == DT_F32 ? 4 : 2);
     float *row = mem_new((size_t)m->cols, sizeof *row);
     uint16_t *half = mem_new((size_t)m->cols, sizeof *half);
     bool ok = true;
     for (int64_t o = 0; o < m->rows && ok; o++) {
-        if (r->cancel && (o & 63) == 0 && atomic_load(r->cancel))
-            ok = error_set(err, GM_E_CANCELLED, "write fused model: cancelled");
-        if (s->plain.data)
-            mat_row_to_f32(m, o, row);
-        else
-            export_fused_row(r->model, r->lora, s->layer, s->p, o, row);
-        for (int64_t i = 0; s->subtract != 0 && i < m->cols; i++)
-            row[i] -= s->subtract;
-        write_row(w, s->all->type, row, half, m->cols);
-        s->all->rows_done++;
-        if (r->progress && (s->all->rows_done & 1023) == 0)
-            r->progress(r->arg, 0.8 * (double)s->all->rows_done / (double)s->all->rows_all, s->name);
+        writer_write(w, make_row(s, o, row, half), bytes);
+        ok = go_on(s, o, 0, 0.6, err);
+    }
+    mem_free(row);
+    mem_free(half);
+    return ok;
+}
+
+static bool check_tensor(struct source *s, const struct tensor_out *want, const struct safetensors *file, struct gm_error *err)
+{
+    const struct mat *m = shape_of(s);
+    const struct tensor_info *t = safetensors_find(file, want->name);
+    const size_t bytes = (size_t)m->cols * (s->all->type == DT_F32 ? 4 : 2);
+    if (!t || t->type != want->type || t->bytes != bytes * (size_t)m->rows)
+        return error_set(err, GM_E_CHECK, "prove %s: %s is not what was written (the disk may be bad)", s->all->request->out, want->name);
+    float *row = mem_new((size_t)m->cols, sizeof *row);
+    uint16_t *half = mem_new((size_t)m->cols, sizeof *half);
+    bool ok = true;
+    for (int64_t o = 0; o < m->rows && ok; o++) {
+        if (memcmp(make_row(s, o, row, half), (const unsigned char *)t->data + (size_t)o * bytes, bytes) != 0)
+            ok = error_set(err, GM_E_CHECK, "prove %s: row %lld of %s is not what was written (the disk may be bad)", s->all->request->out, (long long)o,
+                           want->name);
+        ok = ok && go_on(s, o, 0.6, 0.2, err);
     }
     mem_free(row);
     mem_free(half);
@@ -109,7 +144,7 @@ static void add_norm(struct fused *f, char *name, const float *norm, int64_t n)
     struct source *s = add(f, name, 1, 1, n);
     if (!stored || !tensor_mat_expect(stored, 0, n, &s->plain, NULL)) {
         s->plain = mat_f32(norm, 1, n);
-        s->subtract = strncmp(m->config.family, "gemma", 5) == 0 ? 1 : 0;
+        s->subtract = m->config.norm_plus_one ? 1 : 0;
     }
 }
 
@@ -135,26 +170,57 @@ static void add_layer(struct fused *f, int i)
     }
 }
 
-static bool write_weights(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err)
+/* All tensors of the model as Hugging Face names them; sources point to f, which stays where it is. */
+static void fused_init(struct fused *f, const struct export_request *r, enum dtype type)
 {
     const struct model *m = r->model;
-    struct fused f = {.request = r, .type = type, .cap = m->config.n_layers * 13 + 3};
-    f.tensors = mem_new((size_t)f.cap, sizeof *f.tensors);
-    f.sources = mem_new((size_t)f.cap, sizeof *f.sources);
-    add(&f, mem_copy("model.embed_tokens.weight"), 2, m->embed.rows, m->embed.cols)->plain = m->embed;
+    *f = (struct fused){.request = r, .type = type, .cap = m->config.n_layers * 13 + 3};
+    f->tensors = mem_new((size_t)f->cap, sizeof *f->tensors);
+    f->sources = mem_new((size_t)f->cap, sizeof *f->sources);
+    add(f, mem_copy("model.embed_tokens.weight"), 2, m->embed.rows, m->embed.cols)->plain = m->embed;
     for (int i = 0; i < m->config.n_layers; i++)
-        add_layer(&f, i);
-    add_norm(&f, mem_copy("model.norm.weight"), m->norm_final, m->config.d_model);
+        add_layer(f, i);
+    add_norm(f, mem_copy("model.norm.weight"), m->norm_final, m->config.d_model);
     if (!m->config.tied_head)
-        add(&f, mem_copy("lm_head.weight"), 2, m->head.rows, m->head.cols)->plain = m->head;
+        add(f, mem_copy("lm_head.weight"), 2, m->head.rows, m->head.cols)->plain = m->head;
+}
+
+static void fused_free(struct fused *f)
+{
+    for (int i = 0; i < f->n; i++)
+        mem_free(f->sources[i].name);
+    mem_free(f->tensors);
+    mem_free(f->sources);
+}
+
+static bool write_weights(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err)
+{
     static const char *const meta[] = {"format", "pt"};
+    struct fused f;
+    fused_init(&f, r, type);
     char *file = path_join(folder, "model.safetensors");
     bool ok = safetensors_write(file, f.tensors, f.n, meta, 1, err);
-    for (int i = 0; i < f.n; i++)
-        mem_free(f.sources[i].name);
-    mem_free(f.tensors);
-    mem_free(f.sources);
+    fused_free(&f);
     mem_free(file);
+    return ok;
+}
+
+bool export_check_fused(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err)
+{
+    struct fused f;
+    struct safetensors written;
+    char *file = path_join(folder, "model.safetensors");
+    bool ok = safetensors_open(&written, file, err);
+    mem_free(file);
+    if (!ok)
+        return false;
+    fused_init(&f, r, type);
+    if (written.n_tensors != f.n)
+        ok = error_set(err, GM_E_CHECK, "prove %s: it holds %d tensors, not %d", r->out, written.n_tensors, f.n);
+    for (int i = 0; i < f.n && ok; i++)
+        ok = check_tensor(&f.sources[i], &f.tensors[i], &written, err);
+    fused_free(&f);
+    safetensors_close(&written);
     return ok;
 }
 

@@ -1,6 +1,7 @@
 /* proof.c - what was written is read by our own reader and compared with what was meant: logits over fixed token sequences.
  *
  * The sequences are drawn from the vocabulary by a named stream, so that every export of a model is proved on the same ones. KL(meant || written) in nats.
+ * Always in f32 arithmetic: what is to be seen is the rounding of the weights, not that of a kernel.
  */
 #include "engine/export/export.h"
 
@@ -24,7 +25,7 @@ static double kl_allowed(const struct export_request *r, enum dtype type)
 
 static bool logits_of(const struct model *m, const struct lora *l, const struct compute *c, const int32_t *ids, float *logits, struct gm_error *err)
 {
-    struct pass_limits limits = {.kind = PASS_FORWARD, .max_tokens = SEQUENCES * LENGTH, .max_seqs = SEQUENCES};
+    struct pass_limits limits = {.kind = PASS_FORWARD, .max_tokens = SEQUENCES * LENGTH, .max_seqs = SEQUENCES, .mode = c->mode};
     struct pass *p = pass_new(m, l ? &l->options : NULL, &limits, err);
     if (!p)
         return false;
@@ -92,18 +93,50 @@ static bool write_proof(const struct export_request *r, enum dtype type, const c
     return ok;
 }
 
-/* The logits of what stands in the folder. */
-static bool logits_written(const struct export_request *r, const struct compute *c, const char *folder, const int32_t *ids, float *logits,
-                           struct gm_error *err)
+/* The tokenizer that went along gives the ids that ours gives. */
+static bool check_tokenizer(const struct export_request *r, const struct model *written, struct gm_error *err)
+{
+    static const char *const texts[] = {"An old silent pond: a frog jumps in!", "  two  spaces\n\nand\ttabs, 1234567890 (it's)", "caf\xc3\xa9 \xe4\xbf\xb3\xe5\x8f\xa5 \xf0\x9f\x8c\xb8"};
+    struct tokenizer *t = tokenizer_open(written->source, err);
+    bool ok = t != NULL, same = ok && tokenizer_vocab_size(t) == tokenizer_vocab_size(r->tokenizer) && tokenizer_bos(t) == tokenizer_bos(r->tokenizer);
+    for (size_t i = 0; ok && same && i < sizeof texts / sizeof *texts; i++) {
+        struct id_list a = {0}, b = {0};
+        ok = tokenizer_encode(r->tokenizer, texts[i], strlen(texts[i]), TOKENIZE_ADD_SPECIAL, &a, err)
+             && tokenizer_encode(t, texts[i], strlen(texts[i]), TOKENIZE_ADD_SPECIAL, &b, err);
+        same = a.n == b.n && (a.n == 0 || memcmp(a.ids, b.ids, a.n * sizeof *a.ids) == 0);
+        id_list_free(&a);
+        id_list_free(&b);
+    }
+    tokenizer_free(t);
+    if (ok && !same)
+        ok = error_set(err, GM_E_CHECK, "prove %s: its tokenizer gives other ids than the base's (the files were removed)", r->out);
+    return ok;
+}
+
+/* The factors and what they are multiplied by, to the bit. */
+static bool check_adapter(const struct export_request *r, const struct lora *written, struct gm_error *err)
+{
+    const struct lora *l = r->lora;
+    if (written->set.count == l->set.count && written->options.scale == l->options.scale
+        && memcmp(written->set.w, l->set.w, l->set.count * sizeof *l->set.w) == 0)
+        return true;
+    return error_set(err, GM_E_CHECK, "prove %s: the adapter that was read back is another one (the files were removed)", r->out);
+}
+
+/* The logits of what stands in the folder, once it is known to be what was meant. */
+static bool logits_written(const struct export_request *r, const struct compute *c, enum dtype type, const char *folder, const int32_t *ids,
+                           float *logits, struct gm_error *err)
 {
     if (r->to == EXPORT_SAFETENSORS) {
-        struct model *m = model_open(folder, err);
-        bool ok = m && logits_of(m, NULL, c, ids, logits, err);
+        struct model *m = export_check_fused(r, type, folder, err) ? model_open(folder, err) : NULL;
+        if (m && r->progress)
+            r->progress(r->arg, 0.8, "comparing logits");
+        bool ok = m && check_tokenizer(r, m, err) && logits_of(m, NULL, c, ids, logits, err);
         model_free(m);
         return ok;
     }
     struct lora *l = lora_load(folder, &r->model->config, err);
-    bool ok = l && logits_of(r->model, l, c, ids, logits, err);
+    bool ok = l && check_adapter(r, l, err) && logits_of(r->model, l, c, ids, logits, err);
     lora_free(l);
     return ok;
 }
@@ -119,7 +152,10 @@ bool export_prove(const struct export_request *r, const struct compute *c, enum 
     for (int i = 0; i < SEQUENCES * LENGTH; i++)
         ids[i] = (int32_t)rng_below(&rng, (uint64_t)vocab);
     result->kl_allowed = kl_allowed(r, type);
-    bool ok = meant && written && logits_of(r->model, r->lora, c, ids, meant, err) && logits_written(r, c, folder, ids, written, err);
+    struct compute exact = {0};
+    bool ok = meant && written && compute_init(&exact, c->pool, c->role, GM_COMPUTE_F32, FAMILY_AUTO, err)
+              && logits_of(r->model, r->lora, &exact, ids, meant, err) && logits_written(r, &exact, type, folder, ids, written, err);
+    compute_free(&exact);
     if (ok) {
         compare(meant, written, vocab, result);
         ok = write_proof(r, type, folder, result, err);

@@ -231,7 +231,7 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
         o->lora.alpha = a->scale * (float)o->lora.rank;
     } else {
         o->lora.alpha = a->alpha;
-        o->lora.scale = a->alpha / (o->lora.rslora ? sqrtf((float)o->lora.rank) : (float)o->lora.rank);
+        o->lora.scale = (float)((double)a->alpha / (o->lora.rslora ? sqrt(o->lora.rank) : o->lora.rank)); /* as readers of adapters do */
     }
     if (!a->sample_every_given)
         o->sample_every = o->steps_per_eval;
