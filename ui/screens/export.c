@@ -35,10 +35,28 @@ void export_make(const struct view *v, struct ui_state *ui)
         e->field = export_fields(v) - 1;
 }
 
+/* What stands in the form; unless a person named it, the step is part of it, so that the next checkpoint does not want the same place. */
+static void folder_text(const struct view *v, const struct ui_state *ui, long at, struct str *out)
+{
+    const char *folder = str_text(&ui->export.folder), *proposed = v->export_form.folder ? v->export_form.folder : "";
+    str_clear(out);
+    str_add(out, folder);
+    if (*folder && strcmp(folder, proposed) == 0 && at >= 0)
+        str_printf(out, "-%s", v->ckpts.rows[at].name);
+}
+
 static long chosen(const struct view *v, const struct ui_state *ui)
 {
     long at = ui->export.ckpt;
     return at >= 0 && at < (long)v->ckpts.count && v->ckpts.rows[at].can_export ? at : ckpts_best(v);
+}
+
+static void edit_folder(struct ui_state *ui, const struct view *v)
+{
+    struct str folder = {0};
+    folder_text(v, ui, chosen(v, ui), &folder);
+    ui_open_prompt(ui, PROMPT_FOLDER, str_text(&folder));
+    str_free(&folder);
 }
 
 void export_toggle(struct ui_state *ui, const struct view *v, int direction)
@@ -57,7 +75,7 @@ void export_toggle(struct ui_state *ui, const struct view *v, int direction)
     } else if (e->field <= formats(v))
         e->on ^= 1u << (e->field - 1);
     else if (e->field == formats(v) + 1)
-        ui_open_prompt(ui, PROMPT_FOLDER, str_text(&e->folder));
+        edit_folder(ui, v);
 }
 
 enum ui_reply export_emit(struct ui_state *ui, const struct view *v, struct command *c)
@@ -77,8 +95,7 @@ enum ui_reply export_emit(struct ui_state *ui, const struct view *v, struct comm
         c->id = COMMAND_EXPORT;
         c->number = at;
         c->flags = e->on;
-        str_clear(&c->text);
-        str_add(&c->text, str_text(&e->folder));
+        folder_text(v, ui, at, &c->text);
         return UI_COMMAND;
     }
     return UI_DONE;
@@ -147,7 +164,10 @@ static void draw_form(struct canvas *c, const struct view *v, struct ui_state *u
     if (row >= in.row + in.rows)
         return;
     canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "folder");
-    canvas_fit(c, row, in.col + 14, in.cols - 15, ROLE_INPUT, str_text(&e->folder));
+    struct str folder = {0};
+    folder_text(v, ui, at, &folder);
+    canvas_fit(c, row, in.col + 14, in.cols - 15, ROLE_INPUT, str_text(&folder));
+    str_free(&folder);
     cursor_at(c, row++, in, focus, e->field == n + 1);
     if (row >= in.row + in.rows)
         return;

@@ -188,7 +188,7 @@ static void run_segments(struct segments *s, const struct view_run *run, int col
         segment(s, 8, plain, "  %s", bytes_text(run->memory_bytes, a));
     if (run->state == RUN_TRAINING || run->state == RUN_EVALUATING)
         segment(s, 5, plain, "  eta %s", duration_text(run->eta_s, b));
-    if (run->state == RUN_PAUSED)
+    if (run->state == RUN_PAUSED || run->state == RUN_STOPPED)
         segment(s, 4, ROLE_STATUS_WARN, "  p resumes");
     if (run->state == RUN_FAILED)
         segment(s, 2, ROLE_STATUS_ERROR, "  7 Log says why");
@@ -286,6 +286,15 @@ static bool hint(struct canvas *c, struct rect r, int *col, const char *key, con
     return true;
 }
 
+/* What p does now; NULL: nothing. */
+static const char *pause_word(const struct view *v)
+{
+    enum run_state s = v->run.state;
+    return s == RUN_PAUSED || s == RUN_STOPPED                         ? "resume"
+           : s == RUN_LOADING || s == RUN_TRAINING || s == RUN_EVALUATING ? "pause"
+                                                                       : NULL;
+}
+
 static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state *ui)
 {
     struct rect r = ui->layout.hint;
@@ -313,8 +322,8 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
     r.cols = end - (int)strlen(last_keys) - 1 - (int)strlen(last_word) - 2; /* kept free: the way to all the others */
     if (context == CONTEXT_EXPORT)
         hint(c, r, &col, "j/k", "field");
-    if (context == CONTEXT_TRAIN) /* the one that matters most comes first */
-        hint(c, r, &col, "p", v->run.state == RUN_PAUSED ? "resume" : "pause");
+    if (context == CONTEXT_TRAIN && pause_word(v)) /* the one that matters most comes first */
+        hint(c, r, &col, "p", pause_word(v));
     for (int pass = 0; pass < 2; pass++) /* the screen's own keys first */
         for (int id = 1; id < COMMAND_COUNT; id++) {
             const struct command_info *info = command_info((enum command_id)id);
@@ -326,10 +335,12 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
                 continue;
             if (context == CONTEXT_START && (id == COMMAND_PAUSE || id == COMMAND_COPY || id == COMMAND_SEARCH))
                 continue;
-            if (id == COMMAND_PAUSE && context == CONTEXT_TRAIN)
+            if (id == COMMAND_PAUSE && (context == CONTEXT_TRAIN || !pause_word(v)))
                 continue;
-            if (id == COMMAND_PAUSE && v->run.state == RUN_PAUSED)
-                word = "resume";
+            if (id == COMMAND_PAUSE)
+                word = pause_word(v);
+            if ((id == COMMAND_SAVE || id == COMMAND_EVAL || id == COMMAND_STOP) && !ui_run_active(v))
+                continue;
             if (id == COMMAND_ZOOM_PANE && pass == 0)
                 word = "open";
             if (id == COMMAND_ZOOM_PANE && ui->zoom)
