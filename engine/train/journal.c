@@ -11,7 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIECE = 65536, LINE_MAX_BYTES = 16 << 20 };
+/* Twelve digits: more than anyone reads, and 0.1 stays 0.1. */
+enum {
+    PIECE = 65536,
+    LINE_MAX_BYTES = 16 << 20,
+    FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(12)
+};
 
 /* ---- writing ---- */
 
@@ -66,12 +71,12 @@ void journal_close(struct journal *j)
 
 bool journal_write(struct journal *j, json_t *event, bool sync, struct gm_error *err)
 {
-    size_t n = json_dumpb(event, j->line, j->size, JSON_COMPACT);
+    size_t n = json_dumpb(event, j->line, j->size, FLAGS);
     if (n > j->size) {
         size_t size = 2 * n;
         j->line = mem_grow(j->line, j->size, size, 1);
         j->size = size;
-        n = json_dumpb(event, j->line, j->size, JSON_COMPACT);
+        n = json_dumpb(event, j->line, j->size, FLAGS);
     }
     json_decref(event);
     if (n == 0 || n > j->size)
