@@ -20,7 +20,7 @@ static int general_table(struct general *g, struct arg out[GENERAL_ROWS])
         {"--plain", ARG_FLAG, &g->plain, NULL, "scrolling text without cursor control", 0, 0, NULL, NULL},
         {"--threads", ARG_INT, &g->threads, "N", "threads that compute; 0 = physical cores", 0, 1024, NULL, NULL},
         {"--compute", ARG_CHOICE, &g->compute, MODES, "arithmetic of matrix products", 0, 0, NULL, NULL},
-        {"--kernel", ARG_CHOICE, &g->kernel, KERNELS, "kernel family; auto = the fastest by a short probe", 0, 0, NULL, NULL},
+        {"--kernel", ARG_CHOICE, &g->kernel, KERNELS, "kernel family; auto = the fastest by a short probe", 0, 0, &g->kernel_given, NULL},
         {"--seed", ARG_U64, &g->seed, "N", "seed of all random numbers", 0, 0, &g->seed_given, NULL},
         {"--color", ARG_CHOICE, &g->color, "auto|always|never", "colour", 0, 0, NULL, NULL},
         {"--help", ARG_FLAG, &g->help, NULL, "this help", 0, 0, NULL, NULL},

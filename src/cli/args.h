@@ -56,7 +56,7 @@ struct general { /* the options that every command takes */
     int threads; /* 0: physical cores */
     int compute, kernel, color;
     uint64_t seed;
-    bool seed_given;
+    bool seed_given, kernel_given;
 };
 enum { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 

@@ -191,7 +191,7 @@ static const struct shape *find_shape(const char *name, struct gm_error *err)
     for (int i = 0; name && i < N_SHAPES; i++)
         if (strcmp(SHAPES[i].name, name) == 0)
             return &SHAPES[i];
-    error_set(err, GM_E_USAGE, "bench: %s", name ? name : "no shape is told");
+    error_set(err, GM_E_USAGE, "find shape %s: %s", name ? name : "to bench", name ? "it is not known" : "none is told");
     error_remedy(err, "--train-shape smollm2-135m, tinyllama, gemma3-270m or gemma3-1b");
     return NULL;
 }

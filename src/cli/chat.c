@@ -82,7 +82,7 @@ static bool answer(struct chat *c, struct gm_error *err)
     signals_on_interrupt(&c->cancel);
     ok = ok && generator_run(c->generator, &c->s->compute, &request, 1, &result, &hooks, err);
     signals_on_interrupt(NULL);
-    if (signals_caught() == SIGINT)
+    if (signals_caught() == SIGINT && !c->piped)
         signals_clear();
     if (ok && c->g->json) {
         cli_print_json(session_generated_json(c->s, &result, c->messages[c->n - 1].content));
@@ -158,8 +158,13 @@ static bool talk(struct chat *c, struct gm_error *err)
         free(line);
         if (!go_on)
             break;
-        if (again && !answer(c, err))
-            return false;
+        if (again && !answer(c, err)) {
+            if (c->piped)
+                return false;
+            cli_note(c->g, "-- %s", err->text); /* a question too long, say: the next one may be better */
+            *err = (struct gm_error){0};
+            drop_last(c);
+        }
     }
     return err->code == GM_OK;
 }
@@ -170,7 +175,9 @@ static bool begin(struct chat *c, const char *system, struct gm_error *err)
     c->context = most > 0 && most < CONTEXT_DEFAULT ? most : CONTEXT_DEFAULT;
     if (c->sampling.max_tokens >= c->context)
         c->sampling.max_tokens = c->context / 2;
-    if (system)
+    if (!system)
+        system = c->s->system;
+    if (system && *system)
         add_message(c, "system", system), c->has_system = true;
     c->generator = generator_new(c->s->model, c->s->tokenizer, 1, c->context, &c->s->compute, err);
     if (c->generator)

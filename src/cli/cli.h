@@ -43,6 +43,7 @@ int cli_fail(const struct gm_error *err);
 int cli_end(int status);
 
 void cli_print_json(json_t *value);                 /* one line; takes the reference */
+json_t *cli_json_text(const char *text);            /* a path or name: what is no UTF-8 is shown as marks */
 void cli_print_clean(const char *text, size_t n);   /* to stdout, lines kept */
 void cli_note(const struct general *g, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a line on stderr unless --quiet */
 const char *cli_runs_root(void);
@@ -77,12 +78,13 @@ struct session {
     struct lora *lora;
     struct syllables *syllables;
     char *model_name, *adapter_name; /* as told; adapter "base" when there is none */
+    char *system, *chat_template;    /* what the run of the adapter was trained with; NULL: nothing, or no run */
     int step;                        /* of the adapter's checkpoint; 0 for the base, -1 unknown */
     bool owns_source;
 };
 bool session_open(struct session *s, const struct session_options *o, const struct general *g, struct gm_error *err);
 void session_close(struct session *s);
-/* Ids of a prompt: through the template (system may be NULL), or raw. */
+/* Ids of a prompt: through the template, or raw. system NULL: as the adapter's run was trained; "": none. */
 bool session_prompt(const struct session *s, const char *system, const char *prompt, bool raw, struct id_list *ids, struct gm_error *err);
 json_t *session_generated_json(const struct session *s, const struct generated *r, const char *prompt);
 
@@ -96,5 +98,8 @@ void signals_watch_window(void); /* SIGWINCH, SIGCONT and SIGTSTP write a byte, 
 void signals_before_exit(void (*fn)(void)); /* async-signal-safe; called when a second SIGINT ends the process */
 void signals_mask_for_threads(sigset_t *mask); /* what a computing thread blocks: all but its own faults */
 int signals_pipe(void);      /* readable end: a byte for each signal (poll) */
+/* Calls fn, on a thread of its own, for each signal that comes or came; for those who compute and do not poll. */
+void signals_watch(void (*fn)(void *arg), void *arg);
+void signals_unwatch(void);  /* no call is under way any more */
 
 #endif

@@ -49,18 +49,17 @@ static json_t *facts_json(const struct split_facts *f)
                      "judged", f->judged, "strict", f->strict, "possible", f->possible);
 }
 
-static void print_facts(const struct dataset *d, const struct split_facts f[SPLIT_COUNT], const char *title, bool tokens)
+static void print_facts(const struct dataset *d, const struct split_facts f[SPLIT_COUNT], const char *title)
 {
     printf("%-6s %6s %9s %10s %8s %6s %6s %6s %9s %9s\n", "split", "rows", "tokens", "supervised", "longest", "cut", "dup", "leak", title, "possible");
     for (int i = 0; i < SPLIT_COUNT; i++) {
         const struct split_facts *s = &f[i];
-        char strict[24] = "-", possible[24] = "-", longest[16] = "-";
+        char strict[24] = "-", possible[24] = "-", longest[16];
         if (s->judged) {
             snprintf(strict, sizeof strict, "%d", s->strict);
             snprintf(possible, sizeof possible, "%d", s->possible);
         }
-        if (tokens)
-            snprintf(longest, sizeof longest, "%d", s->longest);
+        snprintf(longest, sizeof longest, "%d", s->longest);
         printf("%-6s %6d %9lld %10lld %8s %6d %6d %6d %9s %9s\n", SPLITS[i], s->rows, (long long)s->tokens, (long long)s->supervised, longest,
                s->truncated, s->duplicates, s->leaks, strict, possible);
     }
@@ -80,7 +79,7 @@ static json_t *row_json(const struct syllables *s, const struct form *form, cons
     for (int i = 0; i < v.n_lines && i < FORM_LINES; i++)
         json_array_append_new(counts, json_integer(v.syllables[i]));
     json_t *o = json_object();
-    json_object_set_new(o, "file", json_string(r->file));
+    json_object_set_new(o, "file", cli_json_text(r->file));
     json_object_set_new(o, "line", json_integer(r->line));
     json_object_set_new(o, "split", json_string(SPLITS[r->split]));
     json_object_set_new(o, "prompt", json_string(r->prompt));
@@ -107,13 +106,13 @@ static void tell(const struct dataset *d, const struct data_args *a, const struc
     }
     gather(d, s->syllables, form, facts);
     if (!g->json) {
-        print_facts(d, facts, form->title, s->tpl != NULL);
+        print_facts(d, facts, form->title);
         return;
     }
     json_t *o = json_object(), *splits = json_object();
     for (int i = 0; i < SPLIT_COUNT; i++)
         json_object_set_new(splits, SPLITS[i], facts_json(&facts[i]));
-    json_object_set_new(o, "data", json_string(a->data));
+    json_object_set_new(o, "data", cli_json_text(a->data));
     json_object_set_new(o, "rows", json_integer(d->n_rows));
     json_object_set_new(o, "skipped", json_integer(d->n_skipped));
     json_object_set_new(o, "truncated", json_integer(d->n_truncated));
@@ -150,9 +149,12 @@ int command_data(int argc, char **argv)
         return cli_fail(&err);
     }
     struct session s;
-    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = true};
+    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat_template != NULL};
     if (!session_open(&s, &o, &g, &err))
         return cli_fail(&err);
+    struct gm_error none = {0};
+    if (!s.tpl) /* text rows need none */
+        s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
     struct dataset_options options = {.max_seq_length = a.max_seq_length, .mask_prompt = a.mask_prompt, .seed = g.seed};
     struct dataset *d = dataset_open(a.data, &options, s.tokenizer, s.tpl, &err);
     if (d)

@@ -15,15 +15,6 @@
 
 enum { ANSWERS = 160 };
 
-/* Where the demo differs from the defaults of `train`: a model of four million parameters wants a higher rate than a billion do. */
-static void demo_settings(struct train_options *o)
-{
-    o->learning_rate = 2e-3;
-    o->batch_size = 8;
-    o->iters = 400;
-    o->steps_per_eval = o->save_every = o->sample_every = 50;
-}
-
 static bool train(const struct train_options *options, const struct general *g, char **run_dir, struct gm_error *err)
 {
     struct progress p;
@@ -33,9 +24,7 @@ static bool train(const struct train_options *options, const struct general *g, 
     struct trainer *t = pool ? trainer_new(options, cli_runs_root(), pool, &listener, err) : NULL;
     bool ok = false;
     if (t) {
-        p.trainer = t;
-        ok = trainer_run(t, err);
-        progress_end(&p);
+        ok = progress_run(&p, t, err);
         *run_dir = mem_copy(trainer_run_dir(t));
         trainer_free(t);
     }
@@ -43,7 +32,8 @@ static bool train(const struct train_options *options, const struct general *g, 
     return ok;
 }
 
-static bool evaluate(const char *adapter, const struct train_options *options, const struct general *g, struct evaluation *e, struct gm_error *err)
+static bool evaluate(const char *adapter, const struct train_options *options, const struct general *g, atomic_bool *cancel, struct evaluation *e,
+                     struct gm_error *err)
 {
     struct session s;
     struct session_options o = {.model = options->model, .adapter = adapter, .chat_template = options->chat_template, .needs_template = true,
@@ -55,8 +45,8 @@ static bool evaluate(const char *adapter, const struct train_options *options, c
     struct sampling sampling = sampling_default();
     sampling.max_tokens = 64;
     sampling.seed = options->seed;
-    bool ok = data && evaluate_loss(&s, data, SPLIT_VALID, e, err)
-              && evaluate_answers(&s, data, 1u << SPLIT_VALID | 1u << SPLIT_TEST, options->system, &sampling, ANSWERS, e, err);
+    bool ok = data && evaluate_loss(&s, data, SPLIT_VALID, cancel, e, err)
+              && evaluate_answers(&s, data, 1u << SPLIT_VALID | 1u << SPLIT_TEST, options->system, &sampling, ANSWERS, cancel, e, err);
     dataset_free(data);
     session_close(&s);
     return ok;
@@ -73,18 +63,21 @@ static void report(const char *run, double seconds, const struct evaluation *bas
 {
     if (g->json) {
         json_t *o = json_object();
-        json_object_set_new(o, "run", json_string(run));
+        json_object_set_new(o, "run", cli_json_text(run));
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "base", evaluation_json(base));
         json_object_set_new(o, "tuned", evaluation_json(tuned));
         cli_print_json(o);
         return;
     }
-    printf("%s: trained in %.0f s\n\n%-6s %9s %13s %10s\n", run, seconds, "", "val loss", "three lines", "5-7-5");
+    cli_print_clean(run, strlen(run));
+    printf(": trained in %.0f s\n\n%-6s %9s %13s %10s\n", seconds, "", "val loss", "three lines", "5-7-5");
     print_row("base", base);
     print_row("tuned", tuned);
     printf("\n%d answers each at temperature 0.7, to prompts that were not trained on; intervals are 95 %%.\n", tuned->n);
-    printf("Go on: gemmaiku %s    gemmaiku chat %s    gemmaiku export %s --to peft --out FOLDER\n", run, run, run);
+    printf("Go on: gemmaiku RUN    gemmaiku chat RUN    gemmaiku export RUN --to peft --out FOLDER    with RUN = ");
+    cli_print_clean(path_base(run), strlen(path_base(run)));
+    putchar('\n');
 }
 
 int command_demo(int argc, char **argv)
@@ -96,7 +89,7 @@ int command_demo(int argc, char **argv)
     int status, n = 0;
     if (!train_args_init(&a, 0, NULL, &err))
         return cli_fail(&err);
-    demo_settings(&a.o);
+    train_args_demo(&a);
     train_args_table(&a, all);
     for (int i = 0; all[i].kind != ARG_NONE; i++)
         if (strcmp(all[i].name, "--iters") == 0 || strcmp(all[i].name, "--run") == 0)
@@ -125,7 +118,10 @@ int command_demo(int argc, char **argv)
         ok = train(&a.o, &g, &run_dir, &err);
         seconds = clock_seconds() - began;
     }
-    ok = ok && evaluate(NULL, &a.o, &g, &base, &err) && evaluate(run_dir, &a.o, &g, &tuned, &err);
+    atomic_bool cancel = false;
+    signals_on_interrupt(&cancel);
+    ok = ok && evaluate(NULL, &a.o, &g, &cancel, &base, &err) && evaluate(run_dir, &a.o, &g, &cancel, &tuned, &err);
+    signals_on_interrupt(NULL);
     if (ok)
         report(run_dir, seconds, &base, &tuned, &g);
     if (!ok && err.code == GM_E_CANCELLED && signals_caught()) {

@@ -47,23 +47,24 @@ int command_eval(int argc, char **argv)
     struct gm_error err = {0};
     struct session s;
     struct evaluation e = {.bleu = NAN, .chrf = NAN};
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .needs_weights = true};
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .needs_template = chat_template != NULL,
+                                .needs_weights = true};
     sampling.seed = g.seed;
     if (!sampling_check(&sampling, &err) || !session_open(&s, &o, &g, &err))
         return cli_fail(&err);
-    s.tpl = chat_template_open(s.source, s.tokenizer, chat_template, &err); /* text rows need none */
-    if (!s.tpl && chat_template) {
-        session_close(&s);
-        return cli_fail(&err);
+    if (!system)
+        system = s.system;
+    if (!s.tpl) { /* text rows need none */
+        struct gm_error none = {0};
+        s.tpl = chat_template_open(s.source, s.tokenizer, s.chat_template, &none);
     }
-    err = (struct gm_error){0};
     struct dataset_options options = {.max_seq_length = max_seq_length, .mask_prompt = mask_prompt, .system = system, .seed = g.seed};
     struct dataset *d = dataset_open(data, &options, s.tokenizer, s.tpl, &err);
     bool ok = d && d->count[split] > 0;
     if (d && !ok)
         error_set(&err, GM_E_INPUT, "evaluate %s: its split %s has no rows", data, split == SPLIT_TRAIN ? "train" : split == SPLIT_VALID ? "valid" : "test");
-    ok = ok && evaluate_loss(&s, d, (enum split)split, &e, &err)
-         && (!samples || !s.tpl || evaluate_answers(&s, d, 1u << split, system, &sampling, n, &e, &err));
+    ok = ok && evaluate_loss(&s, d, (enum split)split, NULL, &e, &err)
+         && (!samples || !s.tpl || evaluate_answers(&s, d, 1u << split, system, &sampling, n, NULL, &e, &err));
     if (ok && g.json)
         cli_print_json(evaluation_json(&e));
     else if (ok)

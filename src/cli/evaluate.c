@@ -10,7 +10,15 @@
 
 enum { PLACES = 16, BATCH_ROWS = 8 };
 
-bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, struct evaluation *e, struct gm_error *err)
+static bool is_cancelled(atomic_bool *cancel, struct gm_error *err)
+{
+    if (!cancel || !atomic_load(cancel))
+        return false;
+    error_set(err, GM_E_CANCELLED, "evaluate model: cancelled");
+    return true;
+}
+
+bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, atomic_bool *cancel, struct evaluation *e, struct gm_error *err)
 {
     struct pass_limits limits = {.kind = PASS_FORWARD};
     struct batcher *b = batcher_new(d, split, BATCH_ROWS, false, 0, err);
@@ -19,11 +27,13 @@ bool evaluate_loss(const struct session *s, const struct dataset *d, enum split 
     batcher_limits(b, &limits);
     struct pass *p = pass_new(s->model, s->lora ? &s->lora->options : NULL, &limits, err);
     struct eval_result r;
-    bool ok = p && eval_run(p, &s->compute, s->lora, b, BATCH_ROWS, -1, NULL, &r);
+    bool ok = p && eval_run(p, &s->compute, s->lora, b, BATCH_ROWS, -1, cancel, &r);
     pass_free(p);
     batcher_free(b);
-    if (!ok)
+    if (!ok || is_cancelled(cancel, err)) {
+        is_cancelled(cancel, err);
         return false;
+    }
     e->loss = r.loss;
     e->tokens = r.tokens;
     e->rows = r.rows;
@@ -47,7 +57,7 @@ static int askable(const struct dataset *d, unsigned splits, const struct row **
 }
 
 static bool ask(const struct session *s, const struct row *const *rows, int n_rows, int n, const char *system, const struct sampling *sampling,
-                struct generate_request *requests, struct id_list *ids, struct generated *results, struct gm_error *err)
+                struct generate_request *requests, struct id_list *ids, struct generated *results, atomic_bool *cancel, struct gm_error *err)
 {
     int32_t stop_ids[8];
     int n_stop = (int)chat_stop_ids(s->tpl, s->tokenizer, stop_ids), longest = 0;
@@ -66,14 +76,19 @@ static bool ask(const struct session *s, const struct row *const *rows, int n_ro
     bool ok = g != NULL;
     if (ok) {
         generator_judge(g, s->syllables, form_find("haiku"));
-        ok = generator_run(g, &s->compute, requests, n, results, NULL, err);
+        ok = generator_run(g, &s->compute, requests, n, results, &(struct generate_hooks){.cancel = cancel}, err);
     }
     generator_free(g);
+    if (ok && is_cancelled(cancel, err)) {
+        ok = false;
+        for (int i = 0; i < n; i++)
+            generated_free(&results[i]);
+    }
     return ok;
 }
 
 bool evaluate_answers(const struct session *s, const struct dataset *d, unsigned splits, const char *system, const struct sampling *sampling,
-                      int at_least, struct evaluation *e, struct gm_error *err)
+                      int at_least, atomic_bool *cancel, struct evaluation *e, struct gm_error *err)
 {
     const struct row **rows = mem_new(d->n_rows > 0 ? (size_t)d->n_rows : 1, sizeof *rows);
     int n_rows = askable(d, splits, rows), n = n_rows;
@@ -88,7 +103,7 @@ bool evaluate_answers(const struct session *s, const struct dataset *d, unsigned
     struct generate_request *requests = mem_new((size_t)n, sizeof *requests);
     struct generated *results = mem_new((size_t)n, sizeof *results);
     struct id_list *ids = mem_new((size_t)n_rows, sizeof *ids);
-    bool ok = ask(s, rows, n_rows, n, system, sampling, requests, ids, results, err);
+    bool ok = ask(s, rows, n_rows, n, system, sampling, requests, ids, results, cancel, err);
     struct metrics m = {0};
     for (int i = 0; ok && i < n; i++) {
         metrics_add(&m, results[i].text, rows[i % n_rows]->answer);

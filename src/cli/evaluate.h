@@ -14,11 +14,12 @@ struct evaluation {
     int n, strict, three_lines, possible; /* answers judged */
 };
 
+/* Both end early (GM_E_CANCELLED) when *cancel becomes true; cancel may be NULL. */
 /* Loss over the split's rows. */
-bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, struct evaluation *e, struct gm_error *err);
+bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, atomic_bool *cancel, struct evaluation *e, struct gm_error *err);
 /* An answer to the prompt of every row of the splits in `splits` (bit 1 << split), again and again with new seeds until there are `at_least` (0: once each). */
 bool evaluate_answers(const struct session *s, const struct dataset *d, unsigned splits, const char *system, const struct sampling *sampling,
-                      int at_least, struct evaluation *e, struct gm_error *err);
+                      int at_least, atomic_bool *cancel, struct evaluation *e, struct gm_error *err);
 json_t *evaluation_json(const struct evaluation *e);
 
 #endif

@@ -1,7 +1,7 @@
 /* export.c - `gemmaiku export`. */
 #include "src/cli/cli.h"
 
-#include "engine/base/mem.h"
+#include "engine/base/file.h"
 #include "engine/export/export.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ static json_t *result_json(const struct export_request *r, const struct export_r
     json_object_set_new(proof, "max_kl", json_real(p->max_kl));
     json_object_set_new(proof, "greedy_agreement", json_real(p->greedy_agreement));
     json_object_set_new(o, "to", json_string(export_to_name(r->to)));
-    json_object_set_new(o, "out", json_string(r->out));
+    json_object_set_new(o, "out", cli_json_text(r->out));
     json_object_set_new(o, "bytes", json_integer((json_int_t)p->bytes));
     json_object_set_new(o, "proof", proof);
     return o;
@@ -52,9 +52,17 @@ static bool run(struct export_request *r, struct session *s, const struct genera
     r->model_name = s->model_name;
     r->progress = show_progress;
     r->arg = &bar;
+    atomic_bool cancel = false;
+    r->cancel = &cancel;
+    signals_install(); /* nothing half written stays behind */
+    signals_on_interrupt(&cancel);
     bool ok = export_run(r, &s->compute, &result, err);
+    signals_on_interrupt(NULL);
+    r->cancel = NULL;
     if (bar.open)
         fputs("\r\033[K", stderr);
+    if (!ok && dir_exists(r->out) && !r->force)
+        error_remedy(err, "choose another --out, or --force to replace it");
     if (!ok)
         return false;
     if (g->json) {
@@ -121,9 +129,11 @@ int command_export(int argc, char **argv)
     if (ok && (ok = session_open(&s, &o, &g, &err))) {
         struct gm_error none = {0};
         if (!s.tpl) /* goes along where the model has one that is known */
-            s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
+            s.tpl = chat_template_open(s.source, s.tokenizer, s.chat_template, &none);
         ok = run(&r, &s, &g, &err);
         session_close(&s);
     }
+    if (!ok && err.code == GM_E_CANCELLED && signals_caught())
+        return cli_end(signals_exit(signals_caught()));
     return ok ? cli_end(EXIT_DONE) : cli_fail(&err);
 }

@@ -37,7 +37,7 @@ static void step_line(struct progress *p, const struct train_event *e)
     int done = e->step - p->first_step;
     double left = done > 1 ? (now - p->began) / (done - 1) * (e->iters - e->step) : NAN;
     char eta[32] = "";
-    if (isfinite(left))
+    if (left < 1e8) /* NaN: not known yet */
         snprintf(eta, sizeof eta, "%d:%02d left", (int)left / 60, (int)left % 60);
     if (!p->terminal) {
         cli_note(p->general, "step %d/%d  loss %.4f  %.0f tok/s  %.0f MB  %s", e->step, e->iters, e->loss, e->tokens_per_second,
@@ -73,8 +73,6 @@ static void sample_lines(struct progress *p, const struct train_event *e)
 void progress_event(void *arg, const struct train_event *e)
 {
     struct progress *p = arg;
-    if (signals_caught() && p->trainer)
-        trainer_ask_stop(p->trainer);
     if (e->kind == TRAIN_STEP) {
         p->last_loss = e->loss;
         p->last_step = e->step;
@@ -85,7 +83,7 @@ void progress_event(void *arg, const struct train_event *e)
         if (!(e->loss >= p->best_val_loss))
             p->best_val_loss = e->loss;
     } else if (e->kind == TRAIN_ENDED) {
-        snprintf(p->reason, sizeof p->reason, "%s", e->text ? e->text : "");
+        text_clean_fixed(p->reason, sizeof p->reason, e->text ? e->text : "", e->text ? strlen(e->text) : 0);
     }
     if (p->general->quiet)
         return;
@@ -115,6 +113,20 @@ void progress_event(void *arg, const struct train_event *e)
     default:
         break;
     }
+}
+
+static void stop(void *trainer)
+{
+    trainer_ask_stop(trainer);
+}
+
+bool progress_run(struct progress *p, struct trainer *t, struct gm_error *err)
+{
+    signals_watch(stop, t); /* those that came while it was opened lie in the pipe */
+    bool ok = trainer_run(t, err);
+    signals_unwatch();
+    progress_end(p);
+    return ok;
 }
 
 void progress_end(struct progress *p)

@@ -8,23 +8,32 @@
 
 #include <string.h>
 
-/* The model that a run was trained on, for those who name the run only. */
-static char *model_of_run(const char *checkpoint, struct gm_error *err)
+static char *copy_or_null(const char *text)
+{
+    return text ? mem_copy(text) : NULL;
+}
+
+/* What a run was trained with: the model, for those who name the run only, its system message and its template. */
+static bool read_run(struct session *s, const char *checkpoint, char **model, struct gm_error *err)
 {
     char *up = path_join(checkpoint, "../..");
     struct run_info info;
     bool ok = run_info_open(&info, up, err);
     mem_free(up);
     if (!ok)
-        return NULL;
-    const char *model = NULL;
+        return false;
+    const char *name = NULL, *system = NULL, *template = NULL;
     json_t *options = json_object_get(info.json, "options");
-    if (json_get_string(options, "model", REQUIRED, &model, err))
-        up = mem_copy(model);
-    else
-        up = NULL;
+    ok = json_get_string(options, "model", REQUIRED, &name, err) && json_get_string(options, "system", OPTIONAL, &system, err)
+         && json_get_string(options, "chat_template", OPTIONAL, &template, err);
+    if (ok) {
+        if (!*model)
+            *model = mem_copy(name);
+        s->system = copy_or_null(system);
+        s->chat_template = copy_or_null(template);
+    }
     run_info_free(&info);
-    return up;
+    return ok;
 }
 
 static bool open_adapter(struct session *s, const struct session_options *o, char **model, struct gm_error *err)
@@ -33,16 +42,14 @@ static bool open_adapter(struct session *s, const struct session_options *o, cha
     char *path = run_adapter_path(cli_runs_root(), o->adapter, &is_run, &s->step, err);
     if (!path)
         return false;
-    bool ok = true;
+    bool ok = !is_run || read_run(s, path, model, err);
     char *full = path_join(path, "model.safetensors");
-    if (is_run && file_exists(full)) { /* full fine-tuning: the checkpoint is the model */
+    if (ok && is_run && file_exists(full)) { /* full fine-tuning: the checkpoint is the model */
         mem_free(*model);
         *model = mem_copy(path);
-    } else {
-        if (!*model && is_run)
-            *model = model_of_run(path, err);
+    } else if (ok) {
         if (!*model)
-            ok = is_run ? false : error_set(err, GM_E_USAGE, "open adapter %s: the model is not told (give --model)", o->adapter);
+            ok = error_set(err, GM_E_USAGE, "open adapter %s: the model is not told (give --model)", o->adapter);
         s->adapter_name = mem_copy(o->adapter);
     }
     mem_free(full);
@@ -82,7 +89,8 @@ bool session_open(struct session *s, const struct session_options *o, const stru
         }
     }
     ok = ok && (s->tokenizer = tokenizer_open(s->source, err));
-    ok = ok && (!o->needs_template || (s->tpl = chat_template_open(s->source, s->tokenizer, o->chat_template, err)));
+    const char *template = o->chat_template ? o->chat_template : s->chat_template;
+    ok = ok && (!o->needs_template || (s->tpl = chat_template_open(s->source, s->tokenizer, template, err)));
     ok = ok && (s->syllables = syllables_open(err));
     if (ok && o->needs_weights)
         ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
@@ -109,6 +117,8 @@ void session_close(struct session *s)
     model_free(s->model);
     mem_free(s->model_name);
     mem_free(s->adapter_name);
+    mem_free(s->system);
+    mem_free(s->chat_template);
     *s = (struct session){0};
 }
 
@@ -118,6 +128,8 @@ bool session_prompt(const struct session *s, const char *system, const char *pro
         return tokenizer_encode(s->tokenizer, prompt, strlen(prompt), TOKENIZE_ADD_SPECIAL | TOKENIZE_LITERAL, ids, err);
     struct chat_message messages[2];
     size_t n = 0;
+    if (!system)
+        system = s->system;
     if (system && *system)
         messages[n++] = (struct chat_message){"system", system};
     messages[n++] = (struct chat_message){"user", prompt};
@@ -128,7 +140,7 @@ json_t *session_generated_json(const struct session *s, const struct generated *
 {
     json_t *o = json_object();
     json_object_set_new(o, "prompt", json_string(prompt));
-    json_object_set_new(o, "adapter", json_string(s->adapter_name));
+    json_object_set_new(o, "adapter", cli_json_text(s->adapter_name));
     json_object_set_new(o, "step", s->step >= 0 ? json_integer(s->step) : json_null());
     json_object_set_new(o, "temperature", json_real((double)r->temperature));
     json_object_set_new(o, "seed", json_integer((json_int_t)r->seed));

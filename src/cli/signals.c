@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -72,6 +74,49 @@ void signals_install(void)
     sigaction(SIGHUP, NULL, &before);
     if (before.sa_handler != SIG_IGN) /* nohup: stay deaf */
         sigaction(SIGHUP, &action, NULL);
+}
+
+/* ---- a thread that waits for the first signal, for those who compute meanwhile ---- */
+
+static struct watch {
+    pthread_t thread;
+    void (*fn)(void *arg);
+    void *arg;
+    bool runs;
+} watch;
+
+static void *watch_thread(void *unused)
+{
+    struct pollfd fd = {pipe_ends[0], POLLIN, 0};
+    char byte;
+    for (;;) {
+        poll(&fd, 1, -1);
+        if (read(pipe_ends[0], &byte, 1) != 1)
+            continue;
+        if (byte == 0)
+            return unused;
+        watch.fn(watch.arg);
+    }
+}
+
+void signals_watch(void (*fn)(void *arg), void *arg)
+{
+    sigset_t mine, before;
+    watch = (struct watch){.fn = fn, .arg = arg};
+    signals_mask_for_threads(&mine);
+    pthread_sigmask(SIG_BLOCK, &mine, &before);
+    watch.runs = pthread_create(&watch.thread, NULL, watch_thread, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void signals_unwatch(void)
+{
+    if (!watch.runs)
+        return;
+    while (write(pipe_ends[1], "", 1) != 1)
+        ; /* full of signals: the thread is reading */
+    pthread_join(watch.thread, NULL);
+    watch.runs = false;
 }
 
 int signals_caught(void) { return caught; }

@@ -20,12 +20,10 @@ static int run_trainer(struct trainer *t, struct progress *p, const struct gener
 {
     struct gm_error err = {0};
     double began = clock_seconds();
-    p->trainer = t;
-    bool ok = trainer_run(t, &err);
-    progress_end(p);
+    bool ok = progress_run(p, t, &err);
     if (g->json) {
         json_t *o = json_object();
-        json_object_set_new(o, "run", json_string(trainer_run_dir(t)));
+        json_object_set_new(o, "run", cli_json_text(trainer_run_dir(t)));
         json_object_set_new(o, "step", json_integer(p->last_step));
         json_object_set_new(o, "loss", number_or_null(p->last_loss));
         json_object_set_new(o, "val_loss", number_or_null(p->last_val_loss));
@@ -95,7 +93,8 @@ int command_resume(int argc, char **argv)
     struct train_listener listener = {progress_event, &p};
     struct pool *pool = pool_new(g.threads, &err);
     char *dir = pool ? run_resolve(cli_runs_root(), spec.words[0], &err) : NULL;
-    struct trainer *t = dir ? trainer_resume(dir, iters, pool, &listener, &err) : NULL;
+    struct resume_options how = {.iters = iters, .new_kernel = g.kernel_given, .kernel = general_family(&g)};
+    struct trainer *t = dir ? trainer_resume_with(dir, &how, pool, &listener, &err) : NULL;
     status = t ? run_trainer(t, &p, &g) : cli_fail(&err);
     pool_free(pool);
     mem_free(dir);

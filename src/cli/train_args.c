@@ -15,7 +15,6 @@ static void preset_gemmaiku(struct train_args *a, int iters)
     a->o.iters = iters;
     a->o.lora.rank = 16;
     a->alpha = 32;
-    a->alpha_given = true;
     a->o.lora.keys = ALL_KEYS;
 }
 
@@ -24,7 +23,7 @@ static void preset_quotes(struct train_args *a)
 {
     a->o.lora.rank = 8;
     a->scale = 20;
-    a->scale_given = true;
+    a->preset_scale = true;
     a->o.lora.keys = 1u << PROJ_Q | 1u << PROJ_V;
     a->o.lora.num_layers = 16;
     a->optimizer = 1; /* adam */
@@ -45,7 +44,7 @@ static void preset_mlx_lm(struct train_args *a)
 {
     a->o.lora.rank = 8;
     a->scale = 20;
-    a->scale_given = true;
+    a->preset_scale = true;
     a->o.lora.num_layers = 16;
     a->optimizer = 1;
     a->o.bias_correction = false;
@@ -133,6 +132,15 @@ static bool parse_keys(void *target, const char *value, struct gm_error *err)
     }
 }
 
+/* A model of four million parameters wants a higher rate than a billion do. */
+void train_args_demo(struct train_args *a)
+{
+    a->o.learning_rate = 2e-3;
+    a->o.batch_size = 8;
+    a->o.iters = 400;
+    a->o.steps_per_eval = a->o.save_every = a->o.sample_every = 50;
+}
+
 void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
 {
     struct train_options *o = &a->o;
@@ -211,7 +219,7 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
     struct train_options *o = &a->o;
     if (a->fine_tune == 2)
         return error_set(err, GM_E_UNSUPPORTED, "use --fine-tune-type dora: it is not supported yet (use lora)");
-    if (a->alpha_given && a->scale_given && !a->preset)
+    if (a->alpha_given && a->scale_given)
         return error_set(err, GM_E_USAGE, "read command line: --alpha and --scale both set the scale (give one of them)");
     if (!read_system(a, err))
         return false;
@@ -226,7 +234,7 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
     o->tune = a->fine_tune == 1 ? TUNE_FULL : TUNE_LORA;
     o->schedule = (enum lr_schedule)a->schedule;
     o->optimizer = (enum optimizer_kind)a->optimizer;
-    if (a->scale_given) {
+    if (a->scale_given || (a->preset_scale && !a->alpha_given)) {
         o->lora.scale = a->scale;
         o->lora.alpha = a->scale * (float)o->lora.rank;
     } else {

@@ -232,7 +232,7 @@ static bool export_one(struct workbench *w, struct kitchen *k, const struct job 
         line = mem_printf("%s  %.1f MB  proved: mean KL %.2g, same best token at %.0f %%", out, (double)result.bytes / 1e6, result.mean_kl,
                           100 * result.greedy_agreement);
     else
-        line = mem_copy(err.text);
+        line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && dir_exists(out) ? " (choose another folder)" : "");
     mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .flag = !ok});
     mem_free(out);
     return ok;

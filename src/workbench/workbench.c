@@ -257,6 +257,18 @@ int workbench_train(const struct train_options *options, const struct general *g
     return status;
 }
 
+/* A word that is no run and looks like a command that was mistyped. */
+static const char *command_meant(const char *word)
+{
+    static const char *const names[] = {
+#define X(name, summary) #name,
+        CLI_COMMANDS(X)
+#undef X
+    };
+    bool plain = *word && word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == 0; /* runs have numbers and hyphens */
+    return plain ? args_nearest(word, names, sizeof names / sizeof *names) : NULL;
+}
+
 int workbench_main(int argc, char **argv)
 {
     struct general g = {0};
@@ -268,7 +280,9 @@ int workbench_main(int argc, char **argv)
     struct gm_error err = {0};
     char *dir = NULL;
     if (spec.n_words && !(dir = run_resolve(cli_runs_root(), spec.words[0], &err))) {
-        error_remedy(&err, "gemmaiku --help lists the commands, gemmaiku runs list the runs");
+        const char *meant = command_meant(spec.words[0]);
+        if (meant)
+            error_set(&err, GM_E_USAGE, "read command line: %s is neither a command nor a run (did you mean %s?)", spec.words[0], meant);
         return cli_fail(&err);
     }
     if (!workbench_possible(&g)) {
@@ -279,7 +293,11 @@ int workbench_main(int argc, char **argv)
     struct train_args demo;
     struct workbench *w = mem_new(1, sizeof *w);
     w->general = g;
-    bool ok = train_args_init(&demo, 0, NULL, &err) && train_args_finish(&demo, &g, &err); /* the start page may begin the demo */
+    bool ok = train_args_init(&demo, 0, NULL, &err); /* the start page may begin the demo */
+    if (ok) {
+        train_args_demo(&demo);
+        ok = train_args_finish(&demo, &g, &err) && (demo.o.run = run_new_name(cli_runs_root(), "demo", &err));
+    }
     w->start_options = demo.o;
     status = ok ? run(w, dir ? begin_run : begin_start_page, dir) : cli_fail(&err);
     train_options_free(&demo.o);
