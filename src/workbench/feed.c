@@ -460,7 +460,6 @@ void feed_mail(struct workbench *w, struct mail *m)
         break;
     case MAIL_EXPORT_PLACE:
         snprintf(w->export_folder, sizeof w->export_folder, "%s", m->text);
-        w->export_exists = m->flag;
         w->view.export_form.free_bytes = (size_t)m->number;
         break;
     case MAIL_NOTE:

@@ -42,7 +42,7 @@ enum mail_kind {
     MAIL_EXPORT_AT,   /* number: share; text: stage */
     MAIL_EXPORT_LINE, /* text: a result; flag: an error */
     MAIL_EXPORT_OVER, /* flag: all went well */
-    MAIL_EXPORT_PLACE,/* text: the folder that is proposed; flag: it is there already; number: free bytes of the disk */
+    MAIL_EXPORT_PLACE,/* text: the folder that is proposed; number: free bytes of the disk */
     MAIL_NOTE         /* flag: it is an error; text */
 };
 struct mail {
@@ -213,7 +213,6 @@ struct workbench {
     struct view_format formats[EXPORT_TO_COUNT];
     char *export_lines[EXPORT_LINES];
     int n_export_lines;
-    bool export_exists;
     char export_stage[96], export_folder[512], busy[96], message[1024], failure[1024], run_name[128], model_name[256], data_name[256], data_about[96],
         about[96], val_note[96];
     char fact_values[FACTS_MAX][96];

@@ -209,13 +209,13 @@ static void on_progress(void *arg, double share, const char *what)
     mail_post(watch->w, &(struct mail){.kind = MAIL_EXPORT_AT, .number = watch->from + watch->share * share, .text = clean_copy(what, false)});
 }
 
-/* Where exports of a run go unless told otherwise, and what stands there. */
+/* Where exports of a run go unless told otherwise, and how much room there is. */
 void post_export_place(struct workbench *w, const char *run_dir)
 {
     uint64_t free_bytes = 0;
     char *name = clean_copy(path_base(run_dir), false), *folder = mem_printf("out/%s", name);
     disk_free_bytes(".", &free_bytes, NULL);
-    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_PLACE, .text = folder, .flag = dir_exists(folder), .number = (double)free_bytes});
+    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_PLACE, .text = folder, .number = (double)free_bytes});
     mem_free(name);
 }
 

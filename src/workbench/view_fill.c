@@ -174,7 +174,6 @@ static void fill_export(struct workbench *w)
         uint64_t parameters = (uint64_t)model_config_parameters(&w->tools.model->config);
         w->formats[i].bytes = i == EXPORT_SAFETENSORS ? (size_t)parameters * 2 : w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
     }
-    v->warning = w->export_exists ? "the proposed folder exists; what stands in it is kept" : NULL;
 }
 
 static void fill_log(struct workbench *w)
