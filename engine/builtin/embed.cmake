@@ -1,7 +1,7 @@
 # embed.cmake: puts files into the program.
 #
 # Every file that lies directly in engine/builtin/{nano,haiku,verse}/ is embedded under the name "FOLDER/FILE": dropping a file there is all it
-# takes. What tells how a file was made (*.md, *.py, *.sh, run.json, journal.jsonl, subfolders) stays outside the program. A folder
+# takes. What tells how a file was made (*.md, *.py, *.sh, *.awk, run*.json, journal*.jsonl, subfolders) stays outside the program. A folder
 # that does not exist is simply empty.
 #
 # The bytes come in through the assembler's .incbin, inside top-level asm of one generated C file: it needs no further tool, works with gcc and
@@ -10,7 +10,7 @@
 set(embed_source ${CMAKE_CURRENT_LIST_DIR})
 file(GLOB embed_paths CONFIGURE_DEPENDS RELATIVE ${embed_source} LIST_DIRECTORIES false
     ${embed_source}/nano/* ${embed_source}/haiku/* ${embed_source}/verse/*)
-list(FILTER embed_paths EXCLUDE REGEX "\\.(md|py|sh|pyc|tmp)$|/\\.|~$|/run\\.json$|/journal\\.jsonl$")
+list(FILTER embed_paths EXCLUDE REGEX "\\.(md|py|sh|awk|pyc|tmp)$|/\\.|~$|/run[^/]*\\.json$|/journal[^/]*\\.jsonl$")
 list(SORT embed_paths COMPARE STRING) # bytewise: builtin_find searches by halves
 
 set(EMBED_BYTES "")

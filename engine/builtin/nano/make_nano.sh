@@ -2,8 +2,8 @@
 # Makes the built-in model: vocabulary, training from random weights, bf16 weights. One command:
 #     engine/builtin/nano/make_nano.sh VERSE.txt.xz FOLDER [TRAIN OPTIONS]
 # VERSE: public-domain verse, a line a line, an empty line between poems. Every 50th line (number mod 50 = 0) is held out and never trained on.
-# FOLDER gets: model/ (tokenizer, config), data/ (rows), runs/nano (the run with its journal), out/ (the fused bf16 model). The committed nano
-# files are out/*, and runs/nano/{run.json,journal.jsonl}.
+# FOLDER gets: model/ (tokenizer, config), data/ and data2/ (rows), runs/nano and runs/nano2 (the two stages with their journals), out/ (the bf16 model).
+# What is committed: out/{model.safetensors,config.json,tokenizer.json,tokenizer_config.json}, and of each run run.json and journal.jsonl.
 set -eu
 verse=$1 folder=$2
 shift 2
@@ -39,9 +39,24 @@ fi
 cp "$here/config.json" "$folder/model/config.json"
 
 cd "$folder"
-GEMMAIKU_RUNS=runs "$gemmaiku" train --model model --data data --run nano --init random --fine-tune-type full \
+export GEMMAIKU_RUNS=runs
+# First stage: plain verse, the first 2,000 updates of a schedule of 3,800.
+"$gemmaiku" train --model model --data data --run nano --init random --fine-tune-type full \
     --seed 1 --batch-size 32 --iters 3800 --max-seq-length 384 --learning-rate 3e-3 --lr-schedule cosine --warmup 200 \
-    --weight-decay 0.1 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 500 --save-every 500 --sample-every 0 "$@"
-GEMMAIKU_RUNS=runs "$gemmaiku" export --adapter nano:last --to safetensors --type bf16 --out out --force
+    --weight-decay 0.1 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 500 --save-every 500 --sample-every 0 "$@" &
+while [ ! -d runs/nano/checkpoints/0002000 ]; do
+    kill -0 $! || exit 1
+    sleep 1
+done
+kill -TERM $!
+wait $! || [ $? = 143 ]
+# Second stage: half of the rows get lines that say what a stanza is about.
+mkdir -p data2
+awk -f "$here/titles.awk" pass=1 data/train.jsonl pass=2 data/train.jsonl >data2/train.jsonl
+cp data/valid.jsonl data2/
+"$gemmaiku" train --model runs/nano/checkpoints/0002000 --data data2 --run nano2 --fine-tune-type full \
+    --seed 2 --batch-size 32 --iters 1700 --max-seq-length 384 --learning-rate 2e-3 --lr-schedule cosine --warmup 100 \
+    --weight-decay 0.1 --max-grad-norm 1 --steps-per-report 20 --steps-per-eval 425 --save-every 425 --sample-every 0 "$@"
+"$gemmaiku" export --adapter nano2:last --to safetensors --type bf16 --out out --force
 "$marks" out
 "$gemmaiku" eval --model out --data data --split valid --no-samples
