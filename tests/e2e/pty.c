@@ -22,7 +22,7 @@ double pty_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-void pty_start(struct pty *p, int rows, int cols, char *const argv[])
+void pty_start(struct pty *p, int rows, int cols, const char *const argv[])
 {
     struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols};
     if (!p->folder[0]) {
@@ -42,7 +42,7 @@ void pty_start(struct pty *p, int rows, int cols, char *const argv[])
         unsetenv("NO_COLOR");
         setenv("TERM", "xterm-256color", 1);
         setenv("LC_ALL", "C.UTF-8", 1);
-        execv(argv[0], argv);
+        execv(argv[0], (char *const *)argv);
         _exit(127);
     }
     fcntl(p->fd, F_SETFL, O_NONBLOCK);
@@ -50,17 +50,25 @@ void pty_start(struct pty *p, int rows, int cols, char *const argv[])
 
 static void read_some(struct pty *p)
 {
-    char block[8192];
+    char block[4096];
     ssize_t n;
-    while ((n = read(p->fd, block, sizeof block)) > 0)
+    while ((n = read(p->fd, block, sizeof block)) > 0) {
         p->bytes += (size_t)n;
+        if (p->n_recent + (size_t)n >= sizeof p->recent) { /* the older half goes */
+            size_t keep = sizeof p->recent / 2 < p->n_recent ? sizeof p->recent / 2 - 1 : 0;
+            memmove(p->recent, p->recent + p->n_recent - keep, keep);
+            p->n_recent = keep;
+        }
+        memcpy(p->recent + p->n_recent, block, (size_t)n);
+        p->n_recent += (size_t)n;
+    }
 }
 
 void pty_drain(struct pty *p, double seconds)
 {
     for (double end = pty_now() + seconds; pty_now() < end;) {
         struct pollfd fd = {p->fd, POLLIN, 0};
-        if (poll(&fd, 1, 20) > 0 && fd.revents & POLLHUP)
+        if (poll(&fd, 1, seconds < 0.02 ? 1 : 20) > 0 && fd.revents & POLLHUP)
             usleep(20000);
         read_some(p);
     }
@@ -128,6 +136,18 @@ bool pty_wait_screen(struct pty *p, const char *text, double seconds)
             return true;
     }
     fprintf(stderr, "never saw \"%s\"; the last screen:\n%s\n", text, p->screen ? p->screen : "(none)");
+    return false;
+}
+
+bool pty_keys_show(struct pty *p, const char *keys, const char *text, double seconds)
+{
+    pty_drain(p, 0.1);
+    p->n_recent = 0;
+    pty_keys(p, keys);
+    for (double end = pty_now() + seconds; pty_now() < end; pty_drain(p, 0.001))
+        if (memmem(p->recent, p->n_recent, text, strlen(text)))
+            return true;
+    fprintf(stderr, "\"%s\" never came\n", text);
     return false;
 }
 

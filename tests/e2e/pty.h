@@ -3,7 +3,7 @@
  * The screen is read by the program's own `:shot FILE`, so no terminal emulator is needed. Every wait has a limit; a test that runs into it prints the last screen.
  *
  *     struct pty p;
- *     pty_start(&p, 24, 80, (char *[]){PROGRAM, "demo", NULL});
+ *     pty_start(&p, 24, 80, (const char *[]){PROGRAM, "demo", NULL});
  *     pty_wait_screen(&p, "loss", 10);
  *     pty_keys(&p, "q");
  */
@@ -21,13 +21,17 @@ struct pty {
     char *screen;    /* the last one read */
     int shots;
     size_t bytes;    /* the program wrote so far */
+    char recent[16384]; /* the last of them */
+    size_t n_recent;
 };
 
-void pty_start(struct pty *p, int rows, int cols, char *const argv[]); /* folder "" : a new one, else that one again */
+void pty_start(struct pty *p, int rows, int cols, const char *const argv[]); /* folder "" : a new one, else that one again */
 void pty_keys(struct pty *p, const char *keys);
 void pty_resize(struct pty *p, int rows, int cols);
 const char *pty_screen(struct pty *p);                                  /* by :shot; NULL when none came within 5 s */
 bool pty_wait_screen(struct pty *p, const char *text, double seconds);  /* until a screen holds it */
+/* Presses keys and waits until what the program sends holds the text: for what :shot cannot see, because typing it closes it. */
+bool pty_keys_show(struct pty *p, const char *keys, const char *text, double seconds);
 void pty_drain(struct pty *p, double seconds);                          /* reads what comes, for so long */
 int pty_wait_end(struct pty *p, double seconds);                        /* exit status; 128 + signal; -1: still there (killed then) */
 void pty_clean(struct pty *p);                                          /* removes the folder */
