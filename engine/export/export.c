@@ -118,6 +118,32 @@ static char *parent_of(const char *path)
     return base - path == 1 ? mem_copy("/") : mem_copy_n(path, (size_t)(base - path - 1));
 }
 
+/* The folders above the target that are not there yet: those that a failure takes away again. */
+static int missing_above(const char *path)
+{
+    int n = 0;
+    char *at = mem_copy(path);
+    while (!dir_exists(at)) {
+        char *up = parent_of(at);
+        n++;
+        mem_free(at);
+        at = up;
+    }
+    mem_free(at);
+    return n;
+}
+
+static void remove_empty(const char *path, int n)
+{
+    char *at = mem_copy(path);
+    for (; n > 0 && rmdir(at) == 0; n--) { /* stays when something else is in it by now */
+        char *up = parent_of(at);
+        mem_free(at);
+        at = up;
+    }
+    mem_free(at);
+}
+
 bool export_run(const struct export_request *request, const struct compute *c, struct export_result *result, struct gm_error *err)
 {
     struct export_request r = *request;
@@ -128,7 +154,8 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     r.out = out;
     *result = (struct export_result){0};
     enum dtype type = fused_type(&r);
-    bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export to \"\": the target has no name"), had_parent = dir_exists(parent);
+    bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export to \"\": the target has no name");
+    int missing = missing_above(parent);
     if (ok && dir_exists(made))
         ok = dir_remove(made, err); /* of a process that was killed and had our number */
     ok = ok && dir_make(parent, err) && check_disk(&r, parent, err) && dir_make(made, err);
@@ -148,8 +175,7 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     if (!ok) {
         if (dir_exists(made))
             dir_remove(made, NULL);
-        if (!had_parent)
-            rmdir(parent); /* stays when something else is in it */
+        remove_empty(parent, missing);
     }
     if (!ok && err && err->code != GM_E_CANCELLED && strncmp(err->text, "export", 6) != 0 && strncmp(err->text, "prove", 5) != 0)
         error_context(err, "export to %s", out);

@@ -104,7 +104,8 @@ void progress_event(void *arg, const struct train_event *e)
         break;
     case TRAIN_CHECKPOINT:
         close_line(p);
-        cli_note(p->general, "saved %s%s%s", e->path, e->best ? ", best so far by " : "", e->best ? e->best : "");
+        cli_note(p->general, "saved %s%s%s", e->path, e->best ? ", best so far by " : "",
+                 !e->best ? "" : strcmp(e->best, "both") == 0 ? "loss and form" : e->best);
         break;
     case TRAIN_WARNING:
         close_line(p);
