@@ -42,10 +42,10 @@ static json_t *run_json(const struct run_info *r)
     return o;
 }
 
-static void print_number(double x, const char *format, int width)
+static void print_number(double x, int width, int decimals)
 {
     if (isfinite(x))
-        printf(format, width, x);
+        printf("%*.*f", width, decimals, x);
     else
         printf("%*s", width, "-");
 }
@@ -63,7 +63,7 @@ static void print_list(const struct run_info *runs, int n)
         for (size_t k = strlen(runs[i].name); k < 28; k++)
             putchar(' ');
         printf(" %-9s %12s ", runs[i].state, steps);
-        print_number(runs[i].last_val_loss, "%*.4f", 9);
+        print_number(runs[i].last_val_loss, 9, 4);
         printf(" %6d\n", runs[i].n_checkpoints);
     }
 }
@@ -78,9 +78,9 @@ static void print_run(const struct run_info *r)
     for (int i = 0; i < r->n_checkpoints; i++) {
         const struct checkpoint_info *c = &r->checkpoints[i];
         printf("%8d ", c->step);
-        print_number(c->val_loss, "%*.4f", 9);
+        print_number(c->val_loss, 9, 4);
         putchar(' ');
-        print_number(c->form_rate, "%*.3f", 9);
+        print_number(c->form_rate, 9, 3);
         printf(" %5d %10llu  %s\n", c->form_n, (unsigned long long)c->bytes,
                c->best_loss && c->best_form ? "loss, form" : c->best_loss ? "loss" : c->best_form ? "form" : "");
     }

@@ -284,11 +284,11 @@ static void set_val_note(struct workbench *w)
     for (int i = 0; d && i < d->n_rows; i++)
         leaks += d->rows[i].split == SPLIT_VALID && d->rows[i].leak;
     w->val_note[0] = 0;
-    if (d && leaks)
-        snprintf(w->val_note, sizeof w->val_note, "valid: %d rows%s, %d share lines with train", d->count[SPLIT_VALID], d->split_made ? " split off" : "",
-                 leaks);
-    else if (d && d->count[SPLIT_VALID])
-        snprintf(w->val_note, sizeof w->val_note, "valid: %d rows%s", d->count[SPLIT_VALID], d->split_made ? " split off" : "");
+    if (d && d->count[SPLIT_VALID]) { /* short: it has to fit in a border of 80 columns */
+        size_t n = (size_t)snprintf(w->val_note, sizeof w->val_note, "valid: %d rows%s", d->count[SPLIT_VALID], d->split_made ? " split off" : "");
+        if (leaks)
+            snprintf(w->val_note + n, sizeof w->val_note - n, ", %d leaked", leaks);
+    }
     w->view.curves.val_note = w->val_note[0] ? w->val_note : NULL;
 }
 

@@ -51,6 +51,9 @@ expect 2 "option without value" "$g" train --iters
 expect 2 "value out of range" "$g" generate --temp -3 --prompt x
 expect 2 "alpha and scale" "$g" train --alpha 1 --scale 2
 expect 1 "no terminal" "$g"
+expect 2 "a command mistyped" "$g" trian
+grep -q "did you mean train" err || fail "a command mistyped: it is not named"
+expect 1 "no such run" "$g" demo-077
 
 # syllables
 printf 'an old silent pond\na frog jumps into the pond\nsplash silence again\n' >poem
@@ -92,6 +95,19 @@ broken "existing name" "one" $train --run one
 expect 0 "threads 1" $train --run single --threads 1
 cmp -s runs/one/checkpoints/0000006/adapters.safetensors runs/single/checkpoints/0000006/adapters.safetensors || fail "threads change the bits"
 expect 0 "more iters" "$g" resume one --iters 8 --quiet
+# a run that was trained with a system message is asked with it; --system "" leaves it out
+expect 0 "system" $train --run told --system "Write of rain only, and of nothing else at all."
+"$g" generate --adapter told --prompt rain --temp 0 --max-tokens 12 --json --quiet 2>err | sed 's/"seconds.*//' >a
+"$g" generate --adapter told --prompt rain --temp 0 --max-tokens 12 --json --quiet --system "Write of rain only, and of nothing else at all." 2>err | sed 's/"seconds.*//' >b
+"$g" generate --adapter told --prompt rain --temp 0 --max-tokens 12 --json --quiet --system "" 2>err | sed 's/"seconds.*//' >c
+cmp -s a b || fail "the system message of a run is not used"
+cmp -s a c && fail "an empty system message changes nothing"
+# flags win over presets
+expect 0 "preset" "$g" train --preset quotes --alpha 16 --model "$m" --data set --iters 1 --sample-every 0 --run preset --quiet
+grep -q '"scale": *2.0' runs/preset/run.json || fail "--alpha does not win over the preset's scale"
+# other kernels than the run began with are told
+expect 0 "resume --kernel" "$g" resume told --kernel plain --iters 7 --quiet
+grep -q "on the kernels of plain" runs/told/journal.jsonl || fail "resume --kernel: the journal does not tell"
 expect 0 "runs list" "$g" runs list
 has "runs list" one
 expect 0 "runs show" "$g" runs show one --json
