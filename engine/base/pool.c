@@ -313,11 +313,15 @@ void thread_background(void)
 #endif
 }
 
-/* Workers take no signals: those belong to the main thread. A new thread inherits the mask of its maker. */
+/* Workers take no signals: those belong to the main thread. Only faults of their own reach the program's handler, which puts the terminal right. A new
+ * thread inherits the mask of its maker. */
 static bool start_workers(struct pool *p, struct gm_error *err)
 {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     sigset_t all, before;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = 0;
     for (int i = 0; i < p->n_threads - 1 && failed == 0; i++) {
