@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { DETAIL_BYTES = 8192, DETAIL_PIECES = 4096 };
+
 struct detail {
     size_t row; /* which row this is; SIZE_MAX: none */
     uint64_t version;
@@ -55,12 +57,19 @@ static const struct view_row *row_at(void *ctx, size_t i)
     return &((struct workbench *)ctx)->rows->rows[i];
 }
 
-static void add_words(struct workbench *w, struct detail *d, const struct row *r)
+/* As much of a text as is worth showing, and as can be worked out while a person moves through the rows; mem_free. */
+static char *beginning(const char *text)
+{
+    size_t n = strlen(text);
+    return mem_copy_n(text, n > DETAIL_BYTES ? utf8_complete_prefix(text, DETAIL_BYTES) : n);
+}
+
+static void add_words(struct workbench *w, struct detail *d, const char *answer)
 {
     struct line_count count = {0};
-    size_t at = 0, length, n = strlen(r->answer), cap = 0;
+    size_t at = 0, length, n = strlen(answer), cap = 0;
     const char *line;
-    for (int k = 0; form_next_line(r->answer, n, &at, &line, &length); k++) {
+    for (int k = 0; form_next_line(answer, n, &at, &line, &length); k++) {
         syllables_line(w->syllables, line, length, &count);
         if (d->n_words + count.n_words > cap) {
             size_t bigger = 2 * (d->n_words + count.n_words);
@@ -82,9 +91,10 @@ static void add_words(struct workbench *w, struct detail *d, const struct row *r
 
 static void add_pieces(struct workbench *w, struct detail *d, const struct row *r)
 {
-    d->pieces = mem_new(r->n > 0 ? (size_t)r->n : 1, sizeof *d->pieces);
-    d->piece_texts = mem_new(r->n > 0 ? (size_t)r->n : 1, sizeof *d->piece_texts);
-    for (int i = 0; i < r->n; i++, d->n_pieces++) {
+    int n = r->n < DETAIL_PIECES ? r->n : DETAIL_PIECES;
+    d->pieces = mem_new(n > 0 ? (size_t)n : 1, sizeof *d->pieces);
+    d->piece_texts = mem_new(n > 0 ? (size_t)n : 1, sizeof *d->piece_texts);
+    for (int i = 0; i < n; i++, d->n_pieces++) {
         struct str text = {0}, clean = {0};
         tokenizer_decode(w->tools.tokenizer, &r->ids[i], 1, false, &text, NULL);
         for (size_t k = 0; k < text.len; k++) {
@@ -128,12 +138,15 @@ static const struct view_detail *detail_at(void *ctx, size_t i)
     detail_clear(d);
     d->row = i;
     d->version = w->view.data.version;
-    d->prompt = clean_copy(r->prompt, true);
-    d->answer = clean_copy(r->answer, true);
+    char *prompt = beginning(r->prompt), *answer = beginning(r->answer);
+    d->prompt = clean_copy(prompt, true);
+    d->answer = clean_copy(answer, true);
     d->turns[0] = (struct view_turn){"user", d->prompt};
     d->turns[1] = (struct view_turn){"assistant", d->answer};
-    verse_set(&d->verse, w->syllables, r->answer, strlen(r->answer));
-    add_words(w, d, r);
+    verse_set(&d->verse, w->syllables, answer, strlen(answer));
+    add_words(w, d, answer);
+    mem_free(prompt);
+    mem_free(answer);
     add_pieces(w, d, r);
     int max_seq = w->tools.options ? w->tools.options->max_seq_length : 0;
     set_flags(d, r, max_seq);
