@@ -65,6 +65,17 @@ static void demo_from_start_to_end(void **state)
     pty_drain(&p, 1);
     pty_keys(&p, "5");
     assert_true(pty_wait_screen(&p, "live", 10));
+    assert_true(pty_wait_screen(&p, " MB ", 30)); /* a checkpoint is there */
+    pty_keys(&p, "j\r"); /* talk to it */
+    pty_drain(&p, 0.3);
+    escape(&p); /* out of the line that is being typed */
+    assert_true(pty_wait_screen(&p, "chat with checkpoint", 5));
+    pty_keys(&p, ":export out/mine\r");
+    assert_true(pty_wait_screen(&p, "proved", 30));
+    assert_true(exists(&p, "out/mine/peft/adapter_model.safetensors"));
+    assert_true(exists(&p, "out/mine/peft/proof.json"));
+    pty_keys(&p, ":export out/mine\r");
+    assert_true(pty_wait_screen(&p, "it exists (choose another folder)", 10));
     pty_keys(&p, ":quit\r");
     pty_drain(&p, 0.5);
     pty_keys(&p, "c\r"); /* checkpoint and quit, whichever way the question is answered */
