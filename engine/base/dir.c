@@ -151,13 +151,18 @@ static bool remove_at(int parent, const char *name, const char *shown, struct gm
 
 bool dir_remove(const char *path, struct gm_error *err)
 {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') /* "link/" would mean the directory that the link leads to */
+        n--;
+    char *name = mem_copy_n(path, n);
     struct stat st;
-    if (lstat(path, &st) != 0) {
-        if (errno == ENOENT)
-            return true;
-        return error_errno(err, "remove %s", path);
-    }
-    if (!S_ISDIR(st.st_mode))
-        return error_set(err, GM_E_INPUT, "remove %s: it is not a directory (remove it by hand)", path);
-    return remove_at(AT_FDCWD, path, path, err);
+    bool ok;
+    if (lstat(name, &st) != 0)
+        ok = errno == ENOENT || error_errno(err, "remove %s", name);
+    else if (!S_ISDIR(st.st_mode))
+        ok = error_set(err, GM_E_INPUT, "remove %s: it is not a directory (remove it by hand)", name);
+    else
+        ok = remove_at(AT_FDCWD, name, name, err);
+    mem_free(name);
+    return ok;
 }
