@@ -125,7 +125,8 @@ enum { NEW_WRAPS, NEW_TOO_LARGE, GROW_WRAPS, COPY_WRAPS, FOREIGN, ARENA_FULL, AR
 
 static int misuse(void *which)
 {
-    static _Alignas(64) unsigned char foreign[256];
+    static _Alignas(4096) unsigned char foreign[256];
+    memset(foreign + 64, 1, 64); /* read as a header: a mapping at no page, whose release would fail in silence */
     struct arena a;
     arena_init(&a, 256, "a", NULL);
     switch (*(int *)which) {
@@ -133,7 +134,7 @@ static int misuse(void *which)
     case NEW_TOO_LARGE: mem_free(mem_new(1, (size_t)1 << 52)); break;
     case GROW_WRAPS: mem_free(mem_grow(NULL, 0, SIZE_MAX / 8 + 2, 8)); break;
     case COPY_WRAPS: mem_free(mem_copy_n("x", SIZE_MAX)); break;
-    case FOREIGN: mem_free(foreign + 64); break;
+    case FOREIGN: mem_free(foreign + 128); break;
     case ARENA_FULL: arena_take(&a, 128), arena_take(&a, 129); break;
     case ARENA_WRAPS: arena_take(&a, SIZE_MAX - 5); break;
     case ARENA_MARK: arena_reset(&a, 64); break;

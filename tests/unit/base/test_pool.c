@@ -15,6 +15,8 @@ struct watch {
     int n_blocks, slots, spin;
     atomic_int ran[MAX_BLOCKS];
     atomic_int started, bad_block, bad_slot;
+    atomic_bool stop; /* train_on: enough */
+    int runs;         /* train_on: how many it made */
     atomic_int *occupied;
 };
 
@@ -228,18 +230,35 @@ static void test_hold(void **state)
     }
 }
 
+static void *train_on(void *arg)
+{
+    struct watch *w = arg;
+    while (!atomic_load(&w->stop)) {
+        pool_run(w->pool, GM_TRAIN, watched, w, w->n_blocks);
+        w->runs++;
+    }
+    return NULL;
+}
+
+/* Waits until training has got on by some blocks. */
+static void wait_for_progress(struct watch *train)
+{
+    int from = atomic_load(&train->started);
+    while (atomic_load(&train->started) < from + 20)
+        usleep(20);
+}
+
 /* The gate closes in the middle: a thread may be past it already, with one block each, and no more. */
 static void test_hold_midway(void **state)
 {
     for (int threads = 1; threads <= 4; threads++) {
         struct pool *p = make_pool(threads);
         atomic_int occupied[MAX_SLOTS] = {0};
-        struct watch *train = watch_new(p, MAX_BLOCKS, 5000, occupied), *taste = watch_new(p, 20, 100, occupied);
+        struct watch *train = watch_new(p, 200, 5000, occupied), *taste = watch_new(p, 20, 100, occupied);
         pthread_t trainer;
-        assert_int_equal(pthread_create(&trainer, NULL, train_once, train), 0);
+        assert_int_equal(pthread_create(&trainer, NULL, train_on, train), 0);
         for (int round = 0; round < 3; round++) {
-            while (atomic_load(&train->started) < 10 + 100 * round)
-                usleep(20);
+            wait_for_progress(train);
             pool_hold(p);
             int before = train->started;
             for (int i = 0; i < 5; i++)
@@ -250,12 +269,53 @@ static void test_hold_midway(void **state)
             if (after - before > threads)
                 fail_msg("%d blocks of training started behind the closed gate, %d threads", after - before, threads);
         }
+        wait_for_progress(train); /* it was there all the time */
+        atomic_store(&train->stop, true);
         pthread_join(trainer, NULL);
-        watch_check(train, 1);
+        watch_check(train, train->runs);
         watch_check(taste, 15);
         pool_free(p);
         mem_free(train);
         mem_free(taste);
+    }
+}
+
+struct tasting {
+    struct watch *train;
+    atomic_int before, after; /* blocks of training started: at the first look, at the last */
+};
+
+static void taste_slowly(void *arg, int block, int slot)
+{
+    struct tasting *t = arg;
+    int now = t->train->started, unset = -1;
+    atomic_compare_exchange_strong(&t->before, &unset, now);
+    usleep(5000);
+    atomic_store(&t->after, t->train->started);
+}
+
+/* The same for a run of tasting that nobody holds the gate for. */
+static void test_tasting_first(void **state)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        struct pool *p = make_pool(threads);
+        atomic_int occupied[MAX_SLOTS] = {0};
+        struct watch *train = watch_new(p, 200, 5000, occupied);
+        pthread_t trainer;
+        assert_int_equal(pthread_create(&trainer, NULL, train_on, train), 0);
+        for (int n = 1; n <= 3; n += 2) {
+            struct tasting t = {.train = train, .before = -1};
+            wait_for_progress(train);
+            pool_run(p, GM_TASTE, taste_slowly, &t, n);
+            if (t.after - t.before > threads)
+                fail_msg("%d blocks of training started beside tasting, %d threads", t.after - t.before, threads);
+        }
+        wait_for_progress(train); /* it was there all the time */
+        atomic_store(&train->stop, true);
+        pthread_join(trainer, NULL);
+        watch_check(train, train->runs);
+        pool_free(p);
+        mem_free(train);
     }
 }
 
@@ -390,7 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_block_once), cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_all_take_part),
         cmocka_unit_test(test_two_roles),        cmocka_unit_test(test_hold),       cmocka_unit_test(test_hold_midway),
-        cmocka_unit_test(test_held_share),       cmocka_unit_test(test_many_short_runs), cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_tasting_first),    cmocka_unit_test(test_held_share), cmocka_unit_test(test_many_short_runs), cmocka_unit_test(test_idle),
         cmocka_unit_test(test_new_and_free),     cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,8 @@ static void test_lanes(void **state)
         uint64_t low = rng_u32(&r), high = rng_u32(&r);
         assert_true(rng_uniform(&s) == (double)((high << 32 | low) >> 11) * 0x1p-53);
         assert_int_equal(s.index, at + 2);
-        rng_normal(&t);
+        double radius = sqrt(-2 * log(((double)low + 0.5) / 4294967296.0)), angle = 2 * acos(-1) * (double)high / 4294967296.0;
+        assert_true(fabs(rng_normal(&t) - radius * cos(angle)) < 1e-12);
         assert_int_equal(t.index, at + 2);
     }
 }
