@@ -157,7 +157,9 @@ bool dir_remove(const char *path, struct gm_error *err)
     char *name = mem_copy_n(path, n);
     struct stat st;
     bool ok;
-    if (lstat(name, &st) != 0)
+    if (is_dot(path_base(name)) || strcmp(name, "/") == 0) /* "link/." leads through the link, too */
+        ok = error_set(err, GM_E_USAGE, "remove %s: that is not a directory's own name (name the directory itself)", name);
+    else if (lstat(name, &st) != 0)
         ok = errno == ENOENT || error_errno(err, "remove %s", name);
     else if (!S_ISDIR(st.st_mode))
         ok = error_set(err, GM_E_INPUT, "remove %s: it is not a directory (remove it by hand)", name);

@@ -47,7 +47,7 @@ bool writer_open(struct writer *w, const char *path, struct gm_error *err)
     char *parent = parent_of(path);
     for (int n = 0; w->fd < 0 && n < TRIES; n++) {
         mem_free(w->temp);
-        char *name = mem_printf(".%s.tmp-%ld-%d", path_base(path), (long)getpid(), n);
+        char *name = mem_printf(".%.200s.tmp-%ld-%d", path_base(path), (long)getpid(), n); /* a name has 255 bytes at most */
         w->temp = path_join(parent, name);
         mem_free(name);
         w->fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -61,6 +61,10 @@ bool writer_open(struct writer *w, const char *path, struct gm_error *err)
         mem_free(w->temp);
         *w = (struct writer){.fd = -1};
         return false;
+    }
+    struct stat old;
+    if (stat(path, &old) == 0 && fchmod(w->fd, old.st_mode & 0777) != 0) {
+        /* a file system without permissions has none to keep */
     }
     w->path = mem_copy(path);
     w->buffer = mem_new(BUFFER, 1);

@@ -147,6 +147,28 @@ static void test_writer(void **state)
     temp_end(dir);
 }
 
+/* A file that is its owner's alone stays so, and the longest name that the system takes is taken. */
+static void test_writer_keeps(void **state)
+{
+    char *dir = temp_begin(), *path = path_join(dir, "f"), name[256];
+    struct stat st;
+    put(path, "secret");
+    assert_int_equal(chmod(path, 0600), 0);
+    put(path, "another");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    memset(name, 'n', 255);
+    name[255] = 0;
+    char *longest = path_join(dir, name);
+    put(longest, "old");
+    put(longest, "new");
+    assert_holds(longest, "new");
+    assert_int_equal(entries(dir), 2);
+    mem_free(longest);
+    mem_free(path);
+    temp_end(dir);
+}
+
 static void refused(const char *path, enum gm_code code, const char *says)
 {
     struct gm_error err = none;
@@ -419,6 +441,14 @@ static void test_remove_links(void **state)
     assert_false(dir_remove(slashes, &err)); /* a slash at the end would have the system follow the link */
     assert_holds(precious, "kept");
     assert_says(&err, GM_E_INPUT, link, "not a directory");
+    char *dot = path_join(link, "."), *dots = path_join(keep, "..");
+    assert_false(dir_remove(dot, &err));
+    assert_says(&err, GM_E_USAGE, dot, "name the directory itself");
+    assert_false(dir_remove(dots, &err));
+    assert_says(&err, GM_E_USAGE, dots, "name the directory itself");
+    assert_holds(precious, "kept");
+    mem_free(dot);
+    mem_free(dots);
     char *plain = path_join(keep, "");
     assert_true(dir_remove(plain, &err));
     assert_false(dir_exists(keep));
@@ -477,7 +507,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha256),  cmocka_unit_test(test_writer_pieces),  cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_writer_refused), cmocka_unit_test(test_writer_no_room), cmocka_unit_test(test_read),
+        cmocka_unit_test(test_writer_keeps), cmocka_unit_test(test_writer_refused), cmocka_unit_test(test_writer_no_room), cmocka_unit_test(test_read),
         cmocka_unit_test(test_mapping), cmocka_unit_test(test_lock),           cmocka_unit_test(test_dirs),
         cmocka_unit_test(test_remove_links), cmocka_unit_test(test_append),    cmocka_unit_test(test_names),
     };
