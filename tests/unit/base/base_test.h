@@ -1,5 +1,5 @@
-/* base_test.h - what the tests of engine/base share: a child process for what must end badly or must change limits, and a
- * directory of its own for every test that writes. */
+/* base_test.h - what the tests of engine/base share: a child process for what must end badly or
+ * must change limits, and a directory of its own for every test that writes. */
 #ifndef BASE_TEST_H
 #define BASE_TEST_H
 
@@ -23,14 +23,18 @@
 enum { SANITIZED = 1 };
 /* A block that is not to be had is NULL here, too, instead of the end of the program. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
 #else
 enum { SANITIZED = 0 };
 #endif
 
 #define MARK "\xEF\xBF\xBD"
 
-/* Runs `body` in a child without stderr and core file; its exit status, or 256 + the signal that ended it. */
+/* Runs `body` in a child without stderr and core file; its exit status, or 256 + the signal that
+ * ended it. */
 __attribute__((unused)) static int in_child(int (*body)(void *), void *arg)
 {
     pid_t pid = fork();

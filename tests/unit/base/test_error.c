@@ -13,7 +13,8 @@ static void test_set(void **state)
     assert_false(error_set(&err, GM_E_INPUT, "read %s: row %d is empty", "a.json", 7));
     assert_int_equal(err.code, GM_E_INPUT);
     assert_string_equal(err.text, "read a.json: row 7 is empty");
-    assert_false(error_set(&err, GM_E_USAGE, "again: %s", err.text)); /* its own text as an argument */
+    assert_false(
+        error_set(&err, GM_E_USAGE, "again: %s", err.text)); /* its own text as an argument */
     assert_string_equal(err.text, "again: read a.json: row 7 is empty");
 }
 
@@ -65,8 +66,11 @@ static void test_errno(void **state)
 /* A file's name, a tensor's name, a row: anything may stand in an argument. */
 static void test_cleaned(void **state)
 {
-    static const char dirt[] = "a\x1b[31mb\r\n\tc\x7f\xc2\x9b" "d\xff\xe2\x80\xae" "e\xed\xa0\x80";
-    static const char clean[] = "a" MARK "[31mb" MARK MARK MARK "c" MARK MARK "d" MARK MARK "e" MARK MARK MARK;
+    static const char dirt[] = "a\x1b[31mb\r\n\tc\x7f\xc2\x9b"
+                               "d\xff\xe2\x80\xae"
+                               "e\xed\xa0\x80";
+    static const char clean[] =
+        "a" MARK "[31mb" MARK MARK MARK "c" MARK MARK "d" MARK MARK "e" MARK MARK MARK;
     struct gm_error err = {0};
     error_set(&err, GM_E_INPUT, "%s", dirt);
     assert_string_equal(err.text, clean);
@@ -99,10 +103,12 @@ static void test_cut(void **state)
             assert_int_equal(strlen(box.err.text), expected);
             assert_true(utf8_valid(box.err.text, expected));
             error_remedy(&box.err, "%s", "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac");
-            assert_true(strlen(box.err.text) <= ROOM && utf8_valid(box.err.text, strlen(box.err.text)));
+            assert_true(strlen(box.err.text) <= ROOM &&
+                        utf8_valid(box.err.text, strlen(box.err.text)));
             error_context(&box.err, "outer");
             assert_memory_equal(box.err.text, "outer: xxx", 10);
-            assert_true(strlen(box.err.text) <= ROOM && utf8_valid(box.err.text, strlen(box.err.text)));
+            assert_true(strlen(box.err.text) <= ROOM &&
+                        utf8_valid(box.err.text, strlen(box.err.text)));
             assert_int_equal(box.err.code, GM_E_INPUT);
             assert_int_equal(box.fence, 0xA5);
         }
@@ -140,8 +146,9 @@ static void test_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set),     cmocka_unit_test(test_context), cmocka_unit_test(test_remedy),
-        cmocka_unit_test(test_errno),   cmocka_unit_test(test_cleaned), cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_set),       cmocka_unit_test(test_context),
+        cmocka_unit_test(test_remedy),    cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_cleaned),   cmocka_unit_test(test_cut),
         cmocka_unit_test(test_cut_marks), cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Files: reading what may be read, replacing whole or not at all, locks between processes, directories and links, hashes. */
+/* Files: reading what may be read, replacing whole or not at all, locks between processes,
+ * directories and links, hashes. */
 #include "base_test.h"
 
 #include <dirent.h>
@@ -40,7 +41,8 @@ static size_t entries(const char *dir)
 static void assert_says(const struct gm_error *err, enum gm_code code, const char *a, const char *b)
 {
     if (err->code != code || !strstr(err->text, a) || !strstr(err->text, b))
-        fail_msg("code %d \"%s\", expected code %d, \"%s\" and \"%s\"", (int)err->code, err->text, (int)code, a, b);
+        fail_msg("code %d \"%s\", expected code %d, \"%s\" and \"%s\"", (int)err->code, err->text,
+                 (int)code, a, b);
 }
 
 static void test_sha256(void **state)
@@ -51,11 +53,14 @@ static void test_sha256(void **state)
         /* FIPS 180-4 examples and NIST's long message */
         {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
         {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
-        {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu",
+        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+        {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrl"
+         "mnopqrsmnopqrstnopqrstu",
          "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"},
     };
-    static const char million[] = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+    static const char million[] =
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
     char hex[65], *dir = temp_begin(), *path = path_join(dir, "f");
     struct gm_error err = none;
     for (size_t i = 0; i < 4; i++) {
@@ -92,7 +97,17 @@ static void test_sha256(void **state)
 /* Pieces of every kind of size round the writer's buffer come out as one. */
 static void test_writer_pieces(void **state)
 {
-    static const size_t piece[] = {1, 0, 1000, (1 << 20) - 1001, 1, (1 << 20) - 1, 2, 1 << 20, (1 << 20) + 1, 3, (2 << 20) + 5};
+    static const size_t piece[] = {1,
+                                   0,
+                                   1000,
+                                   (1 << 20) - 1001,
+                                   1,
+                                   (1 << 20) - 1,
+                                   2,
+                                   1 << 20,
+                                   (1 << 20) + 1,
+                                   3,
+                                   (2 << 20) + 5};
     char *dir = temp_begin(), *path = path_join(dir, "f"), hex[65], expected[65];
     struct gm_error err = none;
     struct writer w;
@@ -147,7 +162,8 @@ static void test_writer(void **state)
     temp_end(dir);
 }
 
-/* A file that is its owner's alone stays so, and the longest name that the system takes is taken. */
+/* A file that is its owner's alone stays so, and the longest name that the system takes is taken.
+ */
 static void test_writer_keeps(void **state)
 {
     char *dir = temp_begin(), *path = path_join(dir, "f"), name[256];
@@ -183,7 +199,8 @@ static void refused(const char *path, enum gm_code code, const char *says)
 
 static void test_writer_refused(void **state)
 {
-    char *dir = temp_begin(), *missing = path_join(dir, "no/f"), *slash = path_join(dir, ""), *file = path_join(dir, "f");
+    char *dir = temp_begin(), *missing = path_join(dir, "no/f"), *slash = path_join(dir, ""),
+         *file = path_join(dir, "f");
     char *under = path_join(file, "x");
     refused(missing, GM_E_IO, "No such file");
     refused(dir, GM_E_IO, "is a directory");
@@ -221,7 +238,8 @@ static int write_too_much(void *path)
     if (!strstr(err.text, path) || !strstr(err.text, "File too large (raise"))
         return 4;
     err = none;
-    if (file_replace(path, bytes, 100000, &err) || err.code != GM_E_IO) /* seen only when the buffer is flushed at the end */
+    if (file_replace(path, bytes, 100000, &err) ||
+        err.code != GM_E_IO) /* seen only when the buffer is flushed at the end */
         return 5;
     return file_replace(path, "small", 5, &err) ? 0 : 6;
 }
@@ -344,7 +362,8 @@ static int take_free(void *path)
 
 static void test_lock(void **state)
 {
-    char *dir = temp_begin(), *path = path_join(dir, "LOCK"), *missing = path_join(dir, "no/LOCK"), *link = path_join(dir, "link");
+    char *dir = temp_begin(), *path = path_join(dir, "LOCK"), *missing = path_join(dir, "no/LOCK"),
+         *link = path_join(dir, "link");
     size_t live = mem_live_bytes();
     struct gm_error err = none;
     struct lock l, again;
@@ -378,7 +397,8 @@ static void test_lock(void **state)
 
 static void test_dirs(void **state)
 {
-    char *dir = temp_begin(), *deep = path_join(dir, "a/b//c/"), *file = path_join(dir, "a/file"), *under = path_join(file, "x/y");
+    char *dir = temp_begin(), *deep = path_join(dir, "a/b//c/"), *file = path_join(dir, "a/file"),
+         *under = path_join(file, "x/y");
     struct gm_error err = none;
     assert_true(dir_make(deep, &err));
     assert_true(dir_exists(deep));
@@ -390,7 +410,10 @@ static void test_dirs(void **state)
     assert_says(&err, GM_E_IO, file, "in the way");
     assert_false(dir_make("", &err));
     assert_holds(file, "x");
-    static const char *const made[] = {"b2", "B", "\xc3\xa9", "a", ".hidden"}, *const sorted[] = {".hidden", "B", "a", "b2", "\xc3\xa9"};
+    static const char *const made[] = {"b2", "B", "\xc3\xa9", "a", ".hidden"}, *const sorted[] = {
+                                                                                   ".hidden", "B",
+                                                                                   "a", "b2",
+                                                                                   "\xc3\xa9"};
     for (int i = 0; i < 5; i++) {
         char *path = path_join(deep, made[i]);
         put(path, "");
@@ -423,13 +446,18 @@ static void test_dirs(void **state)
 /* What a link leads to is never touched, whether the link lies in the tree or is what was named. */
 static void test_remove_links(void **state)
 {
-    char *dir = temp_begin(), *keep = path_join(dir, "keep"), *precious = path_join(keep, "precious"), *tree = path_join(dir, "tree");
-    char *inner = path_join(tree, "sub"), *in_dir = path_join(inner, "to_dir"), *in_file = path_join(tree, "to_file");
-    char *dangling = path_join(tree, "dangling"), *link = path_join(dir, "link"), *slashes = path_join(dir, "link//");
+    char *dir = temp_begin(), *keep = path_join(dir, "keep"),
+         *precious = path_join(keep, "precious"), *tree = path_join(dir, "tree");
+    char *inner = path_join(tree, "sub"), *in_dir = path_join(inner, "to_dir"),
+         *in_file = path_join(tree, "to_file");
+    char *dangling = path_join(tree, "dangling"), *link = path_join(dir, "link"),
+         *slashes = path_join(dir, "link//");
     struct gm_error err = none;
     assert_true(dir_make(keep, &err) && dir_make(inner, &err));
     put(precious, "kept");
-    assert_int_equal(symlink(keep, in_dir) | symlink(precious, in_file) | symlink("nowhere", dangling) | symlink(keep, link), 0);
+    assert_int_equal(symlink(keep, in_dir) | symlink(precious, in_file) |
+                         symlink("nowhere", dangling) | symlink(keep, link),
+                     0);
     if (!dir_remove(tree, &err))
         fail_msg("%s", err.text);
     assert_false(dir_exists(tree));
@@ -438,7 +466,8 @@ static void test_remove_links(void **state)
     assert_false(dir_remove(link, &err));
     assert_says(&err, GM_E_INPUT, link, "not a directory");
     assert_holds(precious, "kept");
-    assert_false(dir_remove(slashes, &err)); /* a slash at the end would have the system follow the link */
+    assert_false(
+        dir_remove(slashes, &err)); /* a slash at the end would have the system follow the link */
     assert_holds(precious, "kept");
     assert_says(&err, GM_E_INPUT, link, "not a directory");
     char *dot = path_join(link, "."), *dots = path_join(keep, "..");
@@ -506,10 +535,13 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),  cmocka_unit_test(test_writer_pieces),  cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_writer_keeps), cmocka_unit_test(test_writer_refused), cmocka_unit_test(test_writer_no_room), cmocka_unit_test(test_read),
-        cmocka_unit_test(test_mapping), cmocka_unit_test(test_lock),           cmocka_unit_test(test_dirs),
-        cmocka_unit_test(test_remove_links), cmocka_unit_test(test_append),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_sha256),         cmocka_unit_test(test_writer_pieces),
+        cmocka_unit_test(test_writer),         cmocka_unit_test(test_writer_keeps),
+        cmocka_unit_test(test_writer_refused), cmocka_unit_test(test_writer_no_room),
+        cmocka_unit_test(test_read),           cmocka_unit_test(test_mapping),
+        cmocka_unit_test(test_lock),           cmocka_unit_test(test_dirs),
+        cmocka_unit_test(test_remove_links),   cmocka_unit_test(test_append),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Accounted memory: what is counted, how blocks lie, what a size that cannot be had does; the arena. */
+/* Accounted memory: what is counted, how blocks lie, what a size that cannot be had does; the
+ * arena. */
 #include "base_test.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@ static bool all_zero(const unsigned char *p, size_t n)
 
 static void test_blocks(void **state)
 {
-    static const size_t sizes[] = {0, 1, 63, 64, 65, 4096, (2 << 20) - 65, (2 << 20) - 64, 2 << 20, (4 << 20) + 1};
+    static const size_t sizes[] = {
+        0, 1, 63, 64, 65, 4096, (2 << 20) - 65, (2 << 20) - 64, 2 << 20, (4 << 20) + 1};
     size_t before = mem_live_bytes();
     for (int again = 0; again < 2; again++) { /* the second time blocks come back dirty */
         unsigned char *block[sizeof sizes / sizeof *sizes];
@@ -86,7 +88,8 @@ static void test_grow(void **state)
 
 static void test_text(void **state)
 {
-    char *a = mem_copy("haiku"), *b = mem_copy_n("haiku", 2), *c = mem_copy_n(NULL, 0), *d = mem_printf("%s-%04d", "n", 42);
+    char *a = mem_copy("haiku"), *b = mem_copy_n("haiku", 2), *c = mem_copy_n(NULL, 0),
+         *d = mem_printf("%s-%04d", "n", 42);
     char *e = mem_printf("%*s", 3000, "x");
     assert_string_equal(a, "haiku");
     assert_string_equal(b, "ha");
@@ -103,7 +106,9 @@ static void test_text(void **state)
 /* Sizes that cannot be had, some of which wrap when the header is added. */
 static void test_refused(void **state)
 {
-    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 63, SIZE_MAX - 64, SIZE_MAX - (2 << 20), SIZE_MAX / 2, (size_t)1 << 52};
+    static const size_t sizes[] = {SIZE_MAX,      SIZE_MAX - 63,
+                                   SIZE_MAX - 64, SIZE_MAX - (2 << 20),
+                                   SIZE_MAX / 2,  (size_t)1 << 52};
     size_t live = mem_live_bytes(), peak = mem_peak_bytes();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct gm_error err = {0};
@@ -121,24 +126,53 @@ static void test_refused(void **state)
     assert_int_equal(mem_peak_bytes(), peak);
 }
 
-enum { NEW_WRAPS, NEW_TOO_LARGE, GROW_WRAPS, COPY_WRAPS, FOREIGN, ARENA_FULL, ARENA_WRAPS, ARENA_MARK, FINE };
+enum {
+    NEW_WRAPS,
+    NEW_TOO_LARGE,
+    GROW_WRAPS,
+    COPY_WRAPS,
+    FOREIGN,
+    ARENA_FULL,
+    ARENA_WRAPS,
+    ARENA_MARK,
+    FINE
+};
 
 static int misuse(void *which)
 {
     static _Alignas(4096) unsigned char foreign[256];
-    memset(foreign + 64, 1, 64); /* read as a header: a mapping at no page, whose release would fail in silence */
+    memset(foreign + 64, 1,
+           64); /* read as a header: a mapping at no page, whose release would fail in silence */
     struct arena a;
     arena_init(&a, 256, "a", NULL);
     switch (*(int *)which) {
-    case NEW_WRAPS: mem_free(mem_new(SIZE_MAX / 2 + 2, 2)); break; /* 2 bytes, if it wrapped */
-    case NEW_TOO_LARGE: mem_free(mem_new(1, (size_t)1 << 52)); break;
-    case GROW_WRAPS: mem_free(mem_grow(NULL, 0, SIZE_MAX / 8 + 2, 8)); break;
-    case COPY_WRAPS: mem_free(mem_copy_n("x", SIZE_MAX)); break;
-    case FOREIGN: mem_free(foreign + 128); break;
-    case ARENA_FULL: arena_take(&a, 128), arena_take(&a, 129); break;
-    case ARENA_WRAPS: arena_take(&a, SIZE_MAX - 5); break;
-    case ARENA_MARK: arena_reset(&a, 64); break;
-    default: arena_take(&a, 128), arena_take(&a, 128), arena_reset(&a, 128); break;
+    case NEW_WRAPS:
+        mem_free(mem_new(SIZE_MAX / 2 + 2, 2));
+        break; /* 2 bytes, if it wrapped */
+    case NEW_TOO_LARGE:
+        mem_free(mem_new(1, (size_t)1 << 52));
+        break;
+    case GROW_WRAPS:
+        mem_free(mem_grow(NULL, 0, SIZE_MAX / 8 + 2, 8));
+        break;
+    case COPY_WRAPS:
+        mem_free(mem_copy_n("x", SIZE_MAX));
+        break;
+    case FOREIGN:
+        mem_free(foreign + 128);
+        break;
+    case ARENA_FULL:
+        arena_take(&a, 128), arena_take(&a, 129);
+        break;
+    case ARENA_WRAPS:
+        arena_take(&a, SIZE_MAX - 5);
+        break;
+    case ARENA_MARK:
+        arena_reset(&a, 64);
+        break;
+    default:
+        arena_take(&a, 128), arena_take(&a, 128), arena_reset(&a, 128);
+        break;
     }
     return 0;
 }
@@ -217,17 +251,19 @@ static void test_process(void **state)
     size_t during = mem_rss_bytes();
     assert_true(during >= before + SIZE / 4 * 3);
     mem_free(block);
-    assert_true(mem_rss_peak_bytes() >= during - SIZE / 16); /* the system counts in steps, per processor */
+    assert_true(mem_rss_peak_bytes() >=
+                during - SIZE / 16); /* the system counts in steps, per processor */
     assert_true(mem_available_bytes() > 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocks), cmocka_unit_test(test_peak),    cmocka_unit_test(test_huge),
-        cmocka_unit_test(test_grow),   cmocka_unit_test(test_text),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_aborts), cmocka_unit_test(test_arena),   cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_process),
+        cmocka_unit_test(test_blocks),  cmocka_unit_test(test_peak),
+        cmocka_unit_test(test_huge),    cmocka_unit_test(test_grow),
+        cmocka_unit_test(test_text),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_aborts),  cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The pool: every block once, slots never shared, the same bits for any number of threads; tasting goes first; rest costs nothing. */
+/* The pool: every block once, slots never shared, the same bits for any number of threads; tasting
+ * goes first; rest costs nothing. */
 #include "base_test.h"
 
 #include "engine/base/pool.h"
@@ -132,7 +133,8 @@ static void test_same_bits(void **state)
     mem_free(s);
 }
 
-/* Blocks that wait for each other can only end when every thread takes one. They also look at their thread's signals. */
+/* Blocks that wait for each other can only end when every thread takes one. They also look at their
+ * thread's signals. */
 struct meeting {
     int n;
     atomic_int here, late, wrong_mask;
@@ -144,7 +146,8 @@ static void meet(void *arg, int block, int slot)
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     bool worker = slot != 0 && slot != m->n;
-    if (sigismember(&mask, SIGINT) != worker || sigismember(&mask, SIGTERM) != worker || sigismember(&mask, SIGSEGV))
+    if (sigismember(&mask, SIGINT) != worker || sigismember(&mask, SIGTERM) != worker ||
+        sigismember(&mask, SIGSEGV))
         atomic_fetch_add(&m->wrong_mask, 1);
     atomic_fetch_add(&m->here, 1);
     double until = clock_seconds() + 10;
@@ -186,7 +189,8 @@ static void test_two_roles(void **state)
     for (int threads = 1; threads <= 4; threads += 1) {
         struct pool *p = make_pool(threads);
         atomic_int occupied[MAX_SLOTS] = {0};
-        struct watch *train = watch_new(p, 5, 100, occupied), *taste = watch_new(p, 3, 100, occupied);
+        struct watch *train = watch_new(p, 5, 100, occupied),
+                     *taste = watch_new(p, 3, 100, occupied);
         pthread_t trainer;
         assert_int_equal(pthread_create(&trainer, NULL, train_many, train), 0);
         for (int i = 0; i < 300; i++) {
@@ -203,19 +207,22 @@ static void test_two_roles(void **state)
     }
 }
 
-/* The gate is closed before training comes: not one block starts, however many holders leave but the last. */
+/* The gate is closed before training comes: not one block starts, however many holders leave but
+ * the last. */
 static void test_hold(void **state)
 {
     for (int threads = 1; threads <= 3; threads++) {
         struct pool *p = make_pool(threads);
         atomic_int occupied[MAX_SLOTS] = {0};
-        struct watch *train = watch_new(p, 50, 100, occupied), *taste = watch_new(p, 20, 100, occupied);
+        struct watch *train = watch_new(p, 50, 100, occupied),
+                     *taste = watch_new(p, 20, 100, occupied);
         pthread_t trainer;
         pool_hold(p);
         pool_hold(p);
         assert_int_equal(pthread_create(&trainer, NULL, train_once, train), 0);
         usleep(10000);
-        for (int i = 0; i < 10; i++) /* tasting itself goes on, and does not open what others hold */
+        for (int i = 0; i < 10;
+             i++) /* tasting itself goes on, and does not open what others hold */
             pool_run(p, GM_TASTE, watched, taste, taste->n_blocks);
         pool_release(p);
         usleep(10000);
@@ -248,13 +255,15 @@ static void wait_for_progress(struct watch *train)
         usleep(20);
 }
 
-/* The gate closes in the middle: a thread may be past it already, with one block each, and no more. */
+/* The gate closes in the middle: a thread may be past it already, with one block each, and no more.
+ */
 static void test_hold_midway(void **state)
 {
     for (int threads = 1; threads <= 4; threads++) {
         struct pool *p = make_pool(threads);
         atomic_int occupied[MAX_SLOTS] = {0};
-        struct watch *train = watch_new(p, 200, 5000, occupied), *taste = watch_new(p, 20, 100, occupied);
+        struct watch *train = watch_new(p, 200, 5000, occupied),
+                     *taste = watch_new(p, 20, 100, occupied);
         pthread_t trainer;
         assert_int_equal(pthread_create(&trainer, NULL, train_on, train), 0);
         for (int round = 0; round < 3; round++) {
@@ -267,7 +276,8 @@ static void test_hold_midway(void **state)
             int after = train->started;
             pool_release(p);
             if (after - before > threads)
-                fail_msg("%d blocks of training started behind the closed gate, %d threads", after - before, threads);
+                fail_msg("%d blocks of training started behind the closed gate, %d threads",
+                         after - before, threads);
         }
         wait_for_progress(train); /* it was there all the time */
         atomic_store(&train->stop, true);
@@ -308,7 +318,8 @@ static void test_tasting_first(void **state)
             wait_for_progress(train);
             pool_run(p, GM_TASTE, taste_slowly, &t, n);
             if (t.after - t.before > threads)
-                fail_msg("%d blocks of training started beside tasting, %d threads", t.after - t.before, threads);
+                fail_msg("%d blocks of training started beside tasting, %d threads",
+                         t.after - t.before, threads);
         }
         wait_for_progress(train); /* it was there all the time */
         atomic_store(&train->stop, true);
@@ -361,7 +372,8 @@ static double cpu_seconds(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 static void test_idle(void **state)
@@ -427,10 +439,18 @@ static int misuse(void *which)
 {
     struct pool *p = pool_new(1, NULL);
     switch (*(int *)which) {
-    case 0: pool_run(p, GM_TRAIN, nested, p, 1); break;
-    case 1: pool_release(p); break;
-    case 2: pool_run(p, GM_TRAIN, nested, p, -1); break;
-    default: pool_hold(p), pool_release(p); break;
+    case 0:
+        pool_run(p, GM_TRAIN, nested, p, 1);
+        break;
+    case 1:
+        pool_release(p);
+        break;
+    case 2:
+        pool_run(p, GM_TRAIN, nested, p, -1);
+        break;
+    default:
+        pool_hold(p), pool_release(p);
+        break;
     }
     pool_free(p);
     return 0;
@@ -448,10 +468,18 @@ static void test_misuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_block_once), cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_all_take_part),
-        cmocka_unit_test(test_two_roles),        cmocka_unit_test(test_hold),       cmocka_unit_test(test_hold_midway),
-        cmocka_unit_test(test_tasting_first),    cmocka_unit_test(test_held_share), cmocka_unit_test(test_many_short_runs), cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_new_and_free),     cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_every_block_once),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_all_take_part),
+        cmocka_unit_test(test_two_roles),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_hold_midway),
+        cmocka_unit_test(test_tasting_first),
+        cmocka_unit_test(test_held_share),
+        cmocka_unit_test(test_many_short_runs),
+        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_new_and_free),
+        cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

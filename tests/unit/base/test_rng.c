@@ -1,5 +1,6 @@
-/* Random numbers: the published vectors, the place of every number in its stream, and the shape of what is made from them. All seeds are
- * fixed: the bounds (about one chance in 10,000) are met or missed the same way every time. */
+/* Random numbers: the published vectors, the place of every number in its stream, and the shape of
+ * what is made from them. All seeds are fixed: the bounds (about one chance in 10,000) are met or
+ * missed the same way every time. */
 #include "base_test.h"
 
 #include "engine/base/rng.h"
@@ -13,8 +14,12 @@ static void test_known_answers(void **state)
         uint32_t counter[4], key[2], out[4];
     } cases[] = {
         {{0}, {0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < 3; i++) {
         uint32_t out[4];
@@ -23,7 +28,8 @@ static void test_known_answers(void **state)
     }
 }
 
-/* Runs of older programs resume: what a seed means must never change. Values from a second implementation. */
+/* Runs of older programs resume: what a seed means must never change. Values from a second
+ * implementation. */
 static void test_pinned(void **state)
 {
     assert_int_equal(hash64("", 0, 0), 0x48218226ff3cd4bf);
@@ -32,7 +38,8 @@ static void test_pinned(void **state)
     assert_int_equal(hash64("shuffle", 7, 42), 0xbc8d3f5543396c15);
     assert_int_equal(hash64("12345678", 8, 7), 0x1fcb12535835d486);
     assert_int_equal(hash64("123456789", 9, 7), 0x4a608187ab9db6ba);
-    static const uint32_t first[] = {0xed1be041, 0x5c79282d, 0x46ed8e27, 0xfccba079, 0xdb571ae8, 0x429bd6f5, 0xaec6b49f, 0x9d70f702};
+    static const uint32_t first[] = {0xed1be041, 0x5c79282d, 0x46ed8e27, 0xfccba079,
+                                     0xdb571ae8, 0x429bd6f5, 0xaec6b49f, 0x9d70f702};
     struct rng r = rng_stream(42, "shuffle", (uint64_t)1 << 32 | 3);
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(rng_u32(&r), first[i]);
@@ -51,7 +58,8 @@ static void test_lanes(void **state)
         uint64_t low = rng_u32(&r), high = rng_u32(&r);
         assert_true(rng_uniform(&s) == (double)((high << 32 | low) >> 11) * 0x1p-53);
         assert_int_equal(s.index, at + 2);
-        double radius = sqrt(-2 * log(((double)low + 0.5) / 4294967296.0)), angle = 2 * acos(-1) * (double)high / 4294967296.0;
+        double radius = sqrt(-2 * log(((double)low + 0.5) / 4294967296.0)),
+               angle = 2 * acos(-1) * (double)high / 4294967296.0;
         assert_true(fabs(rng_normal(&t) - radius * cos(angle)) < 1e-12);
         assert_int_equal(t.index, at + 2);
     }
@@ -65,10 +73,22 @@ static void test_resume(void **state)
         struct rng again = rng_stream(1, "resume", 9);
         again.index = r.index; /* all that a checkpoint keeps */
         switch (i % 4) {
-        case 0: seen[i] = rng_u32(&r); assert_true(seen[i] == rng_u32(&again)); break;
-        case 1: seen[i] = rng_uniform(&r); assert_true(seen[i] == rng_uniform(&again)); break;
-        case 2: seen[i] = (double)rng_below(&r, 1000); assert_true(seen[i] == (double)rng_below(&again, 1000)); break;
-        default: seen[i] = rng_normal(&r); assert_true(seen[i] == rng_normal(&again)); break;
+        case 0:
+            seen[i] = rng_u32(&r);
+            assert_true(seen[i] == rng_u32(&again));
+            break;
+        case 1:
+            seen[i] = rng_uniform(&r);
+            assert_true(seen[i] == rng_uniform(&again));
+            break;
+        case 2:
+            seen[i] = (double)rng_below(&r, 1000);
+            assert_true(seen[i] == (double)rng_below(&again, 1000));
+            break;
+        default:
+            seen[i] = rng_normal(&r);
+            assert_true(seen[i] == rng_normal(&again));
+            break;
         }
         assert_int_equal(r.index, again.index);
     }
@@ -87,16 +107,19 @@ static void test_streams_differ(void **state)
     for (int i = 0; i < N; i++) {
         char name[16];
         snprintf(name, sizeof name, "s%d", i % 10);
-        struct rng r = rng_stream((uint64_t)(i / 10 % 30), name, (uint64_t)(i / 300) << (i / 300 % 2 ? 32 : 0));
+        struct rng r = rng_stream((uint64_t)(i / 10 % 30), name,
+                                  (uint64_t)(i / 300) << (i / 300 % 2 ? 32 : 0));
         uint64_t a = rng_u32(&r);
         first[i] = a << 32 | rng_u32(&r);
     }
     qsort(first, N, sizeof *first, by_value);
     for (int i = 1; i < N; i++)
         assert_int_not_equal(first[i - 1], first[i]);
-    /* Neighbours (names, numbers, seeds) share no more bits than chance: 32,000 bits, deviation 89. */
+    /* Neighbours (names, numbers, seeds) share no more bits than chance: 32,000 bits, deviation 89.
+     */
     for (int kind = 0; kind < 3; kind++) {
-        struct rng a = rng_stream(1, "a", 1), b = rng_stream(kind == 0 ? 2 : 1, kind == 1 ? "b" : "a", kind == 2 ? 2 : 1);
+        struct rng a = rng_stream(1, "a", 1),
+                   b = rng_stream(kind == 0 ? 2 : 1, kind == 1 ? "b" : "a", kind == 2 ? 2 : 1);
         int differ = 0;
         for (int i = 0; i < 1000; i++)
             differ += __builtin_popcount(rng_u32(&a) ^ rng_u32(&b));
@@ -128,7 +151,8 @@ static void test_below(void **state)
         assert_int_equal(rng_below(&r, 1), 0);
         assert_true(rng_below(&r, UINT64_MAX) < UINT64_MAX);
     }
-    /* Three quarters of 2^64: without a second draw, every third value comes twice as often, and a remainder favours the low third. */
+    /* Three quarters of 2^64: without a second draw, every third value comes twice as often, and a
+     * remainder favours the low third. */
     uint64_t n = (uint64_t)3 << 62;
     int by_remainder[3] = {0}, by_third[3] = {0};
     for (int i = 0; i < DRAWS; i++) {
@@ -203,9 +227,11 @@ static void test_below_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers), cmocka_unit_test(test_pinned),  cmocka_unit_test(test_lanes),
-        cmocka_unit_test(test_resume),        cmocka_unit_test(test_streams_differ), cmocka_unit_test(test_below),
-        cmocka_unit_test(test_uniform),       cmocka_unit_test(test_normal),  cmocka_unit_test(test_below_nothing),
+        cmocka_unit_test(test_known_answers),  cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_lanes),          cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_streams_differ), cmocka_unit_test(test_below),
+        cmocka_unit_test(test_uniform),        cmocka_unit_test(test_normal),
+        cmocka_unit_test(test_below_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ static void test_parts(void **state)
         struct share s = {0};
         share_add(&s, at - 0.7, at - 0.6);
         share_add(&s, at - 0.3, at - 0.1);
-        near_to(share_of_last_second(&s, at), 0.3, 0.3 / 0.95 - 0.3 + 1e-9); /* the view is 0.95 to 1 s long */
+        near_to(share_of_last_second(&s, at), 0.3,
+                0.3 / 0.95 - 0.3 + 1e-9); /* the view is 0.95 to 1 s long */
     }
     for (int percent = 10; percent < 100; percent += 10) { /* a steady load */
         struct share s = {0};
@@ -57,11 +58,14 @@ static void test_grows_old(void **state)
     near_to(share_of_last_second(&s, 500.1), 0.1, 0.01);
 }
 
-/* Times on and beside borders that 0.05 does not hit exactly: it ends, and no time is lost or counted twice. */
+/* Times on and beside borders that 0.05 does not hit exactly: it ends, and no time is lost or
+ * counted twice. */
 static void test_borders(void **state)
 {
     for (int base = 0; base < 3; base++) {
-        double origin = base == 0 ? 0 : base == 1 ? 12345.0 : 3e7; /* a machine that has run for a year */
+        double origin = base == 0   ? 0
+                        : base == 1 ? 12345.0
+                                    : 3e7; /* a machine that has run for a year */
         for (int k = 0; k < 400; k++) {
             struct share s = {0};
             double from = origin + k * 0.05, to = from + 0.5;

@@ -1,4 +1,5 @@
-/* Growing strings; UTF-8 against the arithmetic of its definition rather than against the table it is read by; cleaning. */
+/* Growing strings; UTF-8 against the arithmetic of its definition rather than against the table it
+ * is read by; cleaning. */
 #include "base_test.h"
 
 #include "engine/base/str.h"
@@ -73,13 +74,18 @@ static bool is_scalar(uint32_t v)
     return v <= 0x10FFFF && !(v >= 0xD800 && v <= 0xDFFF);
 }
 
-/* The definition without the table: a lead byte names the length and the high bits; `k` bytes are a good beginning when some scalar of
- * that length, not to be written shorter, lies among all the ways to go on. */
+/* The definition without the table: a lead byte names the length and the high bits; `k` bytes are a
+ * good beginning when some scalar of that length, not to be written shorter, lies among all the
+ * ways to go on. */
 static int reference(const unsigned char *p, int n, uint32_t *scalar)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     *scalar = 0xFFFD;
-    int length = p[0] < 0x80 ? 1 : (p[0] & 0xE0) == 0xC0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : (p[0] & 0xF8) == 0xF0 ? 4 : 0;
+    int length = p[0] < 0x80             ? 1
+                 : (p[0] & 0xE0) == 0xC0 ? 2
+                 : (p[0] & 0xF0) == 0xE0 ? 3
+                 : (p[0] & 0xF8) == 0xF0 ? 4
+                                         : 0;
     if (length <= 1) {
         *scalar = length ? p[0] : 0xFFFD;
         return 1;
@@ -110,16 +116,20 @@ static int reference(const unsigned char *p, int n, uint32_t *scalar)
 static void compare(const unsigned char *p, int n)
 {
     uint32_t expected, got;
-    int want = reference(p, n, &expected), used = utf8_decode((const char *)p, (const char *)p + n, &got);
+    int want = reference(p, n, &expected),
+        used = utf8_decode((const char *)p, (const char *)p + n, &got);
     bool valid = want == n && !(expected == 0xFFFD && (n != 3 || memcmp(p, MARK, 3) != 0));
-    if (used != want || got != expected || (want == n && utf8_valid((const char *)p, (size_t)n) != valid))
-        fail_msg("%02x %02x %02x %02x, %d bytes: %d of U+%04X, expected %d of U+%04X", p[0], n > 1 ? p[1] : 0, n > 2 ? p[2] : 0,
-                 n > 3 ? p[3] : 0, n, used, got, want, expected);
+    if (used != want || got != expected ||
+        (want == n && utf8_valid((const char *)p, (size_t)n) != valid))
+        fail_msg("%02x %02x %02x %02x, %d bytes: %d of U+%04X, expected %d of U+%04X", p[0],
+                 n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, n > 3 ? p[3] : 0, n, used, got, want,
+                 expected);
 }
 
 static void test_decode_all(void **state)
 {
-    static const unsigned char edge[] = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xE0, 0xF4, 0xFF};
+    static const unsigned char edge[] = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F,
+                                         0xA0, 0xBF, 0xC0, 0xC2, 0xE0, 0xF4, 0xFF};
     unsigned char p[4];
     for (int a = 0; a < 256; a++) {
         p[0] = (unsigned char)a;
@@ -148,7 +158,8 @@ static void test_encode_all(void **state)
         uint32_t back;
         int n = utf8_encode(v, p);
         int expected = v < 0x80 ? 1 : v < 0x800 ? 2 : v < 0x10000 ? 3 : 4;
-        if (n != expected || utf8_decode(p, p + n, &back) != n || back != v || !utf8_valid(p, (size_t)n) || utf8_valid(p, (size_t)n - 1) != (n == 1))
+        if (n != expected || utf8_decode(p, p + n, &back) != n || back != v ||
+            !utf8_valid(p, (size_t)n) || utf8_valid(p, (size_t)n - 1) != (n == 1))
             fail_msg("U+%04X", v);
     }
 }
@@ -161,12 +172,34 @@ static void test_decode_named(void **state)
         int used;
         uint32_t scalar;
     } cases[] = {
-        {"\xC0\xAF", 1, 0xFFFD},         {"\xC1\xBF", 1, 0xFFFD},         {"\xE0\x80\xBF", 1, 0xFFFD}, {"\xE0\x9F\xBF", 1, 0xFFFD},
-        {"\xF0\x80\x81\x82", 1, 0xFFFD}, {"\xF0\x8F\xBF\xBF", 1, 0xFFFD}, {"\xED\xA0\x80", 1, 0xFFFD}, {"\xED\xBF\xBF", 1, 0xFFFD},
-        {"\xF4\x90\x80\x80", 1, 0xFFFD}, {"\xF5\x80\x80\x80", 1, 0xFFFD}, {"\xFE", 1, 0xFFFD},         {"\xFF", 1, 0xFFFD},
-        {"\x80", 1, 0xFFFD},             {"\xBF", 1, 0xFFFD},             {"\xE1\x80\xE2", 2, 0xFFFD}, {"\xF0\x91\x92", 3, 0xFFFD},
-        {"\xF1\xBF" "A", 2, 0xFFFD},     {"\xC2" "A", 1, 0xFFFD},         {"\xEE\x80\x80", 3, 0xE000}, {"\xED\x9F\xBF", 3, 0xD7FF},
-        {"\xF4\x8F\xBF\xBF", 4, 0x10FFFF}, {MARK, 3, 0xFFFD},             {"\xC2\x80", 2, 0x80},       {"\xE0\xA0\x80", 3, 0x800},
+        {"\xC0\xAF", 1, 0xFFFD},
+        {"\xC1\xBF", 1, 0xFFFD},
+        {"\xE0\x80\xBF", 1, 0xFFFD},
+        {"\xE0\x9F\xBF", 1, 0xFFFD},
+        {"\xF0\x80\x81\x82", 1, 0xFFFD},
+        {"\xF0\x8F\xBF\xBF", 1, 0xFFFD},
+        {"\xED\xA0\x80", 1, 0xFFFD},
+        {"\xED\xBF\xBF", 1, 0xFFFD},
+        {"\xF4\x90\x80\x80", 1, 0xFFFD},
+        {"\xF5\x80\x80\x80", 1, 0xFFFD},
+        {"\xFE", 1, 0xFFFD},
+        {"\xFF", 1, 0xFFFD},
+        {"\x80", 1, 0xFFFD},
+        {"\xBF", 1, 0xFFFD},
+        {"\xE1\x80\xE2", 2, 0xFFFD},
+        {"\xF0\x91\x92", 3, 0xFFFD},
+        {"\xF1\xBF"
+         "A",
+         2, 0xFFFD},
+        {"\xC2"
+         "A",
+         1, 0xFFFD},
+        {"\xEE\x80\x80", 3, 0xE000},
+        {"\xED\x9F\xBF", 3, 0xD7FF},
+        {"\xF4\x8F\xBF\xBF", 4, 0x10FFFF},
+        {MARK, 3, 0xFFFD},
+        {"\xC2\x80", 2, 0x80},
+        {"\xE0\xA0\x80", 3, 0x800},
         {"\xF0\x90\x80\x80", 4, 0x10000},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -174,7 +207,8 @@ static void test_decode_named(void **state)
         const char *p = cases[i].bytes;
         assert_int_equal(utf8_decode(p, p + strlen(p), &scalar), cases[i].used);
         assert_int_equal(scalar, cases[i].scalar);
-        assert_int_equal(utf8_valid(p, strlen(p)), cases[i].scalar != 0xFFFD || strcmp(p, MARK) == 0);
+        assert_int_equal(utf8_valid(p, strlen(p)),
+                         cases[i].scalar != 0xFFFD || strcmp(p, MARK) == 0);
     }
     assert_true(utf8_valid("", 0));
     assert_true(utf8_valid("a\0b", 3));
@@ -188,10 +222,26 @@ static void test_prefix(void **state)
         const char *bytes;
         size_t complete;
     } cases[] = {
-        {"", 0},          {"a", 1},           {"a\xc3", 1},         {"a\xc3\xa9", 3},         {"a\xe2", 1},
-        {"a\xe2\x82", 1}, {"a\xe2\x82\xac", 4}, {"a\xf0\x9f\x98", 1}, {"a\xf0\x9f\x98\x80", 5}, {"\xf0", 0},
-        {"a\x80", 2},     {"a\xff", 2},       {"\xe0\x80", 2},      {"\xe2\xff", 2},          {"\xed\xa0", 2},
-        {"\xc3\xa9\xa9", 3}, {"\xf4\x90", 2}, {"\xc0", 1},          {"\x80\x80\x80\x80", 4},  {"\xe2\x82\xac\xe2", 3},
+        {"", 0},
+        {"a", 1},
+        {"a\xc3", 1},
+        {"a\xc3\xa9", 3},
+        {"a\xe2", 1},
+        {"a\xe2\x82", 1},
+        {"a\xe2\x82\xac", 4},
+        {"a\xf0\x9f\x98", 1},
+        {"a\xf0\x9f\x98\x80", 5},
+        {"\xf0", 0},
+        {"a\x80", 2},
+        {"a\xff", 2},
+        {"\xe0\x80", 2},
+        {"\xe2\xff", 2},
+        {"\xed\xa0", 2},
+        {"\xc3\xa9\xa9", 3},
+        {"\xf4\x90", 2},
+        {"\xc0", 1},
+        {"\x80\x80\x80\x80", 4},
+        {"\xe2\x82\xac\xe2", 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (utf8_complete_prefix(cases[i].bytes, strlen(cases[i].bytes)) != cases[i].complete)
@@ -231,10 +281,11 @@ static void check_clean(const char *bytes, size_t n, bool lines, bool escape, co
 static void test_clean_scalars(void **state)
 {
     static const uint32_t hidden[][2] = {
-        {0x00, 0x1F}, {0x7F, 0x9F}, {0x61C, 0x61C}, {0x200B, 0x200B}, {0x200E, 0x200F}, {0x2028, 0x202E}, {0x2066, 0x2069},
-        {0xFEFF, 0xFEFF},
+        {0x00, 0x1F},     {0x7F, 0x9F},     {0x61C, 0x61C},   {0x200B, 0x200B},
+        {0x200E, 0x200F}, {0x2028, 0x202E}, {0x2066, 0x2069}, {0xFEFF, 0xFEFF},
     };
-    static const uint32_t shown[] = {0x20, 0x7E, 0xA0, 0xE9, 0x200C, 0x200D, 0x2027, 0x202F, 0x3042, 0xFE0F, 0xFFFD, 0x1F338, 0x10FFFF};
+    static const uint32_t shown[] = {0x20,   0x7E,   0xA0,   0xE9,   0x200C,  0x200D,  0x2027,
+                                     0x202F, 0x3042, 0xFE0F, 0xFFFD, 0x1F338, 0x10FFFF};
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
         for (uint32_t v = hidden[i][0]; v <= hidden[i][1]; v++) {
             char p[4], hex[17] = "";
@@ -268,9 +319,15 @@ static void test_clean(void **state)
     check_clean("\0x", 2, false, false, MARK "x");
     check_clean("\x1b[2J\x1b]0;title\x07", 14, false, false, MARK "[2J" MARK "]0;title" MARK);
     check_clean("\x1b[2J", 4, true, true, "\\x1B[2J");
-    check_clean("\xc2\x9b" "31m", 5, false, true, "\\xC2\\x9B31m");
-    check_clean("\x9b" "31m", 4, false, true, "\\x9B31m");
-    check_clean("a\xe2\x80\xae" "b", 5, false, true, "a\\xE2\\x80\\xAEb");
+    check_clean("\xc2\x9b"
+                "31m",
+                5, false, true, "\\xC2\\x9B31m");
+    check_clean("\x9b"
+                "31m",
+                4, false, true, "\\x9B31m");
+    check_clean("a\xe2\x80\xae"
+                "b",
+                5, false, true, "a\\xE2\\x80\\xAEb");
     check_clean("\xe2\x82", 2, false, false, MARK);
     check_clean("\xe2\x82", 2, false, true, "\\xE2\\x82");
     check_clean("\xed\xa0\x80", 3, false, false, MARK MARK MARK);
@@ -307,7 +364,8 @@ static void test_clean_bytes(void **state)
 
 static void test_clean_fixed(void **state)
 {
-    static const char text[] = "a\xc3\xa9\x1b\xf0\x9f\x98\x80z", clean[] = "a\xc3\xa9" MARK "\xf0\x9f\x98\x80z";
+    static const char text[] = "a\xc3\xa9\x1b\xf0\x9f\x98\x80z",
+                      clean[] = "a\xc3\xa9" MARK "\xf0\x9f\x98\x80z";
     static const size_t ends[] = {0, 1, 3, 6, 10, 11};
     for (size_t size = 0; size <= sizeof clean + 2; size++) {
         char out[32];
@@ -328,10 +386,12 @@ static void test_clean_fixed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_str),           cmocka_unit_test(test_growth),      cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_decode_all),    cmocka_unit_test(test_encode_all),  cmocka_unit_test(test_decode_named),
-        cmocka_unit_test(test_prefix),        cmocka_unit_test(test_clean_scalars), cmocka_unit_test(test_clean),
-        cmocka_unit_test(test_clean_bytes),   cmocka_unit_test(test_clean_fixed),
+        cmocka_unit_test(test_str),         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_too_long),    cmocka_unit_test(test_decode_all),
+        cmocka_unit_test(test_encode_all),  cmocka_unit_test(test_decode_named),
+        cmocka_unit_test(test_prefix),      cmocka_unit_test(test_clean_scalars),
+        cmocka_unit_test(test_clean),       cmocka_unit_test(test_clean_bytes),
+        cmocka_unit_test(test_clean_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
