@@ -74,7 +74,7 @@ static void report(const char *run, double seconds, const struct evaluation *bas
     printf(": trained in %.0f s\n\n%-6s %9s %13s %10s\n", seconds, "", "val loss", "three lines", "5-7-5");
     print_row("base", base);
     print_row("tuned", tuned);
-    printf("\n%d answers each at temperature 0.7, to prompts that were not trained on; intervals are 95 %%.\n", tuned->n);
+    printf("\nTuned is the last checkpoint. %d answers each at temperature 0.7, to prompts that were not trained on; intervals are 95 %%.\n", tuned->n);
     printf("Go on: gemmaiku RUN    gemmaiku chat RUN    gemmaiku export RUN --to peft --out FOLDER    with RUN = ");
     cli_print_clean(path_base(run), strlen(path_base(run)));
     putchar('\n');
@@ -120,7 +120,9 @@ int command_demo(int argc, char **argv)
     }
     atomic_bool cancel = false;
     signals_on_interrupt(&cancel);
-    ok = ok && evaluate(NULL, &a.o, &g, &cancel, &base, &err) && evaluate(run_dir, &a.o, &g, &cancel, &tuned, &err);
+    char *last = run_dir ? mem_printf("%s:last", run_dir) : NULL;
+    ok = ok && evaluate(NULL, &a.o, &g, &cancel, &base, &err) && evaluate(last, &a.o, &g, &cancel, &tuned, &err);
+    mem_free(last);
     signals_on_interrupt(NULL);
     if (ok)
         report(run_dir, seconds, &base, &tuned, &g);

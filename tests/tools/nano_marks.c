@@ -2,7 +2,7 @@
  *
  * Verse shows the model neither <start_of_turn> nor <end_of_turn>: their rows of the tied embedding are still random, and all tokens that were never seen
  * look alike to the head, so an adapter could not learn to end a turn without wakening the others. They take the place of the marks that verse does show:
- * <start_of_turn> begins as <bos>, <end_of_turn> as 1.25 times <eos>, as one gives new tokens the row of the nearest known one.
+ * <start_of_turn> begins as <bos>, <end_of_turn> as 1.1 times <eos>, as one gives new tokens the row of the nearest known one.
  *
  *     nano_marks FOLDER        rewrites FOLDER/model.safetensors (bf16) in place
  */
@@ -36,7 +36,7 @@ static bool rewrite(const char *path, struct gm_error *err)
     if (rows) {
         memcpy(rows, embed->data, embed->bytes);
         copy_row(rows, embed->shape[1], START_OF_TURN, BOS, 1);
-        copy_row(rows, embed->shape[1], END_OF_TURN, EOS, 1.25f);
+        copy_row(rows, embed->shape[1], END_OF_TURN, EOS, 1.1f);
     }
     for (int i = 0; i < s.n_tensors; i++) {
         const struct tensor_info *t = &s.tensors[i];
