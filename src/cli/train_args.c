@@ -135,10 +135,10 @@ static bool parse_keys(void *target, const char *value, struct gm_error *err)
 /* A model of four million parameters wants a higher rate than a billion do. */
 void train_args_demo(struct train_args *a)
 {
-    a->o.learning_rate = 6e-4;
+    a->o.learning_rate = 4e-4;
     a->o.lora.dropout = 0.2f;
     a->o.batch_size = 8;
-    a->o.iters = 600;
+    a->o.iters = 1000;
     a->o.steps_per_eval = a->o.save_every = a->o.sample_every = 50;
     a->o.samples_per_temp = 8;
 }
