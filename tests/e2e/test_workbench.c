@@ -44,7 +44,7 @@ static void demo_from_start_to_end(void **state)
     assert_true(pty_wait_screen(&p, "5 7 5", 20));
     pty_keys(&p, "3");
     assert_true(pty_wait_screen(&p, "5-7-5", 30));
-    pty_keys(&p, "jjjjjjjjjjj"); /* twelve an evaluation, the newest first */
+    pty_keys(&p, "G"); /* the oldest: the coolest of the base */
     assert_true(pty_wait_screen(&p, "0.3  ", 10));
     pty_keys(&p, "7");
     assert_true(pty_wait_screen(&p, "[7 Log]", 5));
