@@ -180,7 +180,7 @@ static bool fill_folder(const char *dir, const struct checkpoint_parts *p,
     const struct optimizer *o = p->optimizer;
     if (!is_finite(set_of(p)->w, set_of(p)->count) ||
         (o->m && !(is_finite(o->m, o->count) && is_finite(o->v, o->count))))
-        return error_set(err, GM_E_CHECK,
+        return error_set(err, GM_E_INPUT,
                          "a weight or moment is not finite (lower --learning-rate)");
     return write_weights(dir, p, err) && write_moments(dir, p, err) &&
            checkpoint_state_write(dir, s, err) && dir_sync(dir, err);

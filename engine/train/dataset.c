@@ -267,3 +267,18 @@ void dataset_free(struct dataset *d)
     str_free(&d->notes);
     mem_free(d);
 }
+
+bool dataset_check_ids(const struct dataset *d, int vocab, struct gm_error *err)
+{
+    for (int i = 0; i < d->n_rows; i++) {
+        const struct row *r = &d->rows[i];
+        for (int k = 0; k < r->n; k++)
+            if (r->ids[k] < 0 || r->ids[k] >= vocab ||
+                (r->targets && r->supervised[k] && (r->targets[k] < 0 || r->targets[k] >= vocab)))
+                return error_set(err, GM_E_INPUT,
+                                 "read %s:%d: item %d is no token of the model, which has %d (was the row made "
+                                 "with another tokenizer?)",
+                                 r->file, r->line, k + 1, vocab);
+    }
+    return true;
+}

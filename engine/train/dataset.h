@@ -51,6 +51,9 @@ struct dataset_options {
     uint64_t seed;
     struct pool *pool; /* tokenises on all cores, role GM_TRAIN; NULL: the calling thread alone */
 };
+/* False: a row, named, has a token or target outside of a vocabulary of that many. input_ids/labels rows are not
+ * looked at before, and a pass must never see such ids. */
+bool dataset_check_ids(const struct dataset *d, int vocab, struct gm_error *err);
 /* tokenizer and tpl may be NULL for `data` without a model: then ids are missing (n = 0). */
 struct dataset *dataset_open(const char *data, const struct dataset_options *o,
                              const struct tokenizer *tokenizer, const struct chat_template *tpl,

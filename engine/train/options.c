@@ -230,7 +230,7 @@ json_t *train_options_to_json(const struct train_options *o)
         if (o->lora.keys >> p & 1)
             json_array_append_new(keys, json_string(proj_name((enum proj)p)));
     for (int i = 0; i < o->n_temps; i++)
-        json_array_append_new(temps, json_real((double)o->temps[i]));
+        json_array_append_new(temps, json_real(round((double)o->temps[i] * 1e6) / 1e6));
     json_object_set_new(j, "keys", keys);
     json_object_set_new(j, "sample_temps", temps);
     json_object_set_new(j, "grad_checkpoint", json_string(CHECKPOINTING[o->checkpoint_layers + 1]));

@@ -313,7 +313,8 @@ static const struct checkpoint_info *select_checkpoint(const struct run_info *r,
     const struct checkpoint_info *last =
         r->n_checkpoints ? &r->checkpoints[r->n_checkpoints - 1] : NULL;
     if (!last) {
-        error_set(err, GM_E_INPUT, "open run %s: it has no checkpoint yet (wait for the first one)",
+        error_set(err, GM_E_INPUT, "open run %s: it has no checkpoint yet (wait for the first one; a stopped run goes on with "
+                                        "gemmaiku resume)",
                   r->name);
         return NULL;
     }

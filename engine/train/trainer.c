@@ -243,7 +243,7 @@ static bool fail_not_finite(struct trainer *t, enum step_outcome how, struct gm_
     name_rows(t, &rows);
     if (t->now.step > 0 && t->saved_step != t->now.step)
         save(t, "error", &ignored);
-    error_set(err, GM_E_CHECK,
+    error_set(err, GM_E_INPUT,
               "train %s: the %s of update %d is not finite, rows %s (lower --learning-rate, or "
               "look at these rows)",
               t->name, how == STEP_BAD_LOSS ? "loss" : "gradient", t->now.step + 1,

@@ -72,27 +72,13 @@ static bool open_text(struct trainer *t, struct gm_error *err)
     return t->dataset != NULL;
 }
 
-static bool check_rows(const struct trainer *t, struct gm_error *err)
-{
-    const struct dataset *d = t->dataset;
-    int32_t vocab = t->model->config.vocab_size;
-    for (int i = 0; i < d->n_rows; i++) {
-        const struct row *r = &d->rows[i];
-        for (int k = 0; k < r->n; k++)
-            if (r->ids[k] < 0 || r->ids[k] >= vocab ||
-                (r->targets && r->supervised[k] && (r->targets[k] < 0 || r->targets[k] >= vocab)))
-                return error_set(err, GM_E_INPUT,
-                                 "read %s:%d: item %d is no token of the model, which has %d",
-                                 r->file, r->line, k + 1, vocab);
-    }
-    return true;
-}
-
 /* ---- what is trained ---- */
 
 static bool load_start_adapter(struct trainer *t, struct gm_error *err)
 {
     struct lora *l = lora_load(t->o.resume_adapter, &t->model->config, err);
+    if (!l && err && (err->code == GM_E_INPUT || err->code == GM_E_UNSUPPORTED))
+        error_context(err, "use adapter %s with %s (was it made for this model?)", t->o.resume_adapter, t->o.model);
     if (!l)
         return false;
     const struct lora_options *a = &l->options, *b = &t->lora->options;
@@ -187,7 +173,7 @@ static bool open_parts(struct trainer *t, struct gm_error *err)
         return false;
     t->o.compute = t->compute.mode;
     t->o.kernel = t->compute.family;
-    if (!open_model(t, err) || !open_text(t, err) || !check_rows(t, err) || !open_trained(t, err) ||
+    if (!open_model(t, err) || !open_text(t, err) || !dataset_check_ids(t->dataset, t->model->config.vocab_size, err) || !open_trained(t, err) ||
         !open_batches(t, err) || !open_pass(t, err) || !open_samples(t, err))
         return false;
     t->step = (struct step){.pass = t->pass,

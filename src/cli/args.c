@@ -237,6 +237,12 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
 {
     struct arg general_rows[GENERAL_ROWS + 1] = {{0}};
     general_table(general, general_rows);
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) /* before any value is read: the help tells the defaults */
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help=markdown") == 0) {
+            general->help = true;
+            general->help_markdown = strcmp(argv[i], "--help=markdown") == 0;
+            return true;
+        }
     bool only_words = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
@@ -244,13 +250,7 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
             only_words = true;
             continue;
         }
-        if (!only_words && strcmp(word, "--help=markdown") == 0) {
-            general->help = general->help_markdown = true;
-            return true;
-        }
         const char *equals = strchr(word, '=');
-        if (!only_words && strcmp(word, "-h") == 0)
-            word = "--help";
         bool option = !only_words && word[0] == '-' && word[1] != 0 && !(isdigit((unsigned char)word[1]) || word[1] == '.');
         if (!option) {
             if (spec->n_words == spec->max_words)
@@ -280,10 +280,8 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
         }
         if (!set_value(a, value, err))
             return false;
-        if (general->help)
-            return true;
     }
-    if (!general->help && !general->version && spec->n_words < spec->min_words)
+    if (!general->version && spec->n_words < spec->min_words)
         return error_set(err, GM_E_USAGE, "read command line: %s needs %s (gemmaiku %s --help)", spec->command, spec->positional, spec->command);
     return true;
 }
@@ -299,15 +297,57 @@ static void option_text(const struct arg *a, struct str *out)
         str_printf(out, " %s", a->value);
 }
 
+/* "; default 4", read from the target, where the sentence does not say it and the value is one that may be given. */
+static void default_text(const struct arg *a, struct str *out)
+{
+    if (strstr(a->help, "default"))
+        return;
+    double x = a->kind == ARG_INT ? *(const int *)a->target : a->kind == ARG_FLOAT ? (double)*(const float *)a->target
+             : a->kind == ARG_DOUBLE ? *(const double *)a->target : 0;
+    bool bounded = a->min != 0 || a->max != 0;
+    switch (a->kind) {
+    case ARG_INT:
+    case ARG_FLOAT:
+    case ARG_DOUBLE:
+        if (!bounded || (x >= a->min && x <= a->max))
+            str_printf(out, "; default %.6g", x);
+        break;
+    case ARG_U64:
+        str_printf(out, "; default %llu", (unsigned long long)*(const uint64_t *)a->target);
+        break;
+    case ARG_ON_OFF:
+        str_printf(out, "; default %s", *(const bool *)a->target ? "on" : "off");
+        break;
+    case ARG_TRI: {
+        int value = *(const int *)a->target;
+        str_printf(out, "; default %s", value < 0 ? "auto" : value ? "on" : "off");
+        break;
+    }
+    case ARG_CHOICE: {
+        const char *p = a->value;
+        for (int i = *(const int *)a->target; i > 0 && *p; i--) {
+            p += strcspn(p, "|");
+            p += *p == '|';
+        }
+        str_printf(out, "; default %.*s", (int)strcspn(p, "|"), p);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
 static void rows_help(const struct arg *a, struct str *out)
 {
     for (; a->kind != ARG_NONE; a++) {
         struct str left = {0};
         option_text(a, &left);
         if (left.len > 30)
-            str_printf(out, "  %s\n  %-30s  %s\n", str_text(&left), "", a->help);
+            str_printf(out, "  %s\n  %-30s  %s", str_text(&left), "", a->help);
         else
-            str_printf(out, "  %-30s  %s\n", str_text(&left), a->help);
+            str_printf(out, "  %-30s  %s", str_text(&left), a->help);
+        default_text(a, out);
+        str_add_char(out, '\n');
         str_free(&left);
     }
 }
@@ -335,7 +375,9 @@ static void rows_markdown(const struct arg *a, struct str *out)
                 str_add_char(out, '\\');
             str_add_char(out, left.data[i]);
         }
-        str_printf(out, "` | %s |\n", a->help);
+        str_printf(out, "` | %s", a->help);
+        default_text(a, out);
+        str_add(out, " |\n");
         str_free(&left);
     }
 }

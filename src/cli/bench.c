@@ -112,7 +112,7 @@ static bool measure(const struct bench_args *a, const struct general *g, const s
         adamw_update(c, &adam, l->set.w, m1, m2, grads, norm > 1 ? (float)(1 / norm) : 1, (int64_t)l->set.count);
         double ms = 1000 * (clock_seconds() - began);
         if (!isfinite(nll))
-            ok = error_set(err, GM_E_CHECK, "bench step %d: the loss is no number", i);
+            ok = error_set(err, GM_E_INPUT, "bench step %d: the loss is no number", i);
         if (i > 0)
             out->ms[out->n++] = ms;
         cli_note(g, "step %d  %.1f ms  loss %.4f%s", i, ms, nll / (double)data.b.n_targets, i ? "" : "  (first touch, not counted)");

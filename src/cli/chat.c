@@ -193,7 +193,7 @@ int command_chat(int argc, char **argv)
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
-        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", "adapter folder or file, or RUN, RUN:best, RUN:600", 0, 0, NULL, NULL},
+        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &system, "TEXT", "system message", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
         CLI_SAMPLING_ARGS(sampling),

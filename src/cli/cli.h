@@ -55,6 +55,7 @@ bool cli_next_line(struct str *line, struct gm_error *err);
 bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err);
 
 /* Tables that several commands share. */
+#define CLI_ADAPTER_HELP "adapter folder or file, or RUN (= RUN:best), RUN:best-form, RUN:last, RUN:600"
 #define CLI_SAMPLING_ARGS(s) \
     {"--temp", ARG_FLOAT, &(s).temperature, "T", "temperature; 0 = greedy", 0, 100, NULL, NULL}, \
     {"--top-k", ARG_INT, &(s).top_k, "K", "only the K likeliest tokens; 0 = all", 0, 1e9, NULL, NULL}, \

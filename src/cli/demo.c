@@ -94,6 +94,9 @@ int command_demo(int argc, char **argv)
     for (int i = 0; all[i].kind != ARG_NONE; i++)
         if (strcmp(all[i].name, "--iters") == 0 || strcmp(all[i].name, "--run") == 0)
             table[n++] = all[i];
+    for (int i = 0; i < n; i++)
+        if (strcmp(table[i].name, "--run") == 0)
+            table[i].help = "name of the run; default demo-NNN";
     struct arg_spec spec = {.command = "demo", .positional = "", .table = table,
                             .summary = "The built-in model learns the built-in haiku: in the workbench, or without a terminal to the end, with a report."};
     if (!cli_begin(&spec, argc, argv, &g, &status)) {

@@ -29,7 +29,7 @@ int command_eval(int argc, char **argv)
     struct sampling sampling = sampling_default();
     const struct arg table[] = {
         {"--model", ARG_TEXT, &model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
-        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", "adapter folder or file, or RUN, RUN:best, RUN:best-form, RUN:last, RUN:600", 0, 0, NULL, NULL},
+        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--data", ARG_TEXT, &data, "DATA", "folder, file, or haiku (default)", 0, 0, NULL, NULL},
         {"--split", ARG_CHOICE, &split, splits, "which rows", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &system, "TEXT", "system message", 0, 0, NULL, NULL},
@@ -60,8 +60,8 @@ int command_eval(int argc, char **argv)
     }
     struct dataset_options options = {.max_seq_length = max_seq_length, .mask_prompt = mask_prompt, .system = system, .seed = g.seed};
     struct dataset *d = dataset_open(data, &options, s.tokenizer, s.tpl, &err);
-    bool ok = d && d->count[split] > 0;
-    if (d && !ok)
+    bool fits = d && dataset_check_ids(d, s.model->config.vocab_size, &err), ok = fits && d->count[split] > 0;
+    if (fits && !ok)
         error_set(&err, GM_E_INPUT, "evaluate %s: its split %s has no rows", data, split == SPLIT_TRAIN ? "train" : split == SPLIT_VALID ? "valid" : "test");
     ok = ok && evaluate_loss(&s, d, (enum split)split, NULL, &e, &err)
          && (!samples || !s.tpl || evaluate_answers(&s, d, 1u << split, system, &sampling, n, NULL, &e, &err));

@@ -20,7 +20,7 @@ static bool is_cancelled(atomic_bool *cancel, struct gm_error *err)
 
 bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, atomic_bool *cancel, struct evaluation *e, struct gm_error *err)
 {
-    struct pass_limits limits = {.kind = PASS_FORWARD};
+    struct pass_limits limits = {.kind = PASS_FORWARD, .mode = s->compute.mode};
     struct batcher *b = batcher_new(d, split, BATCH_ROWS, false, 0, err);
     if (!b)
         return false;

@@ -103,10 +103,10 @@ int command_export(int argc, char **argv)
     struct export_request r = {0};
     int status;
     const struct arg table[] = {
-        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", "adapter folder or file, or RUN, RUN:best, RUN:best-form, RUN:last, RUN:600", 0, 0, NULL, NULL},
+        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &model, "MODEL", "the base; default: the run's", 0, 0, NULL, NULL},
         {"--to", ARG_TEXT, &to, "mlx|peft|safetensors", "adapter for mlx-lm, adapter for PEFT, or the fused model as a Hugging Face folder", 0, 0, NULL, NULL},
-        {"--type", ARG_TEXT, &type, "f32|f16|bf16", "of a fused model; default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
+        {"--type", ARG_TEXT, &type, "f32|f16|bf16", "of a fused model (an adapter is always f32); default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
         {"--out", ARG_TEXT, &r.out, "FOLDER", "where to write", 0, 0, NULL, NULL},
         {"--force", ARG_FLAG, &r.force, NULL, "replace what is there", 0, 0, NULL, NULL},
@@ -123,6 +123,8 @@ int command_export(int argc, char **argv)
         ok = error_set(&err, GM_E_USAGE, "read command line: export needs --out FOLDER");
     if (ok && !adapter && !model)
         ok = error_set(&err, GM_E_USAGE, "read command line: export needs --adapter or --model");
+    if (ok && r.to != EXPORT_SAFETENSORS && r.type != DT_COUNT && r.type != DT_F32)
+        ok = error_set(&err, GM_E_USAGE, "read command line: --type %s is for a fused model; an adapter is written in f32 (leave it out, or --to safetensors)", type);
     struct session s;
     struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .needs_template = chat_template != NULL,
                                 .needs_weights = true};

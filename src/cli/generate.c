@@ -91,7 +91,7 @@ int command_generate(int argc, char **argv)
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a.model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
-        {"--adapter", ARG_TEXT, &a.adapter, "ADAPTER", "adapter folder or file, or RUN, RUN:best, RUN:best-form, RUN:last, RUN:600", 0, 0, NULL, NULL},
+        {"--adapter", ARG_TEXT, &a.adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--prompt", ARG_TEXT, &a.prompt, "TEXT", "the prompt; - reads standard input", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &a.system, "TEXT", "system message", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},

@@ -10,7 +10,7 @@
 /* Tokens, positions and borders of one sequence. */
 static bool compute_logits(struct session *s, const int32_t *ids, int n, float *logits, struct gm_error *err)
 {
-    struct pass_limits limits = {.kind = PASS_FORWARD, .max_tokens = n, .max_targets = 0, .max_seqs = 1};
+    struct pass_limits limits = {.kind = PASS_FORWARD, .max_tokens = n, .max_seqs = 1, .mode = s->compute.mode};
     struct pass *p = pass_new(s->model, s->lora ? &s->lora->options : NULL, &limits, err);
     if (!p)
         return false;
@@ -32,7 +32,7 @@ int command_logits(int argc, char **argv)
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &model, "MODEL", "folder, .gguf, hub id in the cache, or nano", 0, 0, NULL, NULL},
-        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", "adapter folder or file, or RUN, RUN:best, RUN:600", 0, 0, NULL, NULL},
+        {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--ids", ARG_TEXT, &ids_text, "1,2,3", "the sequence", 0, 0, NULL, NULL},
         {"--out", ARG_TEXT, &out, "FILE.safetensors", "tensors `logits` [T, V] (row t: after token t) and `ids` [T]", 0, 0, NULL, NULL},
         {0}};

@@ -73,9 +73,9 @@ static void sample_lines(struct progress *p, const struct train_event *e)
 void progress_event(void *arg, const struct train_event *e)
 {
     struct progress *p = arg;
+    p->last_step = e->step;
     if (e->kind == TRAIN_STEP) {
         p->last_loss = e->loss;
-        p->last_step = e->step;
     } else if (e->kind == TRAIN_EVAL) {
         if (isnan(p->first_loss))
             p->first_loss = e->loss;

@@ -6,6 +6,7 @@
 #include "engine/train/run.h"
 #include "engine/verse/verse_json.h"
 
+#include <math.h>
 #include <string.h>
 
 static char *copy_or_null(const char *text)
@@ -58,7 +59,11 @@ static bool open_adapter(struct session *s, const struct session_options *o, cha
         ok = s->model != NULL;
         if (ok)
             s->lora = lora_load(path, &s->model->config, err);
-        ok = ok && s->lora;
+        if (ok && !s->lora) {
+            ok = false;
+            if (err->code == GM_E_INPUT || err->code == GM_E_UNSUPPORTED)
+                error_context(err, "use adapter %s with %s (was it made for this model?)", o->adapter, *model);
+        }
     }
     mem_free(path);
     return ok;
@@ -145,7 +150,7 @@ json_t *session_generated_json(const struct session *s, const struct generated *
     json_object_set_new(o, "prompt", json_string(prompt));
     json_object_set_new(o, "adapter", cli_json_text(s->adapter_name));
     json_object_set_new(o, "step", s->step >= 0 ? json_integer(s->step) : json_null());
-    json_object_set_new(o, "temperature", json_real((double)r->temperature));
+    json_object_set_new(o, "temperature", json_real(round((double)r->temperature * 1e6) / 1e6));
     json_object_set_new(o, "seed", json_integer((json_int_t)r->seed));
     json_object_set_new(o, "text", json_string(r->text));
     json_object_set_new(o, "tokens", json_integer(r->n_tokens));

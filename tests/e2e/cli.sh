@@ -102,6 +102,19 @@ expect 0 "system" $train --run told --system "Write of rain only, and of nothing
 "$g" generate --adapter told --prompt rain --temp 0 --max-tokens 12 --json --quiet --system "" 2>err | sed 's/"seconds.*//' >c
 cmp -s a b || fail "the system message of a run is not used"
 cmp -s a c && fail "an empty system message changes nothing"
+# the help tells the defaults, whatever else stands on the line
+expect 0 "defaults" "$g" train --iters 5 --help
+has defaults "updates; default 600"
+has defaults "default cosine"
+expect 0 "demo help" "$g" demo --help
+has "demo help" "default demo-NNN"
+# machine output: round numbers as told, the step even where no report was due
+expect 0 "no report" $train --run unreported --steps-per-report 50 --json
+has "no report" '"step":6'
+expect 0 "temperature" "$g" generate --model "$m" --prompt rain --temp 0.7 --max-tokens 4 --json --quiet
+has temperature '"temperature":0.7,'
+expect 2 "alpha, scale and preset" "$g" train --preset quotes --alpha 16 --scale 2
+expect 2 "type of an adapter" "$g" export --adapter one --to mlx --type f16 --out out/f16
 # flags win over presets
 expect 0 "preset" "$g" train --preset quotes --alpha 16 --model "$m" --data set --iters 1 --sample-every 0 --run preset --quiet
 grep -q '"scale": *2.0' runs/preset/run.json || fail "--alpha does not win over the preset's scale"
@@ -163,6 +176,18 @@ printf '{' >cut/config.json
 broken "broken config" "config.json" "$g" generate --model cut --prompt x
 head -c 500 "$fixtures/quantised/gguf/smollm2_q8_0.gguf" >cut.gguf
 broken "cut GGUF" "cut.gguf" "$g" generate --model cut.gguf --prompt x
+# ids that are no tokens of the model; an adapter of another model; a rate that breaks the weights
+printf '{"input_ids": [1, 500000, 6], "labels": [-100, 5, 6]}\n' >bigid.jsonl
+printf '{"input_ids": [1, 5, 6], "labels": [-100, 5, 99999]}\n' >biglabel.jsonl
+for d in bigid biglabel; do
+    broken "$d, train" "$d.jsonl:1" "$g" train --model "$m" --data $d.jsonl --run bad
+    broken "$d, eval" "$d.jsonl:1" "$g" eval --model "$m" --data $d.jsonl --split train
+done
+broken "adapter of another model" "made for this model" "$g" generate --model "$fixtures/models/gemma3_text" --adapter one --prompt x
+broken "start from an adapter of another model" "made for this model" "$g" train --model "$fixtures/models/gemma3_text" --data set --run bad \
+    --resume-adapter-file runs/one/checkpoints/0000006
+broken "a rate far too high" "not finite" "$g" train --model "$m" --data set --iters 90 --learning-rate 10 --lr-schedule constant --weight-decay 10 \
+    --warmup 0 --sample-every 0 --run burst
 [ ! -e runs/bad ] || fail "a run that could not start left a folder"
 # a closed pipe and a full disk
 "$g" --help >/dev/full 2>err

@@ -378,9 +378,26 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Ids and targets that a model has, and that it has not. */
+static void ids_within_the_vocabulary(void **state)
+{
+    (void)state;
+    struct gm_error err = {0};
+    struct dataset *d = open_text("a.jsonl",
+                                  "{\"input_ids\": [1, 5, 6], \"labels\": [-100, 5, 9]}\n", &PLAIN,
+                                  &err);
+    assert_non_null(d);
+    assert_true(dataset_check_ids(d, 10, &err));
+    assert_false(dataset_check_ids(d, 9, &err)); /* the target 9 */
+    assert_non_null(strstr(err.text, "a.jsonl:1: item"));
+    assert_false(dataset_check_ids(d, 6, &err)); /* the id 6 */
+    dataset_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ids_within_the_vocabulary),
         cmocka_unit_test(forms_and_masks),
         cmocka_unit_test(mask_off_supervises_all),
         cmocka_unit_test(system_is_put_in_front),

@@ -526,7 +526,7 @@ static void a_loss_that_is_not_finite_stops(void **state)
     o.save_every = 1;
     struct outcome r = run_with(&o, NULL, 0, 2, 0);
     assert_false(r.ok);
-    assert_int_equal(r.err.code, GM_E_CHECK);
+    assert_int_equal(r.err.code, GM_E_INPUT);
     assert_non_null(strstr(r.err.text, "not finite"));
     assert_non_null(strstr(r.err.text, "train.jsonl:"));
     assert_non_null(strstr(r.seen.end, "not finite"));
