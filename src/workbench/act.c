@@ -40,6 +40,14 @@ static void retire(struct workbench *w)
     w->view.run.state = RUN_LOADING;
 }
 
+static const char *why_not_trained(const struct workbench *w)
+{
+    enum run_state s = w->view.run.state;
+    return s == RUN_DONE        ? "the run is finished (gemmaiku resume RUN --iters N goes further)"
+           : s == RUN_ELSEWHERE ? "another process trains this run"
+                                : NULL;
+}
+
 static void resume(struct workbench *w)
 {
     struct gm_error err = {0};
@@ -50,10 +58,9 @@ static void resume(struct workbench *w)
     }
     if (w->retiring)
         return;
-    if (!w->tools.run_dir || w->view.run.state == RUN_DONE || w->view.run.state == RUN_ELSEWHERE) {
-        feed_say(w, MESSAGE_WARN, "%s", w->view.run.state == RUN_DONE        ? "the run is finished (gemmaiku resume RUN --iters N goes further)"
-                                        : w->view.run.state == RUN_ELSEWHERE ? "another process trains this run"
-                                                                             : "there is no run to go on with");
+    const char *why = why_not_trained(w);
+    if (why || !w->tools.run_dir) {
+        feed_say(w, MESSAGE_WARN, "%s", why ? why : "there is no run to go on with");
         return;
     }
     mem_free(w->resume_dir);
@@ -66,8 +73,9 @@ static void resume(struct workbench *w)
 
 static void pause_training(struct workbench *w)
 {
+    const char *why = why_not_trained(w);
     if (!w->trainer_started)
-        feed_say(w, MESSAGE_WARN, "nothing trains here");
+        feed_say(w, MESSAGE_WARN, "%s", why ? why : "nothing trains here");
     else if (w->trainer)
         trainer_ask_pause(w->trainer, true);
 }
@@ -75,7 +83,8 @@ static void pause_training(struct workbench *w)
 static void ask_trainer(struct workbench *w, void (*ask)(struct trainer *), const char *what)
 {
     if (!w->trainer_started || !w->trainer) {
-        feed_say(w, MESSAGE_WARN, "nothing trains here");
+        const char *why = why_not_trained(w);
+        feed_say(w, MESSAGE_WARN, "%s", why ? why : "nothing trains here");
         return;
     }
     ask(w->trainer);

@@ -144,6 +144,8 @@ static const struct view_detail *detail_at(void *ctx, size_t i)
     d->turns[0] = (struct view_turn){"user", d->prompt};
     d->turns[1] = (struct view_turn){"assistant", d->answer};
     verse_set(&d->verse, w->syllables, answer, strlen(answer));
+    if (!*answer)
+        d->verse.verdict = VERDICT_NONE; /* as in the list: a row without an answer is not judged */
     add_words(w, d, answer);
     mem_free(prompt);
     mem_free(answer);

@@ -265,6 +265,8 @@ void kitchen_free(struct kitchen *k);
 struct kitchen *kitchen_new(void);
 
 /* verse_view.c */
+/* The sign a text gets, the same in every list and detail. */
+enum view_verdict verse_decide(const struct verdict *verdict, const struct form *form, const char *text, size_t n);
 void verse_set(struct verse_text *v, const struct syllables *s, const char *text, size_t n);
 void verse_free(struct verse_text *v);
 struct view_verse verse_view(const struct verse_text *v);

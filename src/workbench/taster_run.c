@@ -335,7 +335,7 @@ static void check_row(struct rows *all, size_t i, const struct syllables *s, con
         v->verdict = VERDICT_NONE;
         return;
     }
-    v->verdict = verdict.strict ? VERDICT_STRICT : verdict.possible ? VERDICT_POSSIBLE : verdict.n_lines != form->n_lines ? VERDICT_LINES : VERDICT_WRONG;
+    v->verdict = verse_decide(&verdict, form, r->answer, strlen(r->answer));
     all->strict += verdict.strict;
     all->possible += verdict.possible && !verdict.strict;
     all->wrong += !verdict.possible;

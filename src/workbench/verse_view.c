@@ -23,39 +23,55 @@ void verse_free(struct verse_text *v)
 }
 
 /* The same line twice: a small model that has lost its thread. */
-static bool repeats(const struct verse_text *v)
+static bool repeats(const char *text, size_t n)
 {
-    for (int i = 0; i < v->n_lines; i++)
+    const char *lines[FORM_LINES], *line;
+    size_t lengths[FORM_LINES], at = 0, length;
+    for (int i = 0; i < FORM_LINES && form_next_line(text, n, &at, &line, &length); i++) {
         for (int j = 0; j < i; j++)
-            if (strcmp(v->lines[i].text, v->lines[j].text) == 0)
+            if (lengths[j] == length && memcmp(lines[j], line, length) == 0)
                 return true;
+        lines[i] = line;
+        lengths[i] = length;
+    }
     return false;
 }
 
-static void decide(struct verse_text *v, const struct verdict *verdict, const struct form *form)
+static int syllables_off(const struct verdict *verdict, const struct form *form)
+{
+    int off = 0;
+    for (int i = 0; i < form->n_lines; i++) {
+        int d = verdict->syllables[i] - form->syllables[i];
+        off += d < 0 ? -d : d;
+    }
+    return off;
+}
+
+enum view_verdict verse_decide(const struct verdict *verdict, const struct form *form, const char *text, size_t n)
+{
+    if (verdict->strict)
+        return VERDICT_STRICT;
+    if (verdict->possible)
+        return VERDICT_POSSIBLE;
+    if (verdict->n_lines <= FORM_LINES && repeats(text, n)) /* more lines: prose */
+        return VERDICT_REPEATS;
+    if (verdict->n_lines != form->n_lines)
+        return VERDICT_LINES;
+    return syllables_off(verdict, form) == 1 ? VERDICT_NEAR : VERDICT_WRONG;
+}
+
+static void say_why(struct verse_text *v, const struct verdict *verdict, const struct form *form)
 {
     v->note[0] = 0;
-    if (verdict->strict) {
-        v->verdict = VERDICT_STRICT;
-    } else if (verdict->possible) {
-        v->verdict = VERDICT_POSSIBLE;
+    if (v->verdict == VERDICT_POSSIBLE)
         snprintf(v->note, sizeof v->note, "with another pronunciation");
-    } else if (verdict->n_lines != form->n_lines) {
-        v->verdict = VERDICT_LINES;
-    } else {
-        int off = 0;
-        for (int i = 0; i < form->n_lines; i++) {
-            int d = verdict->syllables[i] - form->syllables[i];
-            off += d < 0 ? -d : d;
-            if (d != 0 && !v->note[0])
-                snprintf(v->note, sizeof v->note, "line %d has %d", i + 1, verdict->syllables[i]);
-        }
-        v->verdict = off == 1 ? VERDICT_NEAR : VERDICT_WRONG;
-    }
-    if (v->verdict != VERDICT_STRICT && repeats(v)) {
-        v->verdict = VERDICT_REPEATS;
+    else if (v->verdict == VERDICT_REPEATS)
         snprintf(v->note, sizeof v->note, "a line twice");
-    }
+    else if (verdict->n_lines > FORM_LINES)
+        snprintf(v->note, sizeof v->note, "%d lines", verdict->n_lines);
+    for (int i = 0; (v->verdict == VERDICT_NEAR || v->verdict == VERDICT_WRONG) && i < form->n_lines && !v->note[0]; i++)
+        if (verdict->syllables[i] != form->syllables[i])
+            snprintf(v->note, sizeof v->note, "line %d has %d", i + 1, verdict->syllables[i]);
 }
 
 void verse_set(struct verse_text *v, const struct syllables *s, const char *text, size_t n)
@@ -71,6 +87,8 @@ void verse_set(struct verse_text *v, const struct syllables *s, const char *text
     size_t length = strlen(v->text), at = 0, line_length;
     const char *line;
     form_judge(s, form, v->text, length, &verdict);
+    v->verdict = verse_decide(&verdict, form, v->text, length);
+    say_why(v, &verdict, form);
     char *ends[FORM_LINES];
     while (v->n_lines < FORM_LINES && form_next_line(v->text, length, &at, &line, &line_length)) {
         syllables_line(s, line, line_length, &count);
@@ -81,13 +99,10 @@ void verse_set(struct verse_text *v, const struct syllables *s, const char *text
     line_count_free(&count);
     if (verdict.n_lines > FORM_LINES) { /* prose: shown as it is */
         v->n_lines = 0;
-        v->verdict = VERDICT_LINES;
-        snprintf(v->note, sizeof v->note, "%d lines", verdict.n_lines);
         return;
     }
     for (int i = 0; i < v->n_lines; i++)
         *ends[i] = 0; /* each line by itself */
-    decide(v, &verdict, form);
 }
 
 struct view_verse verse_view(const struct verse_text *v)

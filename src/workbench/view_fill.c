@@ -125,7 +125,7 @@ static struct view_ckpt ckpt_view(const struct workbench *w, const struct ckpt_r
 {
     bool loaded = w->chat_adapter == ADAPTER_FOLDER && w->chat_folder && strcmp(w->chat_folder, c->path) == 0;
     return (struct view_ckpt){.name = c->name, .step = c->step, .val_loss = c->val_loss, .form_rate = c->form_rate, .form_low = c->form_low,
-                              .form_high = c->form_high, .form_n = c->form_n, .bytes = c->bytes, .best_loss = c->best_loss, .best_form = c->best_form,
+                              .form_high = c->form_high, .form_n = c->form_n, .bytes = c->bytes, .best_loss = c->best_loss, .best_form = c->best_form && c->form_rate > 0,
                               .loaded = loaded, .can_export = true};
 }
 

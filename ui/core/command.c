@@ -71,7 +71,7 @@ bool command_parse(struct command *c, const char *line, struct gm_error *err)
     if (id == COMMAND_NONE && len == 1 && line[0] == 'q')
         id = COMMAND_QUIT; /* everybody's fingers know :q */
     if (id == COMMAND_NONE) {
-        int best = 3;
+        int best = len < 4 ? 2 : 3; /* of three letters one may be wrong, or every word is near */
         const char *near = NULL;
         for (int i = 1; i < COMMAND_COUNT; i++)
             if (table[i].name[0] && distance(line, len, table[i].name) < best) {

@@ -61,7 +61,7 @@
     X(SEARCH,       "search",   "TEXT",     UI,  "global /",                "search",        "search") \
     X(SEARCH_NEXT,  "",         "",         UI,  "global n",                "",              "next hit") \
     X(SEARCH_PREV,  "",         "",         UI,  "global N",                "",              "previous hit") \
-    X(FILTER,       "filter",   "[WHAT]",   UI,  "data f; log f",           "filter",        "only: bad maybe dup long leak train valid test, or TEXT") \
+    X(FILTER,       "filter",   "[WHAT]",   UI,  "data f; log f",           "filter",        "show only bad or TEXT; data also maybe dup long leak train valid test") \
     X(SORT,         "sort",     "[COLUMN]", UI,  "data s; ckpts o",         "sort",          "sort by the next column") \
     X(TOKENS,       "tokens",   "",         UI,  "data t",                  "tokens",        "tokens and loss mask of the row") \
     X(NEXT_TWIN,    "",         "",         UI,  "data d",                  "duplicate",     "go to the row this one duplicates") \

@@ -129,11 +129,11 @@ void chat_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
         return;
     const char *help = ui->prompt != PROMPT_CHAT ? "i: type   r: answer again   PgUp PgDn: scroll   5: choose a checkpoint to talk to"
                        : chat->answering         ? "Ctrl-C stops the answer   PgUp PgDn scroll   Alt-1..7 other screens"
-                                                 : "Enter sends  /temp 0.9  /clear  /retry  /load live  Alt-1..7 other screens";
+                                                 : "Enter sends  Esc or Alt-1..7 leave  /temp 0.9  /clear  /retry  /load live";
     canvas_fit(c, in.row + in.rows - 1, in.col + 1, in.cols - 2, ROLE_HINT, help);
     in.rows -= in.rows > 6 ? 2 : 1;
     if (chat->count == 0) {
-        const char *const text[] = {"Say something: the model answers while it trains.", "Try:  an old pond in the rain"};
+        const char *const text[] = {"Say something: the model answers, also while it trains.", "Try:  an old pond in the rain"};
         for (int i = 0; i < 2 && i + 1 < in.rows; i++)
             canvas_fit(c, in.row + 1 + i, in.col + 3, in.cols - 4, ROLE_DIM, text[i]);
         return;

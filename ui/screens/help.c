@@ -91,6 +91,7 @@ static void build(struct help *h, const struct ui_state *ui, const struct view *
         add_text(h, "PgUp PgDn", "scroll");
     }
     add_heading(h, titles[CONTEXT_GLOBAL]);
+    add_text(h, "C-x  A-x  S-x", "such names mean Ctrl-x, Alt-x, Shift-x");
     for (int id = 1; id < COMMAND_COUNT; id++) {
         char keys[32];
         keymap_keys(&ui->keys, CONTEXT_GLOBAL, (enum command_id)id, 3, keys, sizeof keys);
@@ -113,6 +114,7 @@ static void build(struct help *h, const struct ui_state *ui, const struct view *
     add_text(h, "!", "wrong counts, or not three lines");
     add_text(h, "r", "repeats itself");
     add_text(h, "=  &  <", "duplicate row; in two splits; truncated");
+    add_text(h, "25% 7-59 n=8", "5-7-5 of the samples at T 0.7, its 95 % interval");
     add_text(h, ">  ||  ..", "training; paused; loading or stopping");
     add_text(h, "waits ... %", "share of time that training waits while you taste");
 }
@@ -135,7 +137,7 @@ void help_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
         ui->help_scroll = ui->help_most;
     canvas_fill(c, box, ROLE_DIALOG, ' ');
     char title[48];
-    snprintf(title, sizeof title, "help  %s", v->start.active ? "Start" : titles[ui->screen]);
+    snprintf(title, sizeof title, "help  %s", v->start.active ? titles[CONTEXT_START] : titles[ui->screen]);
     canvas_box(c, box, true, title, "j/k scroll   / search   ? closes");
     for (int k = 0; k < page * columns; k++) {
         int i = ui->help_scroll + k;

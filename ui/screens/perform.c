@@ -279,9 +279,9 @@ static enum ui_reply perform_app(struct ui_state *ui, const struct view *view, s
     case COMMAND_TEMP: {
         char *end;
         double t = strtod(str_text(&c->text), &end);
-        if (*end == '\0' && t >= 0 && t <= 10)
+        if (*end == '\0' && t >= 0 && t <= 100)
             return UI_COMMAND;
-        ui_say(ui, MESSAGE_ERROR, "temp wants a number from 0 to 10");
+        ui_say(ui, MESSAGE_ERROR, "temp wants a number from 0 to 100");
         return UI_DONE;
     }
     case COMMAND_OPEN:

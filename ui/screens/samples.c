@@ -109,8 +109,8 @@ static void draw_detail(struct canvas *c, const struct view *v, struct ui_state 
     while (row < in.rows && wrap_next(&note, in.cols - 2))
         canvas_text_n(c, in.row + row++, in.col + 1, in.cols - 2, verse_role(s->verse.verdict), note.line, note.len);
     if (row < in.rows)
-        canvas_printf(c, in.row + row, in.col + 1, in.cols - 2, ROLE_DIM, "seed %llu   %d tokens   %.1f s", (unsigned long long)s->seed,
-                      s->tokens, s->seconds);
+        canvas_printf(c, in.row + row, in.col + 1, in.cols - 2, ROLE_DIM, "seed %llu   %d tokens   %.*f s", (unsigned long long)s->seed,
+                      s->tokens, s->seconds < 0.1 ? 2 : 1, s->seconds);
 }
 
 void samples_draw(struct canvas *c, const struct view *v, struct ui_state *ui)

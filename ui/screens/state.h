@@ -175,7 +175,8 @@ void help_search(struct ui_state *ui, const struct view *v, int direction); /* s
 char verse_mark(enum view_verdict verdict);            /* + ? ~ ! r, ' ' */
 const char *verse_word(enum view_verdict verdict);     /* "5-7-5", "maybe" ... */
 enum role verse_role(enum view_verdict verdict);
-/* "5 ok", "7~?", "8 +1" for one line; role by meaning. Returns out. */
+enum { VERSE_COUNT_COLS = 6 }; /* no count is wider */
+/* "5 ok", "7~ 8?", "8 +1", "72~" for one line; role by meaning. Returns out. */
 const char *verse_count(const struct view_line *line, char out[24], enum role *role);
 /* All lines of a verse from `row` on, text left, count at the right of `cols`; returns the rows used (at most `rows`). */
 int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const struct view_verse *verse);

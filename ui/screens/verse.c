@@ -37,7 +37,9 @@ const char *verse_count(const struct view_line *line, char out[24], enum role *r
         snprintf(out, 24, "%d~ %d?", line->syllables, line->want);
         *role = ROLE_SYL_MAYBE;
     } else {
-        snprintf(out, 24, "%d%s %+d", line->syllables, unsure ? "~" : "", line->syllables - line->want);
+        int n = snprintf(out, 24, "%d%s %+d", line->syllables, unsure ? "~" : "", line->syllables - line->want);
+        if (n > VERSE_COUNT_COLS) /* prose: its count alone */
+            snprintf(out, 24, "%d%s", line->syllables, unsure ? "~" : "");
         *role = ROLE_SYL_BAD;
     }
     return out;
@@ -45,8 +47,7 @@ const char *verse_count(const struct view_line *line, char out[24], enum role *r
 
 int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const struct view_verse *verse)
 {
-    enum { COUNT_COLS = 6 };
-    int text_cols = cols - COUNT_COLS - 1, widest = 24;
+    int text_cols = cols - VERSE_COUNT_COLS - 1, widest = 24;
     for (size_t i = 0; i < verse->line_count; i++) {
         int w = width_text(verse->lines[i].text);
         widest = w > widest ? w : widest;
@@ -60,7 +61,7 @@ int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const str
         enum role role;
         verse_count(line, count, &role);
         canvas_fit(c, row + used, col, text_cols, ROLE_CHAT_MODEL, line->text);
-        canvas_fit(c, row + used, col + text_cols + 1, COUNT_COLS, role, count);
+        canvas_fit(c, row + used, col + text_cols + 1, VERSE_COUNT_COLS, role, count);
         used++;
     }
     return used;
