@@ -41,7 +41,7 @@ uint64_t export_bytes_estimate(const struct export_request *r)
 static bool check_request(const struct export_request *r, struct gm_error *err)
 {
     if (r->to != EXPORT_SAFETENSORS && !r->lora)
-        return error_set(err, GM_E_USAGE, "export to %s: there is no adapter to write", export_to_name(r->to));
+        return error_set(err, GM_E_USAGE, "export to %s: there is no adapter to write (name one with --adapter, or --to safetensors for a whole model)", export_to_name(r->to));
     struct stat st;
     if (lstat(r->out, &st) == 0 && !r->force)
         return error_set(err, GM_E_INPUT, "export to %s: it exists", r->out);

@@ -84,7 +84,7 @@ static void print_run(const struct run_info *r)
         printf(" %5d %10llu  %s\n", c->form_n, (unsigned long long)c->bytes,
                c->best_loss && c->best_form ? "loss, form" : c->best_loss ? "loss" : c->best_form ? "form" : "");
     }
-    char *options = json_dumps(json_object_get(r->json, "options"), JSON_INDENT(2));
+    char *options = json_dumps(json_object_get(r->json, "options"), JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     if (options) {
         printf("\noptions ");
         cli_print_clean(options, strlen(options));

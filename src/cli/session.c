@@ -45,16 +45,17 @@ static bool open_adapter(struct session *s, const struct session_options *o, cha
         return false;
     bool ok = !is_run || read_run(s, path, model, err);
     char *full = path_join(path, "model.safetensors");
-    if (ok && is_run && file_exists(full)) { /* full fine-tuning: the checkpoint is the model */
+    bool is_model = ok && is_run && file_exists(full);
+    if (ok)
+        s->adapter_name = mem_copy(o->adapter);
+    if (is_model) { /* full fine-tuning: the checkpoint is the model */
         mem_free(*model);
         *model = mem_copy(path);
-    } else if (ok) {
-        if (!*model)
-            ok = error_set(err, GM_E_USAGE, "open adapter %s: the model is not told (give --model)", o->adapter);
-        s->adapter_name = mem_copy(o->adapter);
+    } else if (ok && !*model) {
+        ok = error_set(err, GM_E_USAGE, "open adapter %s: the model is not told (give --model)", o->adapter);
     }
     mem_free(full);
-    if (ok && s->adapter_name) {
+    if (ok && !is_model) {
         s->model = model_open(*model, err);
         ok = s->model != NULL;
         if (ok)
