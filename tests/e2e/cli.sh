@@ -172,6 +172,8 @@ sed 's/"llama"/"gpt9"/' "$m/config.json" >cut/config.json
 broken "unknown architecture" "gpt9" "$g" generate --model cut --prompt x
 cp "$fixtures/models/gemma3_text/tokenizer.json" cut/tokenizer.json
 cp "$m/config.json" cut/config.json
+broken "a tokenizer that does not match" "do not belong together" "$g" generate --model cut --prompt x
+broken "a tokenizer that does not match, train" "do not belong together" "$g" train --model cut --data set --run bad
 printf '{' >cut/config.json
 broken "broken config" "config.json" "$g" generate --model cut --prompt x
 head -c 500 "$fixtures/quantised/gguf/smollm2_q8_0.gguf" >cut.gguf
