@@ -145,7 +145,7 @@ static void draw_detail(struct canvas *c, const struct view *v, struct ui_state 
         if (row >= 0 && row < in.rows) {
             canvas_put(c, in.row + row, in.col + 1, verse_role(s->verse.verdict), (uint32_t)verse_mark(s->verse.verdict));
             canvas_printf(c, in.row + row, in.col + 3, in.cols - 4, ROLE_DIM, "T %.1f  %s", s->temperature, s->prompt ? s->prompt : "");
-            verse_draw(c, in.row + row + 1, in.col + 3, in.rows - row - 1, in.cols - 4, &s->verse);
+            verse_draw(c, in.row + row + 1, in.col + 3, in.rows - row - 1, in.cols - 4, &s->verse, false);
         }
         line += need + (in.rows >= 12);
     }

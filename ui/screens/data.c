@@ -167,7 +167,7 @@ static void draw_row(struct canvas *c, int at, int left, int cols, const struct 
     if (row->truncated)
         canvas_put(c, at, left + 15, ROLE_ERROR, '<');
     counts_text(row, text);
-    canvas_fit(c, at, left + 17, 7, verse_role(row->verdict), text);
+    canvas_fit(c, at, left + 17, 8, verse_role(row->verdict), text);
     canvas_put(c, at, left + 25, verse_role(row->verdict), (uint32_t)verse_mark(row->verdict));
     if (row->duplicate_of > 0)
         canvas_put(c, at, left + 26, ROLE_WARN, '=');
@@ -248,36 +248,50 @@ static void pen_text(struct pen *p, const char *label, enum role role, const cha
     }
 }
 
+/* Per word: "Em-pire of bright stone", or "Empire 2  of 1" where no breaks are known. */
+static void word_counts(const struct view_detail *d, size_t line, struct str *out)
+{
+    for (size_t k = 0; k < d->word_count; k++)
+        if (d->words[k].line == (int)line) {
+            const struct view_word *word = &d->words[k];
+            str_printf(out, "%s%s", out->len ? " " : "", word->broken ? word->broken : word->text ? word->text : "");
+            if (!word->broken && word->syllables > 1)
+                str_printf(out, "\xc2\xb7%d", word->syllables);
+            if (word->max > word->min)
+                str_printf(out, "(%d-%d)", word->min, word->max);
+        }
+}
+
+/* The lines in full, each with its count; the words beside them where there is room. */
 static void pen_verse(struct pen *p, const struct view_detail *d)
 {
+    int col = p->in.col + 9, cols = p->in.cols - 9, text = 30;
+    for (size_t i = 0; i < d->verse.line_count; i++) {
+        int w = width_text(d->verse.lines[i].text);
+        text = w > text ? w : text;
+    }
+    text = text > cols - 8 ? cols - 8 : text;
     for (size_t i = 0; i < d->verse.line_count; i++) {
         const struct view_line *line = &d->verse.lines[i];
-        int row = pen_row(p), col = p->in.col + 9, cols = p->in.cols - 9;
-        p->line++;
-        if (row < 0)
-            continue;
-        if (i == 0)
+        int row = pen_row(p);
+        if (i == 0 && row >= 0)
             canvas_text(p->c, row, p->in.col + 1, 7, ROLE_DIM, "reply");
-        char count[24];
-        enum role role;
-        verse_count(line, count, &role);
-        int text = cols > 60 ? 30 : cols - 8 > 30 ? 30 : cols - 8;
-        canvas_fit(p->c, row, col, text, ROLE_CHAT_MODEL, line->text);
-        canvas_fit(p->c, row, col + text + 1, 7, role, count);
-        if (cols - text - 9 < 12)
-            continue;
-        struct str words = {0}; /* per word: "Em-pire of bright stone", or "Empire 2  of 1" where no breaks are known */
-        for (size_t k = 0; k < d->word_count; k++)
-            if (d->words[k].line == (int)i) {
-                const struct view_word *word = &d->words[k];
-                str_printf(&words, "%s%s", words.len ? " " : "", word->broken ? word->broken : word->text ? word->text : "");
-                if (!word->broken && word->syllables > 1)
-                    str_printf(&words, "\xc2\xb7%d", word->syllables);
-                if (word->max > word->min)
-                    str_printf(&words, "(%d-%d)", word->min, word->max);
-            }
-        canvas_fit(p->c, row, col + text + 9, cols - text - 9, ROLE_DIM, str_text(&words));
-        str_free(&words);
+        if (row >= 0) {
+            char count[24];
+            enum role role;
+            verse_count(line, count, &role);
+            canvas_fit(p->c, row, col + text + 1, 7, role, count);
+        }
+        if (row >= 0 && cols - text - 9 >= 12) {
+            struct str words = {0};
+            word_counts(d, i, &words);
+            canvas_fit(p->c, row, col + text + 9, cols - text - 9, ROLE_DIM, str_text(&words));
+            str_free(&words);
+        }
+        struct wrap w = {.rest = line->text && *line->text ? line->text : " "};
+        for (; wrap_next(&w, text); p->line++)
+            if ((row = pen_row(p)) >= 0)
+                canvas_text_n(p->c, row, col, text, ROLE_CHAT_MODEL, w.line, w.len);
     }
 }
 

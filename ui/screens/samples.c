@@ -103,7 +103,7 @@ static void draw_detail(struct canvas *c, const struct view *v, struct ui_state 
         canvas_text(c, in.row, in.col + 1, 8, ROLE_DIM, "prompt");
         row += in.rows >= 7;
     }
-    row += verse_draw(c, in.row + row, in.col + 1, in.rows - row, in.cols - 2, &s->verse);
+    row += verse_draw(c, in.row + row, in.col + 1, in.rows - row, in.cols - 2, &s->verse, true);
     row += in.rows > row + 3;
     struct wrap note = {.rest = s->verse.note};
     while (row < in.rows && wrap_next(&note, in.cols - 2))

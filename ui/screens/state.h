@@ -178,8 +178,9 @@ enum role verse_role(enum view_verdict verdict);
 enum { VERSE_COUNT_COLS = 6 }; /* no count is wider */
 /* "5 ok", "7~ 8?", "8 +1", "72~" for one line; role by meaning. Returns out. */
 const char *verse_count(const struct view_line *line, char out[24], enum role *role);
-/* All lines of a verse from `row` on, text left, count at the right of `cols`; returns the rows used (at most `rows`). */
-int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const struct view_verse *verse);
+/* All lines of a verse from `row` on, text left, count at the right of `cols`; returns the rows used (at most `rows`). A line too long is cut, or,
+ * whole, goes on in the next row. */
+int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const struct view_verse *verse, bool whole);
 
 /* ---- small helpers (frame.c) ---- */
 const char *duration_text(double seconds, char out[24]); /* "16:27", "1:02:03", "--" */

@@ -443,7 +443,7 @@ static void draw_samples(struct canvas *c, const struct view *v, struct rect box
         snprintf(title, sizeof title, "samples @%ld", last->step);
     else
         snprintf(title, sizeof title, "sample @%ld T=%.1f", s->rows[one].step, s->rows[one].temperature);
-    snprintf(right, sizeof right, "%zu/%zu are 5-7-5", strict, s->count - first);
+    snprintf(right, sizeof right, "%zu/%zu 5-7-5", strict, s->count - first);
     canvas_box(c, box, focus, title, right);
     int row = 0;
     for (size_t i = headers ? first : one; i < s->count && row < in.rows; i++) {
@@ -456,7 +456,7 @@ static void draw_samples(struct canvas *c, const struct view *v, struct rect box
             canvas_printf(c, in.row + row, in.col + 3, in.cols - 4, ROLE_DIM, "T %.1f  %s", x->temperature, x->prompt ? x->prompt : "");
             row++;
         }
-        row += verse_draw(c, in.row + row, in.col + (headers ? 3 : 1), in.rows - row, in.cols - (headers ? 4 : 2), &x->verse);
+        row += verse_draw(c, in.row + row, in.col + (headers ? 3 : 1), in.rows - row, in.cols - (headers ? 4 : 2), &x->verse, false);
         if (!headers)
             break;
         row += row + 5 <= in.rows && in.rows >= 14;

@@ -45,7 +45,7 @@ const char *verse_count(const struct view_line *line, char out[24], enum role *r
     return out;
 }
 
-int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const struct view_verse *verse)
+int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const struct view_verse *verse, bool whole)
 {
     int text_cols = cols - VERSE_COUNT_COLS - 1, widest = 24;
     for (size_t i = 0; i < verse->line_count; i++) {
@@ -60,9 +60,14 @@ int verse_draw(struct canvas *c, int row, int col, int rows, int cols, const str
         char count[24];
         enum role role;
         verse_count(line, count, &role);
-        canvas_fit(c, row + used, col, text_cols, ROLE_CHAT_MODEL, line->text);
         canvas_fit(c, row + used, col + text_cols + 1, VERSE_COUNT_COLS, role, count);
-        used++;
+        if (!whole) {
+            canvas_fit(c, row + used++, col, text_cols, ROLE_CHAT_MODEL, line->text);
+            continue;
+        }
+        struct wrap w = {.rest = line->text && *line->text ? line->text : " "};
+        for (; used < rows && wrap_next(&w, text_cols); used++)
+            canvas_text_n(c, row + used, col, text_cols, ROLE_CHAT_MODEL, w.line, w.len);
     }
     return used;
 }
