@@ -94,7 +94,9 @@ static bool parse_u64(const char *name, const char *value, uint64_t *out, struct
     errno = 0;
     unsigned long long x = strtoull(value, &end, 10);
     if (!isdigit((unsigned char)*value) || *end || errno == ERANGE)
-        return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is no whole number of 64 bits", name, value);
+        return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is no whole number", name, value);
+    if (x > INT64_MAX) /* JSON holds it in every reader */
+        return error_set(err, GM_E_USAGE, "read option %s: %s lies outside 0..%lld", name, value, (long long)INT64_MAX);
     *out = x;
     return true;
 }
@@ -229,6 +231,12 @@ static bool unknown(const struct arg_spec *spec, const struct arg *general, cons
     for (const struct arg *a = general; a->kind != ARG_NONE && n < NAMES_MAX; a++)
         names[n++] = a->name;
     const char *near = args_nearest(word, names, n);
+    if (!*spec->command && spec->n_words) /* the word before was meant as a command, most likely */
+        return error_set(err, GM_E_USAGE, "read command line: \"%s\" is no command, and the workbench has no option %s (gemmaiku --help lists the commands)",
+                         spec->words[0], word);
+    if (!*spec->command)
+        return error_set(err, GM_E_USAGE, "read command line: there is no option %s (%s%s)", word, near ? "did you mean: " : "gemmaiku --help tells more",
+                         near ? near : "");
     error_set(err, GM_E_USAGE, "read command line: %s has no option %s", spec->command, word);
     return near ? error_remedy(err, "did you mean %s?", near) : error_remedy(err, "gemmaiku %s --help lists them", spec->command);
 }

@@ -53,6 +53,9 @@ expect 2 "alpha and scale" "$g" train --alpha 1 --scale 2
 expect 1 "no terminal" "$g"
 expect 2 "a command mistyped" "$g" trian
 grep -q "did you mean train" err || fail "a command mistyped: it is not named"
+expect 2 "a command mistyped, with options" "$g" trian --iters 5
+grep -q '"trian" is no command' err || fail "a command mistyped, with options: it is not named"
+expect 2 "a seed that JSON cannot hold" "$g" generate --prompt x --seed 18446744073709551615
 expect 1 "no such run" "$g" demo-077
 
 # syllables
