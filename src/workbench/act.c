@@ -97,6 +97,8 @@ static void leave(struct workbench *w, long how)
         w->quit = true;
     } else if (how == QUIT_WHEN_DONE) {
         w->quit_when_done = true;
+        if (w->trainer)
+            trainer_ask_pause(w->trainer, false); /* a paused run is never done */
         feed_say(w, MESSAGE_INFO, "quits when training is done");
     } else {
         w->leaving = true;

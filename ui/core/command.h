@@ -43,7 +43,7 @@
     X(TEMP,         "temp",     "T",        APP, "",                        "",              "temperature of the chat") \
     X(RETRY,        "retry",    "",         APP, "chat r",                  "retry",         "answer the last line again") \
     X(CLEAR,        "clear",    "",         APP, "",                        "",              "forget this chat") \
-    X(LOAD,         "load",     "STEP",     APP, "ckpts Enter",             "talk to it",    "talk to this checkpoint (or live, base)") \
+    X(LOAD,         "load",     "STEP",     APP, "ckpts Enter",             "talk to it",    "talk to this checkpoint (or best, live, base)") \
     X(OPEN,         "",         "",         APP, "start Enter",             "open",          "open it") \
     X(MOVE_DOWN,    "",         "",         UI,  "global j Down",           "move",          "down") \
     X(MOVE_UP,      "",         "",         UI,  "global k Up",             "",              "up") \

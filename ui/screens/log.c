@@ -75,6 +75,6 @@ void log_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
             canvas_text_n(c, row++, in.col + 1, in.cols - 2, roles[selected->level], w.line, w.len);
     }
     if (s->order.count == 0)
-        canvas_fit(c, in.row + 1, in.col + 2, in.cols - 2, ROLE_DIM, "nothing was said");
+        canvas_fit(c, in.row + 1, in.col + 2, in.cols - 2, ROLE_DIM, s->filter[0] ? "no line passes the filter (f, then an empty line, shows all)" : "nothing was said");
     scroll_mark(c, box, s->list.top, page, s->order.count);
 }

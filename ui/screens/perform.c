@@ -197,11 +197,18 @@ static enum ui_reply copy(struct ui_state *ui, const struct view *view, struct c
     return UI_COMMAND;
 }
 
+static void open_first(struct ui_state *ui)
+{
+    ui_say(ui, MESSAGE_INFO, "open something first (Enter)");
+}
+
 static enum ui_reply load(struct ui_state *ui, const struct view *view, struct command *c, bool from_key)
 {
     long at = -1;
     if (from_key)
         at = ckpts_selected(view, ui);
+    else if (strcmp(str_text(&c->text), "best") == 0)
+        at = ckpts_best(view);
     else
         for (size_t i = 0; i < view->ckpts.count; i++)
             if (view->ckpts.rows[i].name && strcmp(view->ckpts.rows[i].name, str_text(&c->text)) == 0)
@@ -229,7 +236,7 @@ static enum ui_reply cancel(struct ui_state *ui, const struct view *view)
         return UI_COMMAND; /* the caller turns it into a quit */
     }
     ui->cancel_armed = true;
-    ui_say(ui, MESSAGE_INFO, "nothing to stop here (Ctrl-C again quits; p pauses training)");
+    ui_say(ui, MESSAGE_INFO, ui_run_active(view) ? "nothing to stop here (Ctrl-C again quits; p pauses training)" : "nothing to stop here (Ctrl-C again quits)");
     return UI_DONE;
 }
 
@@ -257,14 +264,20 @@ static enum ui_reply perform_app(struct ui_state *ui, const struct view *view, s
     case COMMAND_QUIT:
         return quit(ui, view, c);
     case COMMAND_CHAT:
-        if (c->text.len > 0)
-            return UI_COMMAND;
         if (!view->start.active)
             ui_go(ui, SCREEN_CHAT);
-        return UI_DONE;
+        else if (c->text.len == 0)
+            open_first(ui);
+        return c->text.len > 0 ? UI_COMMAND : UI_DONE;
+    case COMMAND_SAMPLE:
+        if (!view->start.active && !from_key)
+            ui_go(ui, SCREEN_SAMPLES); /* one wants to see what one asked for */
+        return UI_COMMAND;
     case COMMAND_EXPORT:
-        if (view->start.active)
+        if (view->start.active) {
+            open_first(ui);
             return UI_DONE;
+        }
         if (c->text.len > 0) {
             export_make(view, ui);
             str_clear(&ui->export.folder);
@@ -314,7 +327,9 @@ static void perform_ui(struct ui_state *ui, const struct view *view, struct comm
     case COMMAND_GO_SAMPLES:
     case COMMAND_GO_CKPTS:
     case COMMAND_GO_LOG:
-        if (!view->start.active)
+        if (view->start.active)
+            open_first(ui);
+        else
             ui_go(ui, c->id == COMMAND_GO_DATA      ? SCREEN_DATA
                       : c->id == COMMAND_GO_TRAIN   ? SCREEN_TRAIN
                       : c->id == COMMAND_GO_SAMPLES ? SCREEN_SAMPLES
@@ -342,6 +357,8 @@ static void perform_ui(struct ui_state *ui, const struct view *view, struct comm
         ui_search(ui, view, c->id == COMMAND_SEARCH_NEXT ? +1 : -1, false);
         break;
     case COMMAND_FILTER:
+        if (!from_key && ui->screen != SCREEN_LOG && ui->screen != SCREEN_DATA && !view->start.active)
+            ui_go(ui, SCREEN_DATA);
         if (from_key)
             ui_open_prompt(ui, PROMPT_FILTER, "");
         else
