@@ -51,7 +51,7 @@ static void stats(const struct view_chat_turn *t, char out[80])
     if (t->tokens_per_s > 0 && t->streaming)
         used += (size_t)snprintf(out + used, 80 - used, "  %.0f tok/s", t->tokens_per_s);
     if (!t->streaming && t->seconds > 0)
-        snprintf(out + used, 80 - used, "  %.1f s", t->seconds);
+        snprintf(out + used, 80 - used, "  %.*f s", t->seconds < 0.1 ? 2 : 1, t->seconds);
 }
 
 static void roll_model(struct roll *r, const struct view_chat_turn *t)
