@@ -399,7 +399,7 @@ static void draw_run(struct canvas *c, const struct view *v, struct ui_state *ui
     if (run->memory_peak_bytes && in.cols >= 50)
         str_printf(&lines[1], " (peak %s)", bytes_text(run->memory_peak_bytes, b));
     if (run->elapsed_s > 0)
-        str_printf(&lines[2], "%s so far", duration_text(run->elapsed_s, a));
+        str_printf(&lines[2], "%s %s", duration_text(run->elapsed_s, a), run->state == RUN_DONE ? "in all" : "so far");
     if (!isnan(run->best_val_loss))
         str_printf(&lines[2], "%sbest val %.3f@%ld", lines[2].len ? "   " : "", run->best_val_loss, run->best_val_step);
     int total = 3 + (int)run->fact_count;
