@@ -1,83 +1,30 @@
-/* matmul_avx512.c - the family avx512f: bf16 values widened to f32 in the panels, 6 rows x 64
- * columns of f32 sums in registers. */
+/* matmul_avx512.c - the family avx512f: bf16 values widened to f32 in the panels. */
 #include "engine/kernel/matmul_avx512.h"
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
-enum { ROWS = 6 };
+enum { STEP = 1 };
+#define ELEMENT float
+#define VECTOR __m512
 
-/* 6 rows x `panels` panels. Rows behind the last are the last one again, not stored. */
-INLINE void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc,
-                 int rows, int cols, const int panels, bool accumulate)
+INLINE __m512 load(const float *b)
 {
-    const size_t panel = (size_t)kpad * PANEL;
-    const float *row[ROWS];
-    __m512 sum[ROWS][4];
-    __mmask16 mask[4];
-    for (int p = 0; p < panels; p++)
-        mask[p] = cols - PANEL * p >= PANEL ? (__mmask16)0xffff
-                                            : (__mmask16)((1u << (cols - PANEL * p)) - 1);
-#pragma GCC unroll 6
-    for (int r = 0; r < ROWS; r++) {
-        row[r] = a + (r < rows ? r : rows - 1) * lda;
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            sum[r][p] = accumulate && r < rows
-                            ? _mm512_maskz_loadu_ps(mask[p], c + r * ldc + PANEL * p)
-                            : _mm512_setzero_ps();
-    }
-    for (int k = 0; k < kpad; k++, b += PANEL) {
-        __m512 value[4];
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            value[p] = _mm512_load_ps(b + (size_t)p * panel);
-#pragma GCC unroll 6
-        for (int r = 0; r < ROWS; r++) {
-            __m512 x = _mm512_set1_ps(row[r][k]);
-#pragma GCC unroll 4
-            for (int p = 0; p < panels; p++)
-                sum[r][p] = _mm512_fmadd_ps(x, value[p], sum[r][p]);
-        }
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < ROWS; r++) {
-        if (r >= rows)
-            break;
-#pragma GCC unroll 4
-        for (int p = 0; p < panels; p++)
-            _mm512_mask_storeu_ps(c + r * ldc + PANEL * p, mask[p], sum[r][p]);
-    }
+    return _mm512_load_ps(b);
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
-                     int rows, int cols, bool accumulate)
+INLINE __m512 broadcast(const float *a)
 {
-    for (int j = 0; j < cols; j += 4 * PANEL) {
-        const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
-        int width = cols - j < 4 * PANEL ? cols - j : 4 * PANEL;
-        for (int r = 0; r < rows; r += ROWS) {
-            const float *x = (const float *)a + r * lda;
-            float *to = c + r * ldc + j;
-            int height = rows - r < ROWS ? rows - r : ROWS;
-            switch ((width + PANEL - 1) / PANEL) {
-            case 1:
-                tile(x, lda, b, kpad, to, ldc, height, width, 1, accumulate);
-                break;
-            case 2:
-                tile(x, lda, b, kpad, to, ldc, height, width, 2, accumulate);
-                break;
-            case 3:
-                tile(x, lda, b, kpad, to, ldc, height, width, 3, accumulate);
-                break;
-            default:
-                tile(x, lda, b, kpad, to, ldc, height, width, 4, accumulate);
-                break;
-            }
-        }
-    }
+    return _mm512_set1_ps(*a);
 }
+
+INLINE __m512 multiply_add(__m512 x, __m512 value, __m512 sum)
+{
+    return _mm512_fmadd_ps(x, value, sum);
+}
+
+#include "engine/kernel/matmul_avx512_tile.inc"
 
 static const struct kernel_table table = {
     .vnni = false,
