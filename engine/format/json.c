@@ -169,6 +169,22 @@ static bool wrong_type(const char *key, const json_t *v, const char *wanted, str
     return error_set(err, GM_E_INPUT, "field \"%s\" is %s (write %s)", key, type_name(v), wanted);
 }
 
+json_t *json_number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+bool json_unsupported(const json_t *value, const char *key, const char *known, struct gm_error *err)
+{
+    char *text = json_line(value);
+    if (strlen(text) > 100)
+        memcpy(text + 97, "...", 4);
+    error_set(err, GM_E_UNSUPPORTED, "\"%s\" is %s, which is not supported (known: %s)", key, text,
+              known);
+    mem_free(text);
+    return false;
+}
+
 bool json_has(const json_t *object, const char *key)
 {
     const json_t *v = json_object_get(object, key);

@@ -124,25 +124,13 @@ static bool is_neutral(const json_t *v, const struct neutral *n)
     }
 }
 
-static bool unsupported(const json_t *value, const char *key, const char *known,
-                        struct gm_error *err)
-{
-    char *text = json_line(value);
-    if (strlen(text) > 100)
-        memcpy(text + 97, "...", 4);
-    error_set(err, GM_E_UNSUPPORTED, "\"%s\" is %s, which is not supported (known: %s)", key, text,
-              known);
-    mem_free(text);
-    return false;
-}
-
 static bool check_neutral(const json_t *o, struct gm_error *err)
 {
     static const char *const known[] = {"absent, null or false", "1", "0"};
     for (size_t i = 0; i < sizeof NEUTRAL / sizeof *NEUTRAL; i++) {
         const json_t *v = json_object_get(o, NEUTRAL[i].key);
         if (!is_neutral(v, &NEUTRAL[i]))
-            return unsupported(v, NEUTRAL[i].key,
+            return json_unsupported(v, NEUTRAL[i].key,
                                NEUTRAL[i].word ? NEUTRAL[i].word : known[NEUTRAL[i].value], err);
     }
     return true;
@@ -198,7 +186,7 @@ static bool read_activation(struct model_config *c, const json_t *o, struct gm_e
         else if (strcmp(name, "gelu_pytorch_tanh") == 0 || strcmp(name, "gelu_new") == 0)
             c->act = ACT_GELU_TANH;
         else
-            return unsupported(json_object_get(o, keys[i]), keys[i], "silu, gelu_pytorch_tanh",
+            return json_unsupported(json_object_get(o, keys[i]), keys[i], "silu, gelu_pytorch_tanh",
                                err);
         return true;
     }
@@ -215,10 +203,10 @@ static bool read_rope(const json_t *o, const char *where, double *theta, double 
         if (!json_get_string(o, keys[i], OPTIONAL, &type, err))
             return error_context(err, "\"%s\"", where);
     if (type && strcmp(type, "default") != 0 && strcmp(type, "linear") != 0)
-        return unsupported(o, where, "null, rope_type default or linear", err);
+        return json_unsupported(o, where, "null, rope_type default or linear", err);
     if (json_has(o, "partial_rotary_factor") &&
         json_number_value(json_object_get(o, "partial_rotary_factor")) != 1)
-        return unsupported(o, where, "partial_rotary_factor 1", err);
+        return json_unsupported(o, where, "partial_rotary_factor 1", err);
     bool linear = type && strcmp(type, "linear") == 0;
     if (!json_get_double(o, "rope_theta", OPTIONAL, 1, 1e15, theta, err) ||
         (linear && !json_get_double(o, "factor", REQUIRED, 1e-3, 1e6, factor, err)))
@@ -250,7 +238,7 @@ static bool read_ropes(struct model_config *c, const json_t *o, bool gemma, stru
         (local && !read_rope(local, "rope_parameters.sliding_attention", &c->rope_theta_local,
                              &unscaled, err)))
         return false;
-    return unscaled == 1 || unsupported(local, "rope_parameters.sliding_attention",
+    return unscaled == 1 || json_unsupported(local, "rope_parameters.sliding_attention",
                                         "no scaling on sliding layers", err);
 }
 
@@ -279,7 +267,7 @@ static bool read_layer_types(struct model_config *c, const json_t *o, bool gemma
         else if (type && gemma && strcmp(type, "sliding_attention") == 0)
             c->sliding[i] = 1;
         else
-            return unsupported(json_array_get(types, (size_t)i), "layer_types",
+            return json_unsupported(json_array_get(types, (size_t)i), "layer_types",
                                gemma ? "full_attention, sliding_attention" : "full_attention", err);
     }
     return true;
@@ -308,7 +296,7 @@ static bool read_llama(struct model_config *c, const json_t *o, struct gm_error 
                                        "attention_multiplier", "query_pre_attn_scalar"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         if (json_has(o, none[i]))
-            return unsupported(json_object_get(o, none[i]), none[i], "absent in model_type llama",
+            return json_unsupported(json_object_get(o, none[i]), none[i], "absent in model_type llama",
                                err);
     c->attn_scale = (float)(1 / sqrt((double)c->head_dim));
     return true;
@@ -337,7 +325,7 @@ static bool config_from_json(struct model_config *c, const json_t *o, struct gm_
         return false;
     bool gemma = strcmp(family, "gemma3_text") == 0;
     if (!gemma && strcmp(family, "llama") != 0)
-        return unsupported(json_object_get(o, "model_type"), "model_type", CONFIG_FAMILIES, err);
+        return json_unsupported(json_object_get(o, "model_type"), "model_type", CONFIG_FAMILIES, err);
     (gemma ? config_gemma3 : config_llama)(c);
     int64_t bos = c->bos_id;
     if (!check_neutral(o, err) || !read_sizes(c, o, err) || !read_activation(c, o, err) ||

@@ -123,17 +123,6 @@ static bool read_shape(struct reading *r, struct gm_error *err)
     return true;
 }
 
-static bool unsupported(const json_t *o, const char *key, const char *known, struct gm_error *err)
-{
-    char *text = json_line(json_object_get(o, key));
-    if (strlen(text) > 100)
-        memcpy(text + 97, "...", 4);
-    error_set(err, GM_E_UNSUPPORTED, "\"%s\" is %s, which is not supported (known: %s)", key, text,
-              known);
-    mem_free(text);
-    return false;
-}
-
 static bool is_empty(const json_t *v)
 {
     return !v || json_is_null(v) || json_is_false(v) ||
@@ -159,7 +148,7 @@ static bool read_peft_config(struct reading *r, const json_t *o, struct gm_error
     double alpha = 0, dropout = 0;
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++)
         if (!is_empty(json_object_get(o, empty[i])))
-            return unsupported(o, empty[i], "absent, null, false or empty", err);
+            return json_unsupported(json_object_get(o, empty[i]), empty[i], "absent, null, false or empty", err);
     if (!json_get_string(o, "peft_type", OPTIONAL, &type, err) ||
         !json_get_string(o, "bias", OPTIONAL, &bias, err) ||
         !json_get_double(o, "lora_alpha", REQUIRED, -1e6, 1e6, &alpha, err) ||
@@ -167,9 +156,9 @@ static bool read_peft_config(struct reading *r, const json_t *o, struct gm_error
         !json_get_bool(o, "use_rslora", OPTIONAL, &r->options.rslora, err))
         return false;
     if (strcmp(type, "LORA") != 0)
-        return unsupported(o, "peft_type", "LORA", err);
+        return json_unsupported(json_object_get(o, "peft_type"), "peft_type", "LORA", err);
     if (strcmp(bias, "none") != 0)
-        return unsupported(o, "bias", "none", err);
+        return json_unsupported(json_object_get(o, "bias"), "bias", "none", err);
     double rank = r->options.rank;
     r->options.alpha = (float)alpha;
     r->options.scale = (float)(alpha / (r->options.rslora ? sqrt(rank) : rank));
@@ -186,7 +175,7 @@ static bool read_mlx_config(struct reading *r, const json_t *o, struct gm_error 
         !json_get_object(o, "lora_parameters", REQUIRED, &p, err))
         return false;
     if (strcmp(type, "lora") != 0)
-        return unsupported(o, "fine_tune_type", "lora", err);
+        return json_unsupported(json_object_get(o, "fine_tune_type"), "fine_tune_type", "lora", err);
     if (!json_get_double(p, "scale", REQUIRED, -1e6, 1e6, &scale, err) ||
         !json_get_double(p, "dropout", OPTIONAL, 0, 0.999, &dropout, err))
         return error_context(err, "\"lora_parameters\"");

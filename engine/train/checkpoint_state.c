@@ -12,11 +12,6 @@
 
 enum { FORMAT = 1, STATE_MAX = 1 << 20 };
 
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static bool add_file(json_t *files, const char *dir, const char *name, struct gm_error *err)
 {
     struct mapping m;
@@ -68,12 +63,12 @@ bool checkpoint_state_write(const char *dir, const struct checkpoint_state *s, s
     json_object_set_new(j, "elapsed_s", json_real(s->elapsed_s));
     json_object_set_new(j, "evaluated", json_boolean(s->evaluated));
     json_object_set_new(j, "sampled", json_boolean(s->sampled));
-    json_object_set_new(j, "val_loss", number_or_null(s->val_loss));
-    json_object_set_new(j, "form_rate", number_or_null(s->form_rate));
+    json_object_set_new(j, "val_loss", json_number(s->val_loss));
+    json_object_set_new(j, "form_rate", json_number(s->form_rate));
     json_object_set_new(j, "form_n", json_integer(s->form_n));
-    json_object_set_new(j, "best_loss", number_or_null(s->best_loss));
-    json_object_set_new(j, "best_form", number_or_null(s->best_form));
-    json_object_set_new(j, "best_form_loss", number_or_null(s->best_form_loss));
+    json_object_set_new(j, "best_loss", json_number(s->best_loss));
+    json_object_set_new(j, "best_form", json_number(s->best_form));
+    json_object_set_new(j, "best_form_loss", json_number(s->best_form_loss));
     json_object_set_new(j, "evals_without_better", json_integer(s->evals_without_better));
     json_object_set_new(j, "files", files);
     char *path = path_join(dir, "state.json");

@@ -12,15 +12,10 @@ double trainer_time_s(const struct trainer *t)
     return t->elapsed_before_s + (clock_seconds() - t->began_s) - t->paused_s;
 }
 
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 /* Milliseconds are enough for a reader, and keep the lines short. */
 static json_t *rounded(double x, double unit)
 {
-    return isfinite(x) ? json_real(round(x / unit) * unit) : json_null();
+    return json_number(round(x / unit) * unit);
 }
 
 static json_t *line(const struct trainer *t, const char *event, double time_s)
@@ -99,8 +94,8 @@ bool trainer_tell_step(struct trainer *t, const struct step_result *r, double lr
     e.tokens_per_second = rate;
     e.memory_bytes = mem_rss_bytes();
     json_t *j = line(t, "step", now);
-    json_object_set_new(j, "loss", number_or_null(r->loss));
-    json_object_set_new(j, "grad_norm", number_or_null(r->grad_norm));
+    json_object_set_new(j, "loss", json_number(r->loss));
+    json_object_set_new(j, "grad_norm", json_number(r->grad_norm));
     json_object_set_new(j, "learning_rate", json_real(lr));
     json_object_set_new(j, "tokens", json_integer(r->tokens));
     json_object_set_new(j, "supervised_tokens", json_integer(r->targets));
@@ -117,7 +112,7 @@ bool trainer_tell_eval(struct trainer *t, const struct eval_result *r, struct gm
     e.supervised_tokens = e.tokens = r->tokens;
     e.n = r->rows;
     json_t *j = line(t, "eval", now);
-    json_object_set_new(j, "loss", number_or_null(r->loss));
+    json_object_set_new(j, "loss", json_number(r->loss));
     json_object_set_new(j, "tokens", json_integer(r->tokens));
     return journal_write(&t->journal, j, false, err) && tell(t, &e);
 }

@@ -87,13 +87,11 @@ static bool answer(struct chat *c, struct gm_error *err)
     if (ok && c->g->json) {
         cli_print_json(session_generated_json(c->s, &result, c->messages[c->n - 1].content));
     } else if (ok) {
-        const struct verdict *v = &result.verdict;
         printf("\n");
         fflush(stdout);
         struct str counts = {0};
-        for (int i = 0; i < v->n_lines && i < FORM_LINES; i++)
-            str_printf(&counts, "%s%d", i ? "-" : "", v->syllables[i]);
-        cli_note(c->g, "[%s  %s  %d tokens  %.2f s%s]", str_text(&counts), v->strict ? "yes" : v->possible ? "possible" : "no", result.n_tokens,
+        cli_counts(&counts, &result.verdict);
+        cli_note(c->g, "[%s  %s  %d tokens  %.2f s%s]", str_text(&counts), cli_verdict_word(&result.verdict), result.n_tokens,
                  result.seconds, result.stop == STOP_CANCELLED ? "  stopped" : "");
         str_free(&counts);
     }

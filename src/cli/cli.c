@@ -76,6 +76,17 @@ json_t *cli_json_text(const char *text)
     return value;
 }
 
+void cli_counts(struct str *out, const struct verdict *v)
+{
+    for (int i = 0; i < v->n_lines && i < FORM_LINES; i++)
+        str_printf(out, "%s%d", i ? "-" : "", v->syllables[i]);
+}
+
+const char *cli_verdict_word(const struct verdict *v)
+{
+    return v->strict ? "yes" : v->possible ? "possible" : "no";
+}
+
 void cli_print_clean(const char *text, size_t n)
 {
     struct str clean = {0};

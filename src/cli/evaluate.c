@@ -2,6 +2,7 @@
 #include "src/cli/evaluate.h"
 
 #include "engine/base/mem.h"
+#include "engine/format/json.h"
 #include "engine/model/pass.h"
 #include "engine/train/eval.h"
 
@@ -126,22 +127,17 @@ bool evaluate_answers(const struct session *s, const struct dataset *d, unsigned
     return ok;
 }
 
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 json_t *evaluation_json(const struct evaluation *e)
 {
     json_t *o = json_object();
     double low, high;
-    json_object_set_new(o, "loss", number_or_null(e->loss));
-    json_object_set_new(o, "perplexity", number_or_null(exp(e->loss)));
+    json_object_set_new(o, "loss", json_number(e->loss));
+    json_object_set_new(o, "perplexity", json_number(exp(e->loss)));
     json_object_set_new(o, "tokens", json_integer(e->tokens));
     json_object_set_new(o, "rows", json_integer(e->rows));
     json_object_set_new(o, "bits_per_byte", e->bytes > 0 ? json_real(e->loss * (double)e->tokens / log(2) / (double)e->bytes) : json_null());
-    json_object_set_new(o, "bleu", number_or_null(e->bleu));
-    json_object_set_new(o, "chrf", number_or_null(e->chrf));
+    json_object_set_new(o, "bleu", json_number(e->bleu));
+    json_object_set_new(o, "chrf", json_number(e->chrf));
     rate_interval(e->strict, e->n, &low, &high);
     json_object_set_new(o, "form_rate", e->n ? json_real((double)e->strict / e->n) : json_null());
     json_object_set_new(o, "form_rate_interval", e->n ? json_pack("[f, f]", low, high) : json_null());

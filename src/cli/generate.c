@@ -30,12 +30,10 @@ static void show_text(void *arg, int request, const char *bytes, size_t n)
 
 static void print_verdict(const struct general *g, const struct generated *r)
 {
-    const struct verdict *v = &r->verdict;
     struct str counts = {0};
-    for (int i = 0; i < v->n_lines && i < FORM_LINES; i++)
-        str_printf(&counts, "%s%d", i ? "-" : "", v->syllables[i]);
+    cli_counts(&counts, &r->verdict);
     cli_note(g, "[seed %llu  temp %g  %d tokens  %.2f s  %s  %s]", (unsigned long long)r->seed, (double)r->temperature, r->n_tokens, r->seconds,
-             counts.len ? str_text(&counts) : "no line", v->strict ? "yes" : v->possible ? "possible" : "no");
+             counts.len ? str_text(&counts) : "no line", cli_verdict_word(&r->verdict));
     str_free(&counts);
 }
 

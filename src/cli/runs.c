@@ -2,17 +2,13 @@
 #include "src/cli/cli.h"
 
 #include "engine/base/mem.h"
+#include "engine/format/json.h"
 #include "engine/train/run.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
 
 static json_t *run_json(const struct run_info *r)
 {
@@ -22,14 +18,14 @@ static json_t *run_json(const struct run_info *r)
     json_object_set_new(o, "state", json_string(r->state));
     json_object_set_new(o, "step", json_integer(r->last_step));
     json_object_set_new(o, "iters", json_integer(r->iters));
-    json_object_set_new(o, "val_loss", number_or_null(r->last_val_loss));
+    json_object_set_new(o, "val_loss", json_number(r->last_val_loss));
     for (int i = 0; i < r->n_checkpoints; i++) {
         const struct checkpoint_info *c = &r->checkpoints[i];
         json_t *k = json_object();
         json_object_set_new(k, "step", json_integer(c->step));
         json_object_set_new(k, "path", cli_json_text(c->path));
-        json_object_set_new(k, "loss", number_or_null(c->val_loss));
-        json_object_set_new(k, "form_rate", number_or_null(c->form_rate));
+        json_object_set_new(k, "loss", json_number(c->val_loss));
+        json_object_set_new(k, "form_rate", json_number(c->form_rate));
         json_object_set_new(k, "form_n", json_integer(c->form_n));
         json_object_set_new(k, "best", c->best_loss && c->best_form ? json_string("both")
                                        : c->best_loss               ? json_string("loss")

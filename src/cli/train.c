@@ -5,15 +5,10 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/format/json.h"
 #include "engine/train/trainer.h"
 
-#include <math.h>
 #include <signal.h>
-
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
 
 /* Runs a trainer to its end and tells how it went; frees it. */
 static int run_trainer(struct trainer *t, struct progress *p, const struct general *g)
@@ -25,9 +20,9 @@ static int run_trainer(struct trainer *t, struct progress *p, const struct gener
         json_t *o = json_object();
         json_object_set_new(o, "run", cli_json_text(trainer_run_dir(t)));
         json_object_set_new(o, "step", json_integer(p->last_step));
-        json_object_set_new(o, "loss", number_or_null(p->last_loss));
-        json_object_set_new(o, "val_loss", number_or_null(p->last_val_loss));
-        json_object_set_new(o, "best_val_loss", number_or_null(p->best_val_loss));
+        json_object_set_new(o, "loss", json_number(p->last_loss));
+        json_object_set_new(o, "val_loss", json_number(p->last_val_loss));
+        json_object_set_new(o, "best_val_loss", json_number(p->best_val_loss));
         json_object_set_new(o, "seconds", json_real(clock_seconds() - began));
         json_object_set_new(o, "reason", json_string(p->reason));
         cli_print_json(o);
