@@ -128,6 +128,16 @@ void *mem_grow(void *block, size_t old_count, size_t new_count, size_t size)
     return grown;
 }
 
+void *mem_room(void *block, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return block;
+    size_t more = *cap ? (*cap > SIZE_MAX / 2 ? SIZE_MAX : 2 * *cap) : 64;
+    block = mem_grow(block, *cap, more, size);
+    *cap = more;
+    return block;
+}
+
 char *mem_copy_n(const char *text, size_t n)
 {
     size_t bytes;

@@ -14,6 +14,8 @@
 void *mem_alloc(size_t bytes, const char *what, struct gm_error *err); /* zeroed; NULL on failure */
 void *mem_new(size_t count, size_t size);                              /* zeroed; aborts on failure or overflow */
 void *mem_grow(void *block, size_t old_count, size_t new_count, size_t size); /* as realloc; new part zeroed; aborts */
+/* Room for one more element behind n: doubles *cap (64 at first) when n has reached it. */
+void *mem_room(void *block, size_t n, size_t *cap, size_t size);
 char *mem_copy(const char *text);                                      /* strdup that aborts */
 char *mem_copy_n(const char *text, size_t n);                          /* n bytes + NUL */
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

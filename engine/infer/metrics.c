@@ -17,11 +17,7 @@ struct units { /* tokens or characters, as hashes */
 
 static void units_add(struct units *u, const char *bytes, size_t n)
 {
-    if (u->n == u->cap) {
-        size_t cap = u->cap ? 2 * u->cap : 64;
-        u->hash = mem_grow(u->hash, u->cap, cap, sizeof *u->hash);
-        u->cap = cap;
-    }
+    u->hash = mem_room(u->hash, u->n, &u->cap, sizeof *u->hash);
     u->hash[u->n++] = hash64(bytes, n, 1);
 }
 

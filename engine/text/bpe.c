@@ -29,11 +29,7 @@ static bool entry_before(struct bpe_entry a, struct bpe_entry b)
 
 static void heap_push(struct bpe_scratch *s, size_t *n, struct bpe_entry e)
 {
-    if (*n == s->cap_heap) {
-        size_t cap = s->cap_heap ? 2 * s->cap_heap : 256;
-        s->heap = mem_grow(s->heap, s->cap_heap, cap, sizeof *s->heap);
-        s->cap_heap = cap;
-    }
+    s->heap = mem_room(s->heap, *n, &s->cap_heap, sizeof *s->heap);
     size_t i = (*n)++;
     while (i > 0 && entry_before(e, s->heap[(i - 1) / 2])) {
         s->heap[i] = s->heap[(i - 1) / 2];
@@ -82,11 +78,7 @@ static bool merge_of(const struct tokenizer *t, const char *text, const struct b
 
 static void add_symbol(struct bpe_scratch *s, size_t *n, int32_t id, size_t begin, size_t len)
 {
-    if (*n == s->cap_symbols) {
-        size_t cap = s->cap_symbols ? 2 * s->cap_symbols : 256;
-        s->symbols = mem_grow(s->symbols, s->cap_symbols, cap, sizeof *s->symbols);
-        s->cap_symbols = cap;
-    }
+    s->symbols = mem_room(s->symbols, *n, &s->cap_symbols, sizeof *s->symbols);
     s->symbols[(*n)++] =
         (struct bpe_symbol){.id = id, .begin = (uint32_t)begin, .len = (uint32_t)len};
 }

@@ -52,16 +52,6 @@ struct trainer {
     size_t n_grown, cap_grown;
 };
 
-static void *grow(void *block, size_t n, size_t *cap, size_t size)
-{
-    if (n < *cap)
-        return block;
-    size_t more = *cap ? 2 * *cap : 1024;
-    block = mem_grow(block, *cap, more, size);
-    *cap = more;
-    return block;
-}
-
 static void count_word(void *arg, size_t begin, size_t end)
 {
     struct trainer *r = arg;
@@ -71,10 +61,10 @@ static void count_word(void *arg, size_t begin, size_t end)
         r->words[known].count++;
         return;
     }
-    r->words = grow(r->words, r->n_words, &r->cap_words, sizeof *r->words);
+    r->words = mem_room(r->words, r->n_words, &r->cap_words, sizeof *r->words);
     r->words[r->n_words++] = (struct word){r->n_symbols, (uint32_t)(end - begin), 1};
     for (size_t i = begin; i < end; i++) {
-        r->symbols = grow(r->symbols, r->n_symbols, &r->cap_symbols, sizeof *r->symbols);
+        r->symbols = mem_room(r->symbols, r->n_symbols, &r->cap_symbols, sizeof *r->symbols);
         r->symbols[r->n_symbols++] = FIRST_BYTE + (unsigned char)r->text[i];
     }
 }
@@ -89,7 +79,7 @@ static bool goes_first(const struct trainer *r, struct candidate a, struct candi
 
 static void push(struct trainer *r, uint32_t pair)
 {
-    r->heap = grow(r->heap, r->n_heap, &r->cap_heap, sizeof *r->heap);
+    r->heap = mem_room(r->heap, r->n_heap, &r->cap_heap, sizeof *r->heap);
     struct candidate c = {r->pairs[pair].count, pair};
     size_t i = r->n_heap++;
     while (i > 0 && goes_first(r, c, r->heap[(i - 1) / 2])) {
@@ -122,7 +112,7 @@ static struct pair *pair_of(struct trainer *r, int32_t left, int32_t right)
     if (s)
         return &r->pairs[s->id];
     pair_map_set(&r->pairs_by_ids, left, right, 0, (int32_t)r->n_pairs);
-    r->pairs = grow(r->pairs, r->n_pairs, &r->cap_pairs, sizeof *r->pairs);
+    r->pairs = mem_room(r->pairs, r->n_pairs, &r->cap_pairs, sizeof *r->pairs);
     r->pairs[r->n_pairs] = (struct pair){.left = left, .right = right};
     return &r->pairs[r->n_pairs++];
 }
@@ -203,7 +193,7 @@ static void merge_everywhere(struct trainer *r, uint32_t merged, int32_t id, uin
             if (p->touched == round)
                 continue;
             p->touched = round;
-            r->grown = grow(r->grown, r->n_grown, &r->cap_grown, sizeof *r->grown);
+            r->grown = mem_room(r->grown, r->n_grown, &r->cap_grown, sizeof *r->grown);
             r->grown[r->n_grown++] = (uint32_t)(p - r->pairs);
         }
     }

@@ -14,11 +14,7 @@ static bool is(const char *role, const char *name)
 
 static void add_span(struct text_span **list, size_t *n, size_t *cap, size_t begin, size_t end)
 {
-    if (*n == *cap) {
-        size_t grown = *cap ? 2 * *cap : 8;
-        *list = mem_grow(*list, *cap, grown, sizeof **list);
-        *cap = grown;
-    }
+    *list = mem_room(*list, *n, cap, sizeof **list);
     (*list)[(*n)++] = (struct text_span){begin, end};
 }
 

@@ -24,11 +24,7 @@ static int by_rank(const void *x, const void *y)
 
 static void add_merge(struct merge **list, size_t *n, size_t *cap, struct merge m)
 {
-    if (*n == *cap) {
-        size_t grown = *cap ? 2 * *cap : 1024;
-        *list = mem_grow(*list, *cap, grown, sizeof **list);
-        *cap = grown;
-    }
+    *list = mem_room(*list, *n, cap, sizeof **list);
     (*list)[(*n)++] = m;
 }
 

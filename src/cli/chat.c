@@ -27,11 +27,7 @@ struct chat {
 
 static void add_message(struct chat *c, const char *role, const char *text)
 {
-    if (c->n == c->cap) {
-        size_t cap = c->cap ? 2 * c->cap : 16;
-        c->messages = mem_grow(c->messages, c->cap, cap, sizeof *c->messages);
-        c->cap = cap;
-    }
+    c->messages = mem_room(c->messages, c->n, &c->cap, sizeof *c->messages);
     c->messages[c->n++] = (struct chat_message){role, mem_copy(text)};
 }
 

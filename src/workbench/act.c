@@ -112,11 +112,7 @@ static void leave(struct workbench *w, long how)
 
 static struct chat_turn *add_turn(struct workbench *w, enum chat_who who, const char *text)
 {
-    if (w->n_turns == w->cap_turns) {
-        size_t cap = w->cap_turns ? 2 * w->cap_turns : 32;
-        w->turns = mem_grow(w->turns, w->cap_turns, cap, sizeof *w->turns);
-        w->cap_turns = cap;
-    }
+    w->turns = mem_room(w->turns, w->n_turns, &w->cap_turns, sizeof *w->turns);
     struct chat_turn *t = &w->turns[w->n_turns++];
     *t = (struct chat_turn){.who = who};
     str_add(&t->raw, text);

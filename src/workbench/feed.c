@@ -11,16 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-static void *grown(void *array, size_t n, size_t *cap, size_t size)
-{
-    if (n < *cap)
-        return array;
-    size_t bigger = *cap ? 2 * *cap : 64;
-    array = mem_grow(array, *cap, bigger, size);
-    *cap = bigger;
-    return array;
-}
-
 /* A run that was killed comes back to its last checkpoint and goes through the same steps again. */
 static void points_cut(struct points *p, double after)
 {
@@ -33,9 +23,9 @@ void points_add(struct points *p, double x, double y)
     while (p->n > 0 && p->x[p->n - 1] >= x)
         p->n--;
     size_t cap = p->cap;
-    p->x = grown(p->x, p->n, &cap, sizeof *p->x);
+    p->x = mem_room(p->x, p->n, &cap, sizeof *p->x);
     cap = p->cap;
-    p->y = grown(p->y, p->n, &cap, sizeof *p->y);
+    p->y = mem_room(p->y, p->n, &cap, sizeof *p->y);
     p->cap = cap;
     p->x[p->n] = x;
     p->y[p->n++] = y;
@@ -65,7 +55,7 @@ void feed_say(struct workbench *w, enum message_level level, const char *format,
         mem_free(w->log[0].text);
         memmove(w->log, w->log + 1, --w->n_log * sizeof *w->log);
     }
-    w->log = grown(w->log, w->n_log, &w->cap_log, sizeof *w->log);
+    w->log = mem_room(w->log, w->n_log, &w->cap_log, sizeof *w->log);
     struct log_row *row = &w->log[w->n_log++];
     time_t now = time(NULL);
     struct tm local;
@@ -99,7 +89,7 @@ static void set_ckpts(struct workbench *w, const struct run_info *r)
     drop_ckpts(w);
     for (int i = 0; i < r->n_checkpoints; i++) {
         const struct checkpoint_info *c = &r->checkpoints[i];
-        w->ckpts = grown(w->ckpts, w->n_ckpts, &w->cap_ckpts, sizeof *w->ckpts);
+        w->ckpts = mem_room(w->ckpts, w->n_ckpts, &w->cap_ckpts, sizeof *w->ckpts);
         struct ckpt_row *row = &w->ckpts[w->n_ckpts++];
         *row = (struct ckpt_row){.step = c->step, .path = mem_copy(c->path), .val_loss = c->val_loss, .bytes = (size_t)c->bytes,
                                  .best_loss = c->best_loss, .best_form = c->best_form};
@@ -191,7 +181,7 @@ static void on_form(struct workbench *w, const struct train_event *e)
 
 static void add_sample(struct workbench *w, struct mail *m, int step)
 {
-    w->samples = grown(w->samples, w->n_samples, &w->cap_samples, sizeof *w->samples);
+    w->samples = mem_room(w->samples, w->n_samples, &w->cap_samples, sizeof *w->samples);
     struct sample_row *row = &w->samples[w->n_samples++];
     *row = (struct sample_row){.step = step, .temperature = (double)m->sample.temperature, .seconds = m->sample.seconds, .seed = m->sample.seed,
                                .tokens = m->sample.n_tokens};

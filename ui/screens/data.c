@@ -30,11 +30,7 @@ void order_start(struct order *o, size_t of, uint64_t version)
 
 void order_add(struct order *o, size_t i)
 {
-    if (o->count == o->capacity) {
-        size_t more = o->capacity ? 2 * o->capacity : 256;
-        o->index = mem_grow(o->index, o->capacity, more, sizeof *o->index);
-        o->capacity = more;
-    }
+    o->index = mem_room(o->index, o->count, &o->capacity, sizeof *o->index);
     o->index[o->count++] = (uint32_t)i;
 }
 

@@ -256,9 +256,26 @@ static void test_process(void **state)
     assert_true(mem_available_bytes() > 0);
 }
 
+static void test_room(void **state)
+{
+    (void)state;
+    int *list = NULL;
+    size_t cap = 0;
+    for (size_t n = 0; n < 1000; n++) {
+        list = mem_room(list, n, &cap, sizeof *list);
+        assert_true(n < cap && cap >= 64 && cap <= 2 * (n > 32 ? n : 32));
+        assert_int_equal(list[n], 0);
+        list[n] = (int)n;
+    }
+    for (size_t n = 0; n < 1000; n++)
+        assert_int_equal(list[n], n);
+    mem_free(list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_room),
         cmocka_unit_test(test_blocks),  cmocka_unit_test(test_peak),
         cmocka_unit_test(test_huge),    cmocka_unit_test(test_grow),
         cmocka_unit_test(test_text),    cmocka_unit_test(test_refused),
