@@ -169,6 +169,18 @@ static bool wrong_type(const char *key, const json_t *v, const char *wanted, str
     return error_set(err, GM_E_INPUT, "field \"%s\" is %s (write %s)", key, type_name(v), wanted);
 }
 
+json_t *json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    struct str clean = {0};
+    text_clean(&clean, text, strlen(text), true, false);
+    value = json_string(str_text(&clean));
+    str_free(&clean);
+    return value;
+}
+
 json_t *json_number(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();

@@ -6,7 +6,9 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/format/json.h"
 #include "engine/text/detok.h"
+#include "engine/verse/verse_json.h"
 
 #include <assert.h>
 #include <math.h>
@@ -47,6 +49,22 @@ void generated_free(struct generated *g)
 {
     mem_free(g->text);
     g->text = NULL;
+}
+
+json_t *generated_json(const struct generated *g)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "prompt", json_text(g->prompt_text));
+    json_object_set_new(o, "adapter", json_text(g->adapter ? g->adapter : "base"));
+    json_object_set_new(o, "step", g->step >= 0 ? json_integer(g->step) : json_null());
+    json_object_set_new(o, "temperature", json_real(round((double)g->temperature * 1e6) / 1e6));
+    json_object_set_new(o, "seed", json_integer((json_int_t)g->seed));
+    json_object_set_new(o, "text", json_text(g->text));
+    json_object_set_new(o, "tokens", json_integer(g->n_tokens));
+    json_object_set_new(o, "stop", json_string(stop_reason_name(g->stop)));
+    json_object_set_new(o, "verdict", verse_json_verdict(&g->verdict));
+    json_object_set_new(o, "seconds", json_real(g->seconds));
+    return o;
 }
 
 struct generator *generator_new(const struct model *m, const struct tokenizer *t, int n_slots, int max_tokens,

@@ -16,6 +16,7 @@
 #include "engine/text/tokenizer.h"
 #include "engine/verse/form.h"
 
+#include <jansson.h>
 #include <stdatomic.h>
 
 enum stop_reason { STOP_LENGTH, STOP_END, STOP_STRING, STOP_CANCELLED };
@@ -44,6 +45,8 @@ struct generated {
     double seconds;
 };
 void generated_free(struct generated *g);
+/* The row of samples.jsonl and of `generate --json`; a new reference. step < 0: unknown, null. */
+json_t *generated_json(const struct generated *g);
 
 struct generate_hooks {
     void (*text)(void *arg, int request, const char *bytes, size_t n); /* whole characters, as they come; may be NULL */

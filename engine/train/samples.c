@@ -2,7 +2,6 @@
 #include "engine/train/samples.h"
 
 #include "engine/base/mem.h"
-#include "engine/verse/verse_json.h"
 
 #include <math.h>
 #include <string.h>
@@ -250,33 +249,4 @@ bool samples_run(struct samples *s, const struct compute *c, const struct lora *
         generated_free(g);
     }
     return ok;
-}
-
-/* Text that is not UTF-8 would be no JSON. */
-static json_t *text_json(const char *text)
-{
-    json_t *j = json_string(text);
-    if (j)
-        return j;
-    struct str clean = {0};
-    text_clean(&clean, text, strlen(text), true, false);
-    j = json_string(str_text(&clean));
-    str_free(&clean);
-    return j;
-}
-
-json_t *samples_json(const struct generated *g)
-{
-    json_t *o = json_object();
-    json_object_set_new(o, "prompt", text_json(g->prompt_text));
-    json_object_set_new(o, "adapter", text_json(g->adapter));
-    json_object_set_new(o, "step", json_integer(g->step));
-    json_object_set_new(o, "temperature", json_real(round((double)g->temperature * 1e6) / 1e6));
-    json_object_set_new(o, "seed", json_integer((json_int_t)g->seed));
-    json_object_set_new(o, "text", text_json(g->text));
-    json_object_set_new(o, "tokens", json_integer(g->n_tokens));
-    json_object_set_new(o, "stop", json_string(stop_reason_name(g->stop)));
-    json_object_set_new(o, "verdict", verse_json_verdict(&g->verdict));
-    json_object_set_new(o, "seconds", json_real(g->seconds));
-    return o;
 }

@@ -28,7 +28,5 @@ bool samples_run(struct samples *s, const struct compute *c, const struct lora *
                  const char *adapter, atomic_bool *cancel,
                  bool (*fn)(void *arg, const struct generated *g, struct gm_error *err), void *arg,
                  struct sample_rate *rate, struct gm_error *err);
-/* One line of samples.jsonl; a new reference. */
-json_t *samples_json(const struct generated *g);
 
 #endif

@@ -122,7 +122,7 @@ bool trainer_tell_sample(void *trainer, const struct generated *g, struct gm_err
     struct trainer *t = trainer;
     struct train_event e = event(t, TRAIN_SAMPLE, trainer_time_s(t));
     e.sample = g;
-    return journal_write(&t->samples_journal, samples_json(g), false, err) && tell(t, &e);
+    return journal_write(&t->samples_journal, generated_json(g), false, err) && tell(t, &e);
 }
 
 bool trainer_tell_form(struct trainer *t, const struct sample_rate *rate, struct gm_error *err)

@@ -65,17 +65,6 @@ void cli_print_json(json_t *value)
     mem_free(line);
 }
 
-json_t *cli_json_text(const char *text)
-{
-    if (utf8_valid(text, strlen(text)))
-        return json_string(text);
-    struct str clean = {0};
-    text_clean(&clean, text, strlen(text), true, false);
-    json_t *value = json_string(str_text(&clean));
-    str_free(&clean);
-    return value;
-}
-
 void cli_counts(struct str *out, const struct verdict *v)
 {
     for (int i = 0; i < v->n_lines && i < FORM_LINES; i++)

@@ -43,7 +43,6 @@ int cli_fail(const struct gm_error *err);
 int cli_end(int status);
 
 void cli_print_json(json_t *value);                 /* one line; takes the reference */
-json_t *cli_json_text(const char *text);            /* a path or name: what is no UTF-8 is shown as marks */
 void cli_counts(struct str *out, const struct verdict *v); /* appends "5-7-5" */
 const char *cli_verdict_word(const struct verdict *v);     /* "yes", "possible", "no" */
 void cli_print_clean(const char *text, size_t n);   /* to stdout, lines kept */

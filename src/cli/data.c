@@ -2,6 +2,7 @@
 #include "src/cli/cli.h"
 
 #include "engine/base/mem.h"
+#include "engine/format/json.h"
 #include "engine/train/dataset.h"
 
 #include <stdio.h>
@@ -79,7 +80,7 @@ static json_t *row_json(const struct syllables *s, const struct form *form, cons
     for (int i = 0; i < v.n_lines && i < FORM_LINES; i++)
         json_array_append_new(counts, json_integer(v.syllables[i]));
     json_t *o = json_object();
-    json_object_set_new(o, "file", cli_json_text(r->file));
+    json_object_set_new(o, "file", json_text(r->file));
     json_object_set_new(o, "line", json_integer(r->line));
     json_object_set_new(o, "split", json_string(SPLITS[r->split]));
     json_object_set_new(o, "prompt", json_string(r->prompt));
@@ -112,7 +113,7 @@ static void tell(const struct dataset *d, const struct data_args *a, const struc
     json_t *o = json_object(), *splits = json_object();
     for (int i = 0; i < SPLIT_COUNT; i++)
         json_object_set_new(splits, SPLITS[i], facts_json(&facts[i]));
-    json_object_set_new(o, "data", cli_json_text(a->data));
+    json_object_set_new(o, "data", json_text(a->data));
     json_object_set_new(o, "rows", json_integer(d->n_rows));
     json_object_set_new(o, "skipped", json_integer(d->n_skipped));
     json_object_set_new(o, "truncated", json_integer(d->n_truncated));

@@ -7,6 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/format/json.h"
 #include "engine/train/trainer.h"
 
 #include <math.h>
@@ -63,7 +64,7 @@ static void report(const char *run, double seconds, const struct evaluation *bas
 {
     if (g->json) {
         json_t *o = json_object();
-        json_object_set_new(o, "run", cli_json_text(run));
+        json_object_set_new(o, "run", json_text(run));
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "base", evaluation_json(base));
         json_object_set_new(o, "tuned", evaluation_json(tuned));

@@ -35,7 +35,7 @@ static json_t *result_json(const struct export_request *r, const struct export_r
     json_object_set_new(proof, "max_kl", json_real(p->max_kl));
     json_object_set_new(proof, "greedy_agreement", json_real(p->greedy_agreement));
     json_object_set_new(o, "to", json_string(export_to_name(r->to)));
-    json_object_set_new(o, "out", cli_json_text(r->out));
+    json_object_set_new(o, "out", json_text(r->out));
     json_object_set_new(o, "bytes", json_integer((json_int_t)p->bytes));
     json_object_set_new(o, "proof", proof);
     return o;

@@ -13,8 +13,8 @@
 static json_t *run_json(const struct run_info *r)
 {
     json_t *o = json_object(), *list = json_array();
-    json_object_set_new(o, "run", cli_json_text(r->name));
-    json_object_set_new(o, "path", cli_json_text(r->dir));
+    json_object_set_new(o, "run", json_text(r->name));
+    json_object_set_new(o, "path", json_text(r->dir));
     json_object_set_new(o, "state", json_string(r->state));
     json_object_set_new(o, "step", json_integer(r->last_step));
     json_object_set_new(o, "iters", json_integer(r->iters));
@@ -23,7 +23,7 @@ static json_t *run_json(const struct run_info *r)
         const struct checkpoint_info *c = &r->checkpoints[i];
         json_t *k = json_object();
         json_object_set_new(k, "step", json_integer(c->step));
-        json_object_set_new(k, "path", cli_json_text(c->path));
+        json_object_set_new(k, "path", json_text(c->path));
         json_object_set_new(k, "loss", json_number(c->val_loss));
         json_object_set_new(k, "form_rate", json_number(c->form_rate));
         json_object_set_new(k, "form_n", json_integer(c->form_n));

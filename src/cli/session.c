@@ -4,9 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/train/run.h"
-#include "engine/verse/verse_json.h"
 
-#include <math.h>
 #include <string.h>
 
 static char *copy_or_null(const char *text)
@@ -147,16 +145,9 @@ bool session_prompt(const struct session *s, const char *system, const char *pro
 
 json_t *session_generated_json(const struct session *s, const struct generated *r, const char *prompt)
 {
-    json_t *o = json_object();
-    json_object_set_new(o, "prompt", json_string(prompt));
-    json_object_set_new(o, "adapter", cli_json_text(s->adapter_name));
-    json_object_set_new(o, "step", s->step >= 0 ? json_integer(s->step) : json_null());
-    json_object_set_new(o, "temperature", json_real(round((double)r->temperature * 1e6) / 1e6));
-    json_object_set_new(o, "seed", json_integer((json_int_t)r->seed));
-    json_object_set_new(o, "text", json_string(r->text));
-    json_object_set_new(o, "tokens", json_integer(r->n_tokens));
-    json_object_set_new(o, "stop", json_string(stop_reason_name(r->stop)));
-    json_object_set_new(o, "verdict", verse_json_verdict(&r->verdict));
-    json_object_set_new(o, "seconds", json_real(r->seconds));
-    return o;
+    struct generated named = *r;
+    named.prompt_text = prompt;
+    named.adapter = s->adapter_name;
+    named.step = s->step;
+    return generated_json(&named);
 }

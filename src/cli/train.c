@@ -18,7 +18,7 @@ static int run_trainer(struct trainer *t, struct progress *p, const struct gener
     bool ok = progress_run(p, t, &err);
     if (g->json) {
         json_t *o = json_object();
-        json_object_set_new(o, "run", cli_json_text(trainer_run_dir(t)));
+        json_object_set_new(o, "run", json_text(trainer_run_dir(t)));
         json_object_set_new(o, "step", json_integer(p->last_step));
         json_object_set_new(o, "loss", json_number(p->last_loss));
         json_object_set_new(o, "val_loss", json_number(p->last_val_loss));
