@@ -11,7 +11,7 @@
 #include "src/cli/args.h"
 
 #include <jansson.h>
-#include <signal.h>
+#include <pthread.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
 
@@ -98,7 +98,7 @@ void signals_on_interrupt(atomic_bool *flag); /* set by the handler, too; NULL: 
 int signals_exit(int signal_number);  /* 130, 143, 129 */
 void signals_watch_window(void); /* SIGWINCH, SIGCONT and SIGTSTP write a byte, too */
 void signals_before_exit(void (*fn)(void)); /* async-signal-safe; called when a second SIGINT ends the process */
-void signals_mask_for_threads(sigset_t *mask); /* what a computing thread blocks: all but its own faults */
+int signals_thread(pthread_t *thread, void *(*run)(void *), void *arg); /* pthread_create; signals stay with the caller, but for its own faults */
 int signals_pipe(void);      /* readable end: a byte for each signal (poll) */
 /* Calls fn, on a thread of its own, for each signal that comes or came; for those who compute and do not poll. */
 void signals_watch(void (*fn)(void *arg), void *arg);

@@ -52,12 +52,17 @@ void signals_watch_window(void)
     sigaction(SIGTSTP, &action, NULL);
 }
 
-void signals_mask_for_threads(sigset_t *mask)
+int signals_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    sigfillset(mask);
+    sigset_t mine, before;
+    sigfillset(&mine);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(mask, faults[i]); /* whoever crashes: the terminal is put right */
+        sigdelset(&mine, faults[i]); /* whoever crashes: the terminal is put right */
+    pthread_sigmask(SIG_BLOCK, &mine, &before);
+    int failed = pthread_create(thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
 }
 
 void signals_before_exit(void (*fn)(void)) { before_exit = fn; }
@@ -101,12 +106,8 @@ static void *watch_thread(void *unused)
 
 void signals_watch(void (*fn)(void *arg), void *arg)
 {
-    sigset_t mine, before;
     watch = (struct watch){.fn = fn, .arg = arg};
-    signals_mask_for_threads(&mine);
-    pthread_sigmask(SIG_BLOCK, &mine, &before);
-    watch.runs = pthread_create(&watch.thread, NULL, watch_thread, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    watch.runs = signals_thread(&watch.thread, watch_thread, NULL) == 0;
 }
 
 void signals_unwatch(void)

@@ -4,7 +4,6 @@
 #include "engine/base/mem.h"
 #include "src/cli/cli.h"
 
-#include <signal.h>
 #include <string.h>
 
 struct listener { /* on the stack of the trainer's thread */
@@ -64,11 +63,7 @@ bool runner_start(struct workbench *w, struct gm_error *err)
     atomic_store(&w->running, NULL);
     atomic_store(&w->stop_training, false);
     atomic_store(&w->following, false); /* before a line of ours is written */
-    sigset_t mine, before;
-    signals_mask_for_threads(&mine);
-    pthread_sigmask(SIG_BLOCK, &mine, &before);
-    int failed = pthread_create(&w->trainer_thread, NULL, run_thread, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = signals_thread(&w->trainer_thread, run_thread, w);
     if (failed)
         return error_set(err, GM_E_IO, "start training: %s", strerror(failed));
     w->trainer_started = true;

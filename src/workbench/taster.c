@@ -5,7 +5,6 @@
 #include "src/cli/cli.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -93,13 +92,9 @@ static void *taste_thread(void *arg)
 
 bool taster_start(struct workbench *w, struct gm_error *err)
 {
-    sigset_t mine, before;
     pthread_mutex_init(&w->job_lock, NULL);
     pthread_cond_init(&w->job_ready, NULL);
-    signals_mask_for_threads(&mine);
-    pthread_sigmask(SIG_BLOCK, &mine, &before);
-    int failed = pthread_create(&w->taster, NULL, taste_thread, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = signals_thread(&w->taster, taste_thread, w);
     if (failed)
         return error_set(err, GM_E_IO, "start the tasting thread: %s", strerror(failed));
     w->taster_runs = true;
