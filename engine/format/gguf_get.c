@@ -81,16 +81,25 @@ bool gguf_string(const struct gguf *g, const char *key, enum need need, struct g
     return true;
 }
 
+/* An integer of any type; NULL as pair() gives it, or for another type. */
+static const struct gguf_kv *integer(const struct gguf *g, const char *key, enum need need,
+                                     int64_t *v, bool *big, bool *ok, struct gm_error *err)
+{
+    const struct gguf_kv *kv = pair(g, key, need, ok, err);
+    if (kv && (kv->type == GGUF_ARRAY || !as_integer(kv, 0, v, big))) {
+        *ok = wrong_type(g, kv, "an integer", err);
+        return NULL;
+    }
+    return kv;
+}
+
 bool gguf_i64(const struct gguf *g, const char *key, enum need need, int64_t min, int64_t max,
               int64_t *out, struct gm_error *err)
 {
     bool ok, big;
     int64_t v;
-    const struct gguf_kv *kv = pair(g, key, need, &ok, err);
-    if (!kv)
+    if (!integer(g, key, need, &v, &big, &ok, err))
         return ok;
-    if (kv->type == GGUF_ARRAY || !as_integer(kv, 0, &v, &big))
-        return wrong_type(g, kv, "an integer", err);
     if (big || v < min || v > max)
         return error_set(err, GM_E_INPUT,
                          "read %s: key \"%s\" is %s%" PRId64 " (it must be %" PRId64 " to %" PRId64
@@ -105,11 +114,8 @@ bool gguf_u64(const struct gguf *g, const char *key, enum need need, uint64_t mi
 {
     bool ok, big;
     int64_t v;
-    const struct gguf_kv *kv = pair(g, key, need, &ok, err);
-    if (!kv)
+    if (!integer(g, key, need, &v, &big, &ok, err))
         return ok;
-    if (kv->type == GGUF_ARRAY || !as_integer(kv, 0, &v, &big))
-        return wrong_type(g, kv, "an integer", err);
     if ((v < 0 && !big) || (uint64_t)v < min || (uint64_t)v > max) {
         char value[32];
         snprintf(value, sizeof value, big ? "%" PRIu64 : "%" PRId64, v);

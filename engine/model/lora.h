@@ -48,6 +48,8 @@ static inline const struct lora_pair *lora_at(const struct lora *l, int layer, e
  * content; a folder or the safetensors file. Checks every shape against the model; an unknown
  * tensor is an error. */
 struct lora *lora_load(const char *path, const struct model_config *c, struct gm_error *err);
+/* The same for an adapter that a person named: an error says both names. */
+struct lora *lora_load_for(const char *path, const char *called, const char *model, const struct model_config *c, struct gm_error *err);
 /* Writes adapters.safetensors + adapter_config.json (MLX layout) into an existing folder. */
 bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name,
                    struct gm_error *err);

@@ -352,3 +352,12 @@ bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name
     mem_free(turned);
     return ok;
 }
+
+struct lora *lora_load_for(const char *path, const char *called, const char *model,
+                           const struct model_config *c, struct gm_error *err)
+{
+    struct lora *l = lora_load(path, c, err);
+    if (!l && err && (err->code == GM_E_INPUT || err->code == GM_E_UNSUPPORTED))
+        error_context(err, "use adapter %s with %s (was it made for this model?)", called, model);
+    return l;
+}

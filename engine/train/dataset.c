@@ -255,6 +255,14 @@ struct dataset *dataset_open(const char *data, const struct dataset_options *o,
     return NULL;
 }
 
+int dataset_leaks(const struct dataset *d, enum split split)
+{
+    int n = 0;
+    for (int i = 0; i < d->n_rows; i++)
+        n += d->rows[i].split == split && d->rows[i].leak;
+    return n;
+}
+
 void dataset_free(struct dataset *d)
 {
     if (!d)

@@ -58,6 +58,7 @@ bool dataset_check_ids(const struct dataset *d, int vocab, struct gm_error *err)
 struct dataset *dataset_open(const char *data, const struct dataset_options *o,
                              const struct tokenizer *tokenizer, const struct chat_template *tpl,
                              struct gm_error *err);
+int dataset_leaks(const struct dataset *d, enum split split); /* rows of the split that stand in train, too */
 void dataset_free(struct dataset *d);
 
 #endif

@@ -76,9 +76,8 @@ static bool open_text(struct trainer *t, struct gm_error *err)
 
 static bool load_start_adapter(struct trainer *t, struct gm_error *err)
 {
-    struct lora *l = lora_load(t->o.resume_adapter, &t->model->config, err);
-    if (!l && err && (err->code == GM_E_INPUT || err->code == GM_E_UNSUPPORTED))
-        error_context(err, "use adapter %s with %s (was it made for this model?)", t->o.resume_adapter, t->o.model);
+    struct lora *l = lora_load_for(t->o.resume_adapter, t->o.resume_adapter, t->o.model,
+                                   &t->model->config, err);
     if (!l)
         return false;
     const struct lora_options *a = &l->options, *b = &t->lora->options;
@@ -108,14 +107,6 @@ static bool open_trained(struct trainer *t, struct gm_error *err)
     return t->grads != NULL;
 }
 
-static int count_valid_leaks(const struct dataset *d)
-{
-    int n = 0;
-    for (int i = 0; i < d->n_rows; i++)
-        n += d->rows[i].split == SPLIT_VALID && d->rows[i].leak;
-    return n;
-}
-
 static bool open_batches(struct trainer *t, struct gm_error *err)
 {
     bool usable = false;
@@ -127,7 +118,7 @@ static bool open_batches(struct trainer *t, struct gm_error *err)
     if (usable &&
         !(t->valid = batcher_new(t->dataset, SPLIT_VALID, t->o.batch_size, false, 0, err)))
         return false;
-    t->n_valid_leaks = count_valid_leaks(t->dataset);
+    t->n_valid_leaks = dataset_leaks(t->dataset, SPLIT_VALID);
     if (t->o.epochs > 0) {
         double updates =
             ceil(t->o.epochs * batcher_rows(t->train) / (double)trainer_rows_per_update(t));

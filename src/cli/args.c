@@ -209,7 +209,7 @@ static bool set_value(const struct arg *a, const char *value, struct gm_error *e
     case ARG_CHOICE:
         return parse_choice(a->name, value, a->value, a->target, err);
     case ARG_CUSTOM:
-        return a->parse(a->target, value, err) || (err && err->code == GM_E_INPUT ? (err->code = GM_E_USAGE, false) : false);
+        return a->parse(a->target, value, err);
     }
     return false;
 }

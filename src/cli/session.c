@@ -55,14 +55,7 @@ static bool open_adapter(struct session *s, const struct session_options *o, cha
     mem_free(full);
     if (ok && !is_model) {
         s->model = model_open(*model, err);
-        ok = s->model != NULL;
-        if (ok)
-            s->lora = lora_load(path, &s->model->config, err);
-        if (ok && !s->lora) {
-            ok = false;
-            if (err->code == GM_E_INPUT || err->code == GM_E_UNSUPPORTED)
-                error_context(err, "use adapter %s with %s (was it made for this model?)", o->adapter, *model);
-        }
+        ok = s->model && (s->lora = lora_load_for(path, o->adapter, *model, &s->model->config, err));
     }
     mem_free(path);
     return ok;
