@@ -98,6 +98,13 @@ static void set_ckpts(struct workbench *w, const struct run_info *r)
     }
 }
 
+static void set_run_name(struct workbench *w, const char *name)
+{
+    char *clean = clean_copy(name, false);
+    snprintf(w->run_name, sizeof w->run_name, "%s", clean);
+    mem_free(clean);
+}
+
 static enum run_state state_of(const char *name)
 {
     return strcmp(name, "finished") == 0 ? RUN_DONE : strcmp(name, "running") == 0 ? RUN_ELSEWHERE : RUN_STOPPED;
@@ -112,16 +119,13 @@ static void feed_run(struct workbench *w, const struct run_info *r)
     run->state = state_of(r->state);
     run->step = r->last_step > run->step ? r->last_step : run->step;
     run->iters = r->iters;
-    char *name = clean_copy(r->name, false);
-    snprintf(w->run_name, sizeof w->run_name, "%s", name);
-    mem_free(name);
+    set_run_name(w, r->name);
 }
 
 static void on_started(struct workbench *w, const struct train_event *e)
 {
-    struct points *all[] = {&w->loss, &w->val_loss, &w->form_rate, &w->learning_rate, &w->grad_norm, &w->speed, &w->form_n};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        points_cut(all[i], e->step);
+    for (int i = 0; i < CURVE_COUNT; i++)
+        points_cut(&w->curves[i], e->step);
     w->view.run.step = e->step;
     w->view.run.iters = e->iters;
     w->view.curves.version++;
@@ -133,10 +137,10 @@ static void on_step(struct workbench *w, const struct train_event *e)
     double took = e->tokens_per_second > 0 ? (double)e->tokens / e->tokens_per_second : NAN;
     if (took > 0)
         w->step_seconds = w->step_seconds > 0 ? 0.95 * w->step_seconds + 0.05 * took : took;
-    points_add(&w->loss, e->step, e->loss);
-    points_add(&w->learning_rate, e->step, e->learning_rate);
-    points_add(&w->grad_norm, e->step, e->grad_norm);
-    points_add(&w->speed, e->step, e->tokens_per_second);
+    points_add(&w->curves[CURVE_LOSS], e->step, e->loss);
+    points_add(&w->curves[CURVE_LEARNING_RATE], e->step, e->learning_rate);
+    points_add(&w->curves[CURVE_GRAD_NORM], e->step, e->grad_norm);
+    points_add(&w->curves[CURVE_SPEED], e->step, e->tokens_per_second);
     if (isfinite(e->loss)) {
         w->ema = 0.9 * w->ema + 0.1 * e->loss;
         w->ema_weight = 0.9 * w->ema_weight + 0.1;
@@ -160,7 +164,7 @@ static void on_step(struct workbench *w, const struct train_event *e)
 static void on_eval(struct workbench *w, const struct train_event *e)
 {
     struct view_run *run = &w->view.run;
-    points_add(&w->val_loss, e->step, e->loss);
+    points_add(&w->curves[CURVE_VAL_LOSS], e->step, e->loss);
     run->val_loss = e->loss;
     run->val_step = e->step;
     if (!(e->loss >= run->best_val_loss)) {
@@ -174,8 +178,8 @@ static void on_eval(struct workbench *w, const struct train_event *e)
 
 static void on_form(struct workbench *w, const struct train_event *e)
 {
-    points_add(&w->form_rate, e->step, e->rate);
-    points_add(&w->form_n, e->step, e->n);
+    points_add(&w->curves[CURVE_FORM_RATE], e->step, e->rate);
+    points_add(&w->curves[CURVE_FORM_N], e->step, e->n);
     w->view.curves.version++;
 }
 
@@ -270,9 +274,7 @@ static void feed_chat_over(struct workbench *w, struct mail *m)
 static void set_val_note(struct workbench *w)
 {
     const struct dataset *d = w->tools.dataset;
-    int leaks = 0;
-    for (int i = 0; d && i < d->n_rows; i++)
-        leaks += d->rows[i].split == SPLIT_VALID && d->rows[i].leak;
+    int leaks = d ? dataset_leaks(d, SPLIT_VALID) : 0;
     w->val_note[0] = 0;
     if (d && d->count[SPLIT_VALID]) { /* short: it has to fit in a border of 80 columns */
         size_t n = (size_t)snprintf(w->val_note, sizeof w->val_note, "valid: %d rows%s", d->count[SPLIT_VALID], d->split_made ? " split off" : "");
@@ -292,9 +294,7 @@ static void feed_trainer(struct workbench *w, struct trainer *t)
     w->chat_who[0] = 0;
     set_val_note(w);
     taster_add(w, &(struct job){.kind = TASTE_CHECK_ROWS});
-    char *name = clean_copy(path_base(trainer_run_dir(t)), false);
-    snprintf(w->run_name, sizeof w->run_name, "%s", name);
-    mem_free(name);
+    set_run_name(w, path_base(trainer_run_dir(t)));
 }
 
 /* Chat and samples come from a run that does not train here: from its best checkpoint. */
@@ -468,9 +468,8 @@ void feed_reset_run(struct workbench *w)
 
 void feed_free(struct workbench *w)
 {
-    struct points *all[] = {&w->loss, &w->val_loss, &w->form_rate, &w->learning_rate, &w->grad_norm, &w->speed, &w->form_n};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        points_free(all[i]);
+    for (int i = 0; i < CURVE_COUNT; i++)
+        points_free(&w->curves[i]);
     for (size_t i = 0; i < w->n_samples; i++) {
         verse_free(&w->samples[i].verse);
         mem_free(w->samples[i].prompt);

@@ -99,6 +99,7 @@ struct verse_text { /* a text with its counts, ready to be shown */
     enum view_verdict verdict;
     char note[96];
 };
+enum curve { CURVE_LOSS, CURVE_VAL_LOSS, CURVE_FORM_RATE, CURVE_FORM_N, CURVE_LEARNING_RATE, CURVE_GRAD_NORM, CURVE_SPEED, CURVE_COUNT };
 struct points {
     double *x, *y;
     size_t n, cap;
@@ -187,7 +188,7 @@ struct workbench {
     struct trainer *trainer;            /* once it is there */
     struct tools tools, *opened;        /* tools.model NULL: nothing loaded yet */
 
-    struct points loss, val_loss, form_rate, learning_rate, grad_norm, speed, form_n;
+    struct points curves[CURVE_COUNT];
     double ema, ema_weight, step_seconds;
     struct sample_row *samples;
     struct view_sample *sample_views;

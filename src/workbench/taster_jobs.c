@@ -83,12 +83,9 @@ static bool prepare(struct workbench *w, struct kitchen *k, const struct tools *
 static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, size_t size, struct gm_error *err)
 {
     *step = 0;
-    if (j->adapter == ADAPTER_FOLDER && k->folder && strcmp(k->folder, j->folder) == 0) {
-        *step = j->step;
-        snprintf(who, size, "checkpoint %d", j->step);
-        return true;
-    }
-    forget_adapter(k);
+    bool here = j->adapter == ADAPTER_FOLDER && k->folder && strcmp(k->folder, j->folder) == 0;
+    if (!here)
+        forget_adapter(k);
     if (j->adapter == ADAPTER_LIVE && j->tools.trainer) {
         k->lora = trainer_adapter_copy(j->tools.trainer, step);
         snprintf(who, size, "live @%d", *step);
@@ -98,10 +95,10 @@ static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, 
         snprintf(who, size, "base");
         return true;
     }
-    k->lora = lora_load(j->folder, &j->tools.model->config, err);
-    if (!k->lora)
+    if (!here && !(k->lora = lora_load(j->folder, &j->tools.model->config, err)))
         return false;
-    k->folder = mem_copy(j->folder);
+    if (!here)
+        k->folder = mem_copy(j->folder);
     *step = j->step;
     snprintf(who, size, "checkpoint %d", j->step);
     return true;

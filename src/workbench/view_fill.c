@@ -82,7 +82,7 @@ static void fill_samples(struct workbench *w)
 {
     struct view_samples *v = &w->view.samples;
     w->sample_views = room(w->sample_views, v->count, w->n_samples, sizeof *w->sample_views);
-    for (size_t i = 0; i < w->n_samples; i++) {
+    for (size_t i = 0; v->count != w->n_samples && i < w->n_samples; i++) { /* samples are only ever added */
         const struct sample_row *r = &w->samples[i];
         w->sample_views[i] = (struct view_sample){.step = r->step, .temperature = r->temperature, .seed = r->seed, .prompt = r->prompt,
                                                   .verse = verse_view(&r->verse), .seconds = r->seconds, .tokens = r->tokens};
@@ -129,6 +129,12 @@ static struct view_ckpt ckpt_view(const struct workbench *w, const struct ckpt_r
                               .loaded = loaded, .can_export = true};
 }
 
+/* The value before any training; NaN where nothing was measured then. */
+static double at_start(const struct points *p)
+{
+    return p->n > 0 && p->x[0] == 0 ? p->y[0] : NAN;
+}
+
 /* Newest first, then the live weights and the base. act.c counts in the same order. */
 static void fill_ckpts(struct workbench *w)
 {
@@ -141,10 +147,9 @@ static void fill_ckpts(struct workbench *w)
                                                 .form_high = NAN, .loaded = w->chat_adapter == ADAPTER_LIVE, .note = "as it is now"};
     for (size_t i = w->n_ckpts; i > 0; i--)
         w->ckpt_views[n++] = ckpt_view(w, &w->ckpts[i - 1]);
-    double base_loss = w->val_loss.n > 0 && w->val_loss.x[0] == 0 ? w->val_loss.y[0] : NAN;
-    bool sampled = w->form_rate.n > 0 && w->form_rate.x[0] == 0;
-    struct view_ckpt base = {.name = "base", .val_loss = base_loss, .form_rate = sampled ? w->form_rate.y[0] : NAN,
-                             .form_n = sampled ? (long)w->form_n.y[0] : 0, .loaded = w->chat_adapter == ADAPTER_BASE, .note = "no adapter"};
+    bool sampled = at_start(&w->curves[CURVE_FORM_N]) > 0;
+    struct view_ckpt base = {.name = "base", .val_loss = at_start(&w->curves[CURVE_VAL_LOSS]), .form_rate = at_start(&w->curves[CURVE_FORM_RATE]),
+                             .form_n = sampled ? (long)at_start(&w->curves[CURVE_FORM_N]) : 0, .loaded = w->chat_adapter == ADAPTER_BASE, .note = "no adapter"};
     rate_interval(sampled ? (int)lround(base.form_rate * (double)base.form_n) : 0, (int)base.form_n, &base.form_low, &base.form_high);
     w->ckpt_views[n++] = base;
     v->rows = w->ckpt_views;
@@ -190,12 +195,12 @@ void view_fill(struct workbench *w)
 {
     struct view_curves *c = &w->view.curves;
     w->view.now_s = clock_seconds();
-    c->loss = series(&w->loss);
-    c->val_loss = series(&w->val_loss);
-    c->form_rate = series(&w->form_rate);
-    c->learning_rate = series(&w->learning_rate);
-    c->grad_norm = series(&w->grad_norm);
-    c->tokens_per_s = series(&w->speed);
+    c->loss = series(&w->curves[CURVE_LOSS]);
+    c->val_loss = series(&w->curves[CURVE_VAL_LOSS]);
+    c->form_rate = series(&w->curves[CURVE_FORM_RATE]);
+    c->learning_rate = series(&w->curves[CURVE_LEARNING_RATE]);
+    c->grad_norm = series(&w->curves[CURVE_GRAD_NORM]);
+    c->tokens_per_s = series(&w->curves[CURVE_SPEED]);
     fill_run(w);
     data_view_fill(w);
     fill_samples(w);
