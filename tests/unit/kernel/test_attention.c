@@ -4,6 +4,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/kernel/attention.h"
+#include "tests/unit/kernel/pools.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -14,24 +15,7 @@
 
 #include <cmocka.h>
 
-enum { POOLS = 3, MAX_SEQS = 40 };
-static struct pool *pools[POOLS];
-
-static int start_pools(void **state)
-{
-    (void)state;
-    for (int i = 0; i < POOLS; i++)
-        if (!(pools[i] = pool_new(1 << i, NULL)))
-            return -1;
-    return 0;
-}
-static int stop_pools(void **state)
-{
-    (void)state;
-    for (int i = 0; i < POOLS; i++)
-        pool_free(pools[i]);
-    return 0;
-}
+enum { MAX_SEQS = 40 };
 
 /* A batch with everything it needs; q, k and v lie side by side in rows of one array, as after a joint projection. */
 struct batch {

@@ -4,6 +4,7 @@
 #include "engine/base/rng.h"
 #include "engine/kernel/ops.h"
 #include "engine/kernel/ops_kernels.h"
+#include "tests/unit/kernel/pools.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -13,25 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-enum { POOLS = 3 };
-static struct pool *pools[POOLS];
-
-static int start_pools(void **state)
-{
-    (void)state;
-    for (int i = 0; i < POOLS; i++)
-        if (!(pools[i] = pool_new(1 << i, NULL)))
-            return -1;
-    return 0;
-}
-static int stop_pools(void **state)
-{
-    (void)state;
-    for (int i = 0; i < POOLS; i++)
-        pool_free(pools[i]);
-    return 0;
-}
 
 /* What the processor can do, whether or not the family has matrix kernels. */
 static bool runs_here(enum family f)

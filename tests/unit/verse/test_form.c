@@ -1,6 +1,7 @@
 /* Verdicts: what is a haiku, what only may be one, what is none; and the JSON of both. */
 #include "engine/base/str.h"
 #include "engine/verse/verse_json.h"
+#include "tests/unit/verse/with_syllables.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,18 +134,6 @@ static void test_json(void **state)
     assert_non_null(strstr(dump, "\xEF\xBF\xBD"));
     free(dump);
     json_decref(row);
-}
-
-static int set_up(void **state)
-{
-    struct gm_error err = {0};
-    *state = syllables_open(&err);
-    return *state ? 0 : -1;
-}
-static int tear_down(void **state)
-{
-    syllables_free(*state);
-    return 0;
 }
 
 int main(void)

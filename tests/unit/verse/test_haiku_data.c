@@ -4,6 +4,7 @@
 #include "engine/base/str.h"
 #include "engine/builtin/builtin.h"
 #include "engine/verse/form.h"
+#include "tests/unit/verse/with_syllables.h"
 
 #include <jansson.h>
 
@@ -340,19 +341,6 @@ static void test_rules(void **state)
             fail_msg("case %zu: form %d, near %d, line %d, prompt %d, topic %d, character %d", i,
                      f.form, f.near_dup, f.line, f.prompt, f.topic, f.character);
     }
-}
-
-static int set_up(void **state)
-{
-    struct gm_error err = {0};
-    *state = syllables_open(&err);
-    return *state ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    syllables_free(*state);
-    return 0;
 }
 
 int main(void)

@@ -3,6 +3,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/verse/form.h"
+#include "tests/unit/verse/with_syllables.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -214,18 +215,6 @@ static void test_speed(void **state)
     line_count_free(&line);
     str_free(&text);
     str_free(&all);
-}
-
-static int set_up(void **state)
-{
-    struct gm_error err = {0};
-    *state = syllables_open(&err);
-    return *state ? 0 : -1;
-}
-static int tear_down(void **state)
-{
-    syllables_free(*state);
-    return 0;
 }
 
 int main(void)

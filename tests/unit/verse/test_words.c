@@ -1,6 +1,7 @@
 /* Words as people write them: each with all counts that must come out, the likely one first. */
 #include "engine/base/mem.h"
 #include "engine/verse/lexicon.h"
+#include "tests/unit/verse/with_syllables.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -323,18 +324,6 @@ static void test_sources(void **state)
         if (strcmp(got.source, rows[i].source) != 0)
             fail_msg("%s: %s, expected %s", rows[i].text, got.source, rows[i].source);
     }
-}
-
-static int set_up(void **state)
-{
-    struct gm_error err = {0};
-    *state = syllables_open(&err);
-    return *state ? 0 : -1;
-}
-static int tear_down(void **state)
-{
-    syllables_free(*state);
-    return 0;
 }
 
 int main(void)
