@@ -56,8 +56,8 @@ static bool check_disk(const struct export_request *r, const char *parent, struc
     if (!disk_free_bytes(parent, &free_bytes, err))
         return false;
     if (need > free_bytes)
-        return error_set(err, GM_E_IO, "export to %s: %.1f MB are needed, %.1f MB are free (make room, or choose another --out)", r->out,
-                         (double)need / 1e6, (double)free_bytes / 1e6);
+        return error_set(err, GM_E_IO, "%.1f MB are needed, %.1f MB are free (make room, or choose another --out)", (double)need / 1e6,
+                         (double)free_bytes / 1e6);
     return true;
 }
 
@@ -144,6 +144,28 @@ static void remove_empty(const char *path, int n)
     mem_free(at);
 }
 
+static bool check_cancel(const struct export_request *r, struct gm_error *err)
+{
+    return !r->cancel || !atomic_load(r->cancel) || error_set(err, GM_E_CANCELLED, "export to %s: cancelled", r->out);
+}
+
+/* Everything behind the checks of what was asked, in the folder `made` beside the target. */
+static bool make(const struct export_request *r, const struct compute *c, const char *parent, const char *made, struct export_result *result,
+                 struct gm_error *err)
+{
+    enum dtype type = fused_type(r);
+    if (dir_exists(made) && !dir_remove(made, err)) /* of a process that was killed and had our number */
+        return false;
+    if (!dir_make(parent, err) || !check_disk(r, parent, err) || !dir_make(made, err) || !write_files(r, type, made, err))
+        return false;
+    if (r->progress)
+        r->progress(r->arg, 0.6, "reading back");
+    if (!check_cancel(r, err) || !export_prove(r, c, type, made, result, err) || !dir_sync(made, err) || !check_cancel(r, err))
+        return false;
+    count_files(made, result);
+    return put_in_place(made, r->out, parent, r->force, err);
+}
+
 bool export_run(const struct export_request *request, const struct compute *c, struct export_result *result, struct gm_error *err)
 {
     struct export_request r = *request;
@@ -153,32 +175,15 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     char *out = mem_copy_n(r.out, n), *parent = parent_of(out), *made = mem_printf("%s.making-%ld", out, (long)getpid());
     r.out = out;
     *result = (struct export_result){0};
-    enum dtype type = fused_type(&r);
     bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export to \"\": the target has no name");
     int missing = missing_above(parent);
-    if (ok && dir_exists(made))
-        ok = dir_remove(made, err); /* of a process that was killed and had our number */
-    ok = ok && dir_make(parent, err) && check_disk(&r, parent, err) && dir_make(made, err);
-    if (ok) {
-        ok = write_files(&r, type, made, err);
-        if (ok && r.progress)
-            r.progress(r.arg, 0.6, "reading back");
-        if (ok && r.cancel && atomic_load(r.cancel))
-            ok = error_set(err, GM_E_CANCELLED, "export to %s: cancelled", out);
-        ok = ok && export_prove(&r, c, type, made, result, err) && dir_sync(made, err);
-        if (ok && r.cancel && atomic_load(r.cancel))
-            ok = error_set(err, GM_E_CANCELLED, "export to %s: cancelled", out);
-        if (ok)
-            count_files(made, result);
-        ok = ok && put_in_place(made, out, parent, r.force, err);
-    }
+    if (ok && !(ok = make(&r, c, parent, made, result, err)) && err && err->code != GM_E_CANCELLED && err->code != GM_E_CHECK)
+        error_context(err, "export to %s", out); /* a refused proof and a cancel say the target themselves */
     if (!ok) {
         if (dir_exists(made))
             dir_remove(made, NULL);
         remove_empty(parent, missing);
     }
-    if (!ok && err && err->code != GM_E_CANCELLED && strncmp(err->text, "export", 6) != 0 && strncmp(err->text, "prove", 5) != 0)
-        error_context(err, "export to %s", out);
     mem_free(out);
     mem_free(parent);
     mem_free(made);

@@ -321,6 +321,21 @@ struct model *model_open(const char *name, struct gm_error *err)
     return m;
 }
 
+struct tokenizer *model_tokenizer(const struct model *m, const struct model_source *source,
+                                  const char *name, struct gm_error *err)
+{
+    struct tokenizer *t = tokenizer_open(source, err);
+    if (t && tokenizer_vocab_size(t) > m->config.vocab_size) {
+        error_set(err, GM_E_INPUT,
+                  "open model %s: the tokenizer has %d pieces, the model %d rows (they do not "
+                  "belong together)",
+                  name, tokenizer_vocab_size(t), m->config.vocab_size);
+        tokenizer_free(t);
+        return NULL;
+    }
+    return t;
+}
+
 void model_free(struct model *m)
 {
     if (!m)

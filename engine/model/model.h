@@ -16,6 +16,7 @@
 #define GM_MODEL_MODEL_H
 
 #include "engine/model/config.h"
+#include "engine/text/tokenizer.h"
 
 enum proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT };
 const char *proj_name(enum proj p);              /* "self_attn.q_proj" */
@@ -63,6 +64,8 @@ struct model *model_open_source(struct model_source *source,
  * normal, 0.02; norms 1). */
 struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed,
                            struct gm_error *err);
+/* The tokenizer that stands beside the weights; refuses one with more pieces than the model has rows. `name`: the model, as told. */
+struct tokenizer *model_tokenizer(const struct model *m, const struct model_source *source, const char *name, struct gm_error *err);
 void model_free(struct model *m);
 bool model_make_trainable(struct model *m, struct gm_error *err);
 void model_norms_changed(

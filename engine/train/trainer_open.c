@@ -49,15 +49,9 @@ static bool open_model(struct trainer *t, struct gm_error *err)
 static bool open_text(struct trainer *t, struct gm_error *err)
 {
     struct gm_error no_template = {0};
-    t->tokenizer = tokenizer_open(t->source, err);
+    t->tokenizer = model_tokenizer(t->model, t->source, t->o.model, err);
     if (!t->tokenizer)
         return false;
-    if (tokenizer_vocab_size(t->tokenizer) > t->model->config.vocab_size)
-        return error_set(err, GM_E_INPUT,
-                         "open model %s: the tokenizer has %d pieces, the model %d rows (they do "
-                         "not belong together)",
-                         t->o.model, tokenizer_vocab_size(t->tokenizer),
-                         t->model->config.vocab_size);
     t->tpl = chat_template_open(t->source, t->tokenizer, t->o.chat_template, &no_template);
     if (!t->tpl && t->o.chat_template)
         return error_set(err, no_template.code, "%s", no_template.text);

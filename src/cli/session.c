@@ -85,10 +85,7 @@ bool session_open(struct session *s, const struct session_options *o, const stru
             s->source = NULL;
         }
     }
-    ok = ok && (s->tokenizer = tokenizer_open(s->source, err));
-    if (ok && s->model && tokenizer_vocab_size(s->tokenizer) > s->model->config.vocab_size)
-        ok = error_set(err, GM_E_INPUT, "open model %s: the tokenizer has %d pieces, the model %d rows (they do not belong together)", model,
-                       tokenizer_vocab_size(s->tokenizer), s->model->config.vocab_size);
+    ok = ok && (s->tokenizer = s->model ? model_tokenizer(s->model, s->source, model, err) : tokenizer_open(s->source, err));
     const char *template = o->chat_template ? o->chat_template : s->chat_template;
     ok = ok && (!o->needs_template || (s->tpl = chat_template_open(s->source, s->tokenizer, template, err)));
     ok = ok && (s->syllables = syllables_open(err));

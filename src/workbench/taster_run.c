@@ -257,7 +257,7 @@ static bool open_model(struct opened *o, const char *checkpoint, struct gm_error
     if (whole_model && !checkpoint)
         return error_set(err, GM_E_INPUT, "open model of %s: it has no checkpoint yet (wait for the first one)", path_base(o->dir));
     o->model = model_open(whole_model ? checkpoint : o->options.model, err);
-    if (!o->model || !(o->tokenizer = tokenizer_open(o->model->source, err)))
+    if (!o->model || !(o->tokenizer = model_tokenizer(o->model, o->model->source, o->options.model, err)))
         return false;
     o->tpl = chat_template_open(o->model->source, o->tokenizer, o->options.chat_template, &none); /* the curve can be looked at without */
     return true;
