@@ -47,6 +47,13 @@ static const struct type_fact facts[DT_COUNT] = {
     [DT_U16] = {"U16", 1, 2},
     [DT_U32] = {"U32", 1, 4},
     [DT_U64] = {"U64", 1, 8},
+    [DT_MLX2] = {"MLX2", 32, 8},
+    [DT_MLX3] = {"MLX3", 32, 12},
+    [DT_MLX4] = {"MLX4", 32, 16},
+    [DT_MLX5] = {"MLX5", 32, 20},
+    [DT_MLX6] = {"MLX6", 32, 24},
+    [DT_MLX8] = {"MLX8", 32, 32},
+    [DT_MLX_FP4] = {"MLX_FP4", 32, 16},
 };
 
 static const struct type_fact *fact(enum dtype t)
@@ -308,9 +315,56 @@ struct mat mat_f32(const float *data, int64_t rows, int64_t cols)
                         .row_bytes = (size_t)cols * sizeof *data};
 }
 
+bool dtype_is_mlx(enum dtype t)
+{
+    return t >= DT_MLX2 && t <= DT_MLX_FP4;
+}
+
+enum dtype dtype_mlx(int bits)
+{
+    static const enum dtype types[9] = {[2] = DT_MLX2, [3] = DT_MLX3, [4] = DT_MLX4,
+                                        [5] = DT_MLX5, [6] = DT_MLX6, [8] = DT_MLX8};
+    return bits >= 2 && bits <= 8 && bits != 7 ? types[bits] : DT_COUNT;
+}
+
+/* Bytes of the scales of one row. */
+static size_t scale_row_bytes(const struct mat *m)
+{
+    return dtype_is_mlx(m->type)
+               ? (size_t)(m->cols / m->group) * dtype_block_bytes(m->scale_type)
+               : 0;
+}
+
+size_t mat_bytes(const struct mat *m)
+{
+    return (size_t)m->rows * (m->row_bytes + scale_row_bytes(m) * (m->biases ? 2 : 1));
+}
+
+struct mat mat_rows(const struct mat *m, int64_t first, int64_t rows)
+{
+    assert(first >= 0 && rows >= 0 && first + rows <= m->rows);
+    struct mat part = *m;
+    size_t skip = (size_t)first * scale_row_bytes(m);
+    part.data = (const unsigned char *)m->data + (size_t)first * m->row_bytes;
+    part.rows = rows;
+    part.scales = m->scales ? (const unsigned char *)m->scales + skip : NULL;
+    part.biases = m->biases ? (const unsigned char *)m->biases + skip : NULL;
+    return part;
+}
+
+void mat_part_to_f32(const struct mat *m, int64_t row, int64_t col, int64_t n, float *dst)
+{
+    assert(row >= 0 && row < m->rows && col >= 0 && col + n <= m->cols);
+    assert(!dtype_is_mlx(m->type)); /* to come */
+    size_t block = (size_t)dtype_block(m->type);
+    assert((size_t)col % block == 0);
+    dtype_to_f32(m->type,
+                 (const unsigned char *)m->data + (size_t)row * m->row_bytes +
+                     (size_t)col / block * dtype_block_bytes(m->type),
+                 dst, (size_t)n);
+}
+
 void mat_row_to_f32(const struct mat *m, int64_t row, float *dst)
 {
-    assert(row >= 0 && row < m->rows);
-    dtype_to_f32(m->type, (const unsigned char *)m->data + (size_t)row * m->row_bytes, dst,
-                 (size_t)m->cols);
+    mat_part_to_f32(m, row, 0, m->cols, dst);
 }

@@ -14,6 +14,8 @@ enum dtype {
     DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0,
     DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS, DT_MXFP4,
     DT_I8, DT_U8, DT_I16, DT_I32, DT_I64, DT_F64, DT_BOOL, DT_U16, DT_U32, DT_U64,
+    /* MLX: codes alone, scales and biases lie elsewhere (struct mat); files call the codes U32. */
+    DT_MLX2, DT_MLX3, DT_MLX4, DT_MLX5, DT_MLX6, DT_MLX8, DT_MLX_FP4,
     DT_COUNT
 };
 
@@ -46,8 +48,20 @@ struct mat {
     enum dtype type;
     int64_t rows, cols;
     size_t row_bytes; /* distance of two rows */
+    /* DT_MLX*: w[o,k] = scales[o, k/group] code + biases[o, k/group]; rows of cols/group values, dense. DT_MLX_FP4: scales are
+     * E8M0 bytes of 32 E2M1 codes each, no biases. */
+    const void *scales, *biases;
+    enum dtype scale_type; /* F32, F16 or BF16; U8 with DT_MLX_FP4 */
+    int group;             /* 32, 64 or 128 */
 };
 struct mat mat_f32(const float *data, int64_t rows, int64_t cols);
+bool dtype_is_mlx(enum dtype t);
+enum dtype dtype_mlx(int bits);  /* affine codes of 2, 3, 4, 5, 6 or 8 bits; DT_COUNT for others */
+size_t mat_bytes(const struct mat *m); /* as stored, scales and biases included */
+struct mat mat_rows(const struct mat *m, int64_t first, int64_t rows); /* a view of some rows */
 void mat_row_to_f32(const struct mat *m, int64_t row, float *dst); /* cols floats */
+/* Values col .. col+n-1 of a row; col is a multiple of the type's block (32 for MLX), any n that ends inside the row. What every kernel
+ * that has no faster way for a type calls. */
+void mat_part_to_f32(const struct mat *m, int64_t row, int64_t col, int64_t n, float *dst);
 
 #endif

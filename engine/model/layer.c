@@ -45,11 +45,6 @@ void layer_attention_shape(const struct model_config *c, int layer, struct atten
                                   .softcap = c->attn_softcap};
 }
 
-static double mat_bytes(const struct mat *w)
-{
-    return (double)w->rows * (double)w->row_bytes;
-}
-
 /* Inverted dropout: element e of row-major x survives when its number of the stream is large
  * enough. */
 struct drop_job {
@@ -130,7 +125,7 @@ static void project_together(const struct layer_run *r, int layer, const enum pr
         out[i] = (struct matmul_output){
             .y = y[i], .ldy = w->rows, .n_terms = 1, .terms = {{.a = x, .lda = w->cols, .w = w}}};
         flops += product_flops(T, w);
-        bytes += mat_bytes(w);
+        bytes += (double)mat_bytes(w);
         if (!pair)
             continue;
         a[i] = mat_a(l, pair);
@@ -263,7 +258,7 @@ static void to_input(const struct layer_run *r, int layer, const enum proj *whic
         const struct mat *w = &r->m->layers[layer].w[which[i]];
         out.terms[out.n_terms++] = (struct matmul_term){.a = g[i], .lda = w->rows, .w = w};
         flops += product_flops(T, w);
-        bytes += mat_bytes(w);
+        bytes += (double)mat_bytes(w);
         if (f->pair[i] && r->dropout.p == 0) {
             out.terms[out.n_terms++] =
                 (struct matmul_term){.a = grads->du[i], .lda = f->a[i].rows, .w = &f->a[i]};

@@ -26,6 +26,7 @@ void proj_shape(const struct model_config *c, enum proj p, int64_t *out,
 
 struct layer {
     struct mat w[PROJ_COUNT];
+    const float *bias[PROJ_COUNT]; /* [out], f32 copies; NULL where the family has none */
     const float *norm_in, *norm_attn_out, *norm_mlp_in, *norm_mlp_out, *norm_q,
         *norm_k; /* NULL where the family has none */
 };
