@@ -1,6 +1,6 @@
 /* gguf_types.c - the numbers of GGUF: value types, and the tensor types that were ever published.
  */
-#include "engine/format/gguf.h"
+#include "engine/format/gguf_write.h"
 
 const char *gguf_type_name(enum gguf_type t)
 {
@@ -48,4 +48,14 @@ bool gguf_tensor_type(uint32_t id, enum dtype *type)
         return false;
     *type = (enum dtype)types[id].type;
     return true;
+}
+
+bool gguf_type_id(enum dtype type, uint32_t *id)
+{
+    for (uint32_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].name && types[i].type == (int)type) {
+            *id = i;
+            return true;
+        }
+    return false;
 }

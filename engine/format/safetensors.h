@@ -52,6 +52,10 @@ struct tensor_out {
     bool (*produce)(void *arg, struct writer *w, struct gm_error *err);
     void *arg;
 };
+/* Writes the `bytes` of one tensor, from data or producer, and sees that there are as many. For the
+ * writers of this room. */
+bool tensor_out_put(const struct tensor_out *t, size_t bytes, struct writer *w, const char *path,
+                    struct gm_error *err);
 
 /* Writes the file whole or not at all. Bytes depend on the arguments' content alone: tensors are
  * sorted by type (as the format's own writer does) and name, metadata by key; the header is padded

@@ -141,23 +141,22 @@ static bool put_header(const char *path, struct str *header, const struct job *j
     return true;
 }
 
-static bool put_tensor(struct writer *w, const char *path, const struct job *job,
-                       struct gm_error *err)
+bool tensor_out_put(const struct tensor_out *t, size_t bytes, struct writer *w, const char *path,
+                    struct gm_error *err)
 {
-    const struct tensor_out *t = job->t;
     uint64_t before = w->written;
     if (t->produce) {
         if (!t->produce(t->arg, w, err))
             return error_context(err, "write %s: tensor \"%s\"", path, t->name);
     } else {
-        writer_write(w, t->data, job->bytes);
+        writer_write(w, t->data, bytes);
     }
     /* A failed write keeps its errno for writer_commit to tell; the count says nothing then. */
-    if (w->failed_errno == 0 && w->written - before != job->bytes)
+    if (w->failed_errno == 0 && w->written - before != bytes)
         return error_set(err, GM_E_INPUT,
                          "write %s: tensor \"%s\" needs %zu bytes and got %" PRIu64
                          " (a defect of this program)",
-                         path, t->name, job->bytes, w->written - before);
+                         path, t->name, bytes, w->written - before);
     return true;
 }
 
@@ -179,7 +178,7 @@ bool safetensors_write(const char *path, const struct tensor_out *tensors, int n
         writer_write(&w, length, sizeof length);
         writer_write(&w, str_text(&header), header.len);
         for (int i = 0; i < n && ok; i++)
-            ok = put_tensor(&w, path, &jobs[i], err);
+            ok = tensor_out_put(jobs[i].t, jobs[i].bytes, &w, path, err);
         if (ok)
             ok = writer_commit(&w, err);
         else
