@@ -1,13 +1,11 @@
-/* dtype.c - sizes of the storage types and their exact expansion to f32.
+/* dtype.c - sizes of the storage types, halves, and views of stored matrices.
  *
- * Block layouts are those of GGUF (ggml): 32 values share an f16 scale d, some also an f16 minimum
- * m. In the 4- and 5-bit types value j of a block lies in the low half of byte j, value j+16 in the
- * high half. K types have blocks of 256 with packed scales. Files are little-endian, and so is
- * every processor this program runs on (asserted below at compile time).
+ * What lies in a block: dtype_blocks.c (GGUF), dtype_mlx.c (MLX). Files are little-endian, and so
+ * is every processor this program runs on (asserted below at compile time).
  *
  * Threads: any; no state.
  */
-#include "engine/kernel/dtype.h"
+#include "engine/kernel/dtype_private.h"
 
 #include <assert.h>
 #include <string.h>
@@ -121,115 +119,6 @@ uint16_t f32_to_f16(float f)
     return (uint16_t)(sign | ((v.u - 0x38000000u) >> 13));
 }
 
-static inline float load_f16(const unsigned char *p)
-{
-    uint16_t h;
-    memcpy(&h, p, 2);
-    return f16_to_f32(h);
-}
-
-static inline uint32_t load_u32(const unsigned char *p)
-{
-    uint32_t u;
-    memcpy(&u, p, 4);
-    return u;
-}
-
-static void expand_q4(const unsigned char *b, float *dst, bool has_min)
-{
-    float d = load_f16(b), m = has_min ? load_f16(b + 2) : 0.0f;
-    const unsigned char *q = b + (has_min ? 4 : 2);
-    int zero = has_min ? 0 : 8;
-    for (int j = 0; j < 16; j++) {
-        dst[j] = d * (float)((q[j] & 15) - zero) + m;
-        dst[j + 16] = d * (float)((q[j] >> 4) - zero) + m;
-    }
-}
-
-static void expand_q5(const unsigned char *b, float *dst, bool has_min)
-{
-    float d = load_f16(b), m = has_min ? load_f16(b + 2) : 0.0f;
-    b += has_min ? 4 : 2;
-    uint32_t high = load_u32(b);
-    const unsigned char *q = b + 4;
-    int zero = has_min ? 0 : 16;
-    for (int j = 0; j < 16; j++) {
-        int low = (q[j] & 15) | (int)(high >> j & 1u) << 4;
-        int top = (q[j] >> 4) | (int)(high >> (j + 16) & 1u) << 4;
-        dst[j] = d * (float)(low - zero) + m;
-        dst[j + 16] = d * (float)(top - zero) + m;
-    }
-}
-
-static void expand_q8(const unsigned char *b, float *dst)
-{
-    float d = load_f16(b);
-    for (int j = 0; j < 32; j++)
-        dst[j] = d * (float)(signed char)b[2 + j];
-}
-
-static void expand_iq4_nl(const unsigned char *b, float *dst)
-{
-    static const signed char levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                           1,    13,   25,  38,  53,  69,  89,  113};
-    float d = load_f16(b);
-    for (int j = 0; j < 16; j++) {
-        dst[j] = d * (float)levels[b[2 + j] & 15];
-        dst[j + 16] = d * (float)levels[b[2 + j] >> 4];
-    }
-}
-
-/* Scale and minimum of sub-block s of Q4_K and Q5_K: 6 bits each, packed in 12 bytes. */
-static void sub_scales(const unsigned char *sc, int s, float *scale, float *min)
-{
-    if (s < 4) {
-        *scale = (float)(sc[s] & 63);
-        *min = (float)(sc[s + 4] & 63);
-    } else {
-        *scale = (float)((sc[s + 4] & 15) | (sc[s - 4] >> 6) << 4);
-        *min = (float)((sc[s + 4] >> 4) | (sc[s] >> 6) << 4);
-    }
-}
-
-/* 8 sub-blocks of 32; two of them share 32 bytes of low bits, all share the 32 bytes of fifth bits
- * (NULL in Q4_K). */
-static void expand_k45(const unsigned char *b, const unsigned char *fifth, const unsigned char *q,
-                       float *dst)
-{
-    float d = load_f16(b), dmin = load_f16(b + 2);
-    for (int s = 0; s < 8; s++) {
-        float scale, min;
-        sub_scales(b + 4, s, &scale, &min);
-        scale *= d;
-        min *= dmin;
-        for (int l = 0; l < 32; l++) {
-            int value = s % 2 ? q[s / 2 * 32 + l] >> 4 : q[s / 2 * 32 + l] & 15;
-            if (fifth)
-                value |= (fifth[l] >> s & 1) << 4;
-            dst[32 * s + l] = scale * (float)value - min;
-        }
-    }
-}
-
-/* Two halves of 128: values l, l+32, l+64, l+96 take 4 low bits from ql and 2 high bits from one
- * byte of qh. */
-static void expand_q6_k(const unsigned char *b, float *dst)
-{
-    float d = load_f16(b + 208);
-    for (int half = 0; half < 2; half++) {
-        const unsigned char *ql = b + 64 * half, *qh = b + 128 + 32 * half;
-        const signed char *sc = (const signed char *)b + 192 + 8 * half;
-        for (int part = 0; part < 4; part++) {
-            for (int l = 0; l < 32; l++) {
-                int low = ql[l + part % 2 * 32],
-                    value = (part < 2 ? low & 15 : low >> 4) | (qh[l] >> 2 * part & 3) << 4;
-                dst[128 * half + 32 * part + l] =
-                    d * (float)sc[l / 16 + 2 * part] * (float)(value - 32);
-            }
-        }
-    }
-}
-
 bool dtype_is_weight(enum dtype t)
 {
     switch (t) {
@@ -241,48 +130,17 @@ bool dtype_is_weight(enum dtype t)
     case DT_Q5_0:
     case DT_Q5_1:
     case DT_Q8_0:
+    case DT_Q2_K:
+    case DT_Q3_K:
     case DT_Q4_K:
     case DT_Q5_K:
     case DT_Q6_K:
     case DT_IQ4_NL:
+    case DT_IQ4_XS:
+    case DT_MXFP4:
         return true;
     default:
         return false;
-    }
-}
-
-static void expand_block(enum dtype t, const unsigned char *b, float *dst)
-{
-    switch (t) {
-    case DT_Q4_0:
-        expand_q4(b, dst, false);
-        break;
-    case DT_Q4_1:
-        expand_q4(b, dst, true);
-        break;
-    case DT_Q5_0:
-        expand_q5(b, dst, false);
-        break;
-    case DT_Q5_1:
-        expand_q5(b, dst, true);
-        break;
-    case DT_Q8_0:
-        expand_q8(b, dst);
-        break;
-    case DT_IQ4_NL:
-        expand_iq4_nl(b, dst);
-        break;
-    case DT_Q4_K:
-        expand_k45(b, NULL, b + 16, dst);
-        break;
-    case DT_Q5_K:
-        expand_k45(b, b + 16, b + 48, dst);
-        break;
-    case DT_Q6_K:
-        expand_q6_k(b, dst);
-        break;
-    default:
-        assert(!"a type that dtype_is_weight refuses");
     }
 }
 
@@ -302,7 +160,7 @@ void dtype_to_f32(enum dtype t, const void *src, float *dst, size_t n)
         size_t block = (size_t)dtype_block(t), bytes = dtype_block_bytes(t);
         assert(n % block == 0);
         for (size_t i = 0; i < n; i += block, b += bytes)
-            expand_block(t, b, dst + i);
+            dtype_expand_block(t, b, dst + i);
     }
 }
 
@@ -354,14 +212,22 @@ struct mat mat_rows(const struct mat *m, int64_t first, int64_t rows)
 
 void mat_part_to_f32(const struct mat *m, int64_t row, int64_t col, int64_t n, float *dst)
 {
-    assert(row >= 0 && row < m->rows && col >= 0 && col + n <= m->cols);
-    assert(!dtype_is_mlx(m->type)); /* to come */
-    size_t block = (size_t)dtype_block(m->type);
-    assert((size_t)col % block == 0);
-    dtype_to_f32(m->type,
-                 (const unsigned char *)m->data + (size_t)row * m->row_bytes +
-                     (size_t)col / block * dtype_block_bytes(m->type),
-                 dst, (size_t)n);
+    assert(row >= 0 && row < m->rows && col >= 0 && n >= 0 && n <= m->cols - col);
+    if (dtype_is_mlx(m->type)) {
+        dtype_expand_mlx(m, row, col, n, dst);
+        return;
+    }
+    int64_t block = dtype_block(m->type), whole = n / block * block;
+    assert(col % block == 0);
+    const unsigned char *src = (const unsigned char *)m->data + (size_t)row * m->row_bytes +
+                               (size_t)(col / block) * dtype_block_bytes(m->type);
+    dtype_to_f32(m->type, src, dst, (size_t)whole);
+    if (whole < n) { /* the rest is a part of a block */
+        float rest[256];
+        dtype_expand_block(m->type, src + (size_t)(whole / block) * dtype_block_bytes(m->type),
+                           rest);
+        memcpy(dst + whole, rest, (size_t)(n - whole) * sizeof *dst);
+    }
 }
 
 void mat_row_to_f32(const struct mat *m, int64_t row, float *dst)

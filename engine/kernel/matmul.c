@@ -134,7 +134,7 @@ static void small(const struct compute *c, const struct matmul_output *outputs, 
     struct small_job j = {.c = c, .T = T, .outputs = outputs, .operands = &o};
     for (int i = 0; i < n; i++) {
         const struct mat *w = outputs[i].terms[0].w;
-        int64_t cols = SMALL_BLOCK_BYTES / (int64_t)(w->row_bytes + 1);
+        int64_t cols = SMALL_BLOCK_BYTES / ((int64_t)mat_bytes(w) / (w->rows + 1) + 1);
         j.block_cols[i] = cols < 4 ? 4 : cols / 4 * 4;
         j.first_block[i + 1] =
             j.first_block[i] + (int)((w->rows + j.block_cols[i] - 1) / j.block_cols[i]);

@@ -85,8 +85,8 @@ static void expand_q8_0(const unsigned char *src, int n, float *dst)
     }
 }
 
-/* Element types and whatever has no code above: whole vectors, then the rest one by one. */
-static void expand_elements(enum dtype type, const unsigned char *src, int n, float *dst)
+/* The element types: whole vectors; says how many values that were. */
+INLINE int expand_elements(enum dtype type, const unsigned char *src, int n, float *dst)
 {
     int i = 0;
     if (type == DT_F32) {
@@ -104,21 +104,13 @@ static void expand_elements(enum dtype type, const unsigned char *src, int n, fl
             _mm256_storeu_si256((__m256i *)(void *)(dst + i), _mm256_slli_epi32(h, 16));
         }
     }
-    if (i < n) {
-        float rest[KC];
-        size_t done = (size_t)(i / dtype_block(type)) * dtype_block_bytes(type);
-        int block = dtype_block(type), whole = (n - i + block - 1) / block * block;
-        assert(whole <= KC);
-        dtype_to_f32(type, src + done, rest, (size_t)whole);
-        for (int j = i; j < n; j++)
-            dst[j] = bf16_to_f32(f32_to_bf16(rest[j - i]));
-    }
+    return i;
 }
 
 /* n values of a row from column col (a block border) on, rounded; zeros up to a multiple of 32. */
 static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
 {
-    int block = dtype_block(w->type);
+    int block = dtype_block(w->type), done = n;
     assert(col % block == 0 && n <= KC);
     const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes +
                                (size_t)(col / block) * dtype_block_bytes(w->type);
@@ -139,8 +131,13 @@ static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *
         expand_q8_0(src, n, dst);
         break;
     default:
-        expand_elements(w->type, src, n, dst);
+        done = expand_elements(w->type, src, n, dst);
         break;
+    }
+    if (done < n) { /* the rest of a row of elements, and every type that has no code above */
+        mat_part_to_f32(w, row, col + done, n - done, dst + done);
+        for (int i = done; i < n; i++)
+            dst[i] = bf16_to_f32(f32_to_bf16(dst[i]));
     }
     for (int i = n; i < ((n + 31) & ~31); i++)
         dst[i] = 0;

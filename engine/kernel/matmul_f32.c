@@ -9,7 +9,6 @@
 
 #include "engine/kernel/table.h"
 
-#include <assert.h>
 #include <cblas.h>
 
 /* Columns of nn and stretches of nt begin at multiples of 256: the largest storage block. */
@@ -58,11 +57,8 @@ static const float *floats_of(const struct mat *w, int64_t r0, int64_t n, int64_
         *ld = (int64_t)(w->row_bytes / sizeof(float));
         return (const float *)(const void *)row + k0;
     }
-    size_t block = (size_t)dtype_block(w->type);
-    assert((size_t)k0 % block == 0);
-    size_t skip = (size_t)k0 / block * dtype_block_bytes(w->type);
-    for (int64_t i = 0; i < n; i++, row += w->row_bytes)
-        dtype_to_f32(w->type, row + skip, buffer + i * k, (size_t)k);
+    for (int64_t i = 0; i < n; i++)
+        mat_part_to_f32(w, r0 + i, k0, k, buffer + i * k);
     *ld = k;
     return buffer;
 }

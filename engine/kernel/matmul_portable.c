@@ -14,19 +14,12 @@ static inline float rounded(float f)
     return bf16_to_f32(f32_to_bf16(f));
 }
 
-/* n values of row `row` from column `col` on, rounded to bf16. */
+/* n values of row `row` from column `col` (a block border) on, rounded to bf16. */
 static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
 {
-    float buffer[KC + 256];
-    int block = dtype_block(w->type), lead = (int)(col % block);
-    int64_t first = col - lead;
-    int count = (lead + n + block - 1) / block * block;
-    assert(count <= KC + 256);
-    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes +
-                               (size_t)(first / block) * dtype_block_bytes(w->type);
-    dtype_to_f32(w->type, src, buffer, (size_t)count);
+    mat_part_to_f32(w, row, col, n, dst);
     for (int i = 0; i < n; i++)
-        dst[i] = rounded(buffer[lead + i]);
+        dst[i] = rounded(dst[i]);
 }
 
 static void pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)

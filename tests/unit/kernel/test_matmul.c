@@ -4,8 +4,8 @@
 
 #include "engine/kernel/matmul.h"
 
-static const enum dtype types[] = {DT_F32,  DT_F16,  DT_BF16, DT_Q4_0,  DT_Q4_1,
-                                   DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL};
+static const enum dtype types[] = {DT_F32,  DT_F16,  DT_BF16,   DT_Q4_0, DT_Q4_1, DT_Q5_0,
+                                   DT_Q5_1, DT_Q8_0, DT_IQ4_NL, DT_MLX3, DT_MLX4, DT_MLX8};
 
 struct setting {
     enum compute_mode mode;
@@ -119,16 +119,18 @@ static void against_plain(bool nn)
     pool_free(pool);
 }
 
-/* Blocks of 256: the cuts of rows, columns and sums must begin at their borders. */
+/* Blocks of 256: the cuts of rows, columns and sums must begin at their borders; MLX: groups of 128, in which a cut may fall. */
 static void wide_blocks_against_plain(void **state)
 {
-    static const enum dtype wide[] = {DT_Q4_K, DT_Q5_K, DT_Q6_K};
+    static const enum dtype wide[] = {DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_XS, DT_MXFP4,
+                                      DT_MLX2, DT_MLX3, DT_MLX4, DT_MLX5, DT_MLX6, DT_MLX8, DT_MLX_FP4};
+    enum { WIDE = sizeof wide / sizeof *wide };
     struct gm_error err;
     struct pool *pool = pool_new(2, &err);
     struct setting list[FAMILY_COUNT + 1];
     int n = settings(list);
     for (int i = 0; i < n; i++) {
-        for (int t = 0; t < 3; t++) {
+        for (int t = 0; t < WIDE; t++) {
             for (int T = 2; T <= 40; T += 38) {
                 struct shape h = {.T = T, .out = 70, .in = 1280, .accumulate = t % 2};
                 product(pool, &list[i], &h, wide[t], false);
