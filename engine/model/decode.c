@@ -320,7 +320,7 @@ static bool check_items(struct decoder *d, const struct decode_item *items, int 
     for (int i = 0; i < n_items; i++) {
         const struct decode_item *item = &items[i];
         assert(item->slot >= 0 && item->slot < d->n_slots && d->slots[item->slot].taken &&
-               item->n >= 1);
+               item->n >= 1 && (!item->lora || lora_is_bound(item->lora)));
         for (int k = 0; k < i; k++)
             assert(items[k].slot != item->slot);
         for (int k = 0; k < item->n; k++)

@@ -6,6 +6,7 @@
 #include "engine/kernel/attention.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/ops.h"
+#include "engine/model/dora.h"
 
 #include <assert.h>
 #include <math.h>
@@ -109,6 +110,17 @@ static double product_flops(int64_t T, const struct mat *w)
     return 2.0 * (double)T * (double)w->rows * (double)w->cols;
 }
 
+/* DoRA, for the rows of one span. */
+static void scale_rows(const struct layer_run *r, const struct lora_span *s, int layer, enum proj p,
+                       float *y)
+{
+    const struct lora_pair *pair = s->lora ? lora_at(s->lora, layer, p) : NULL;
+    if (!pair || pair->m < 0)
+        return;
+    dora_forward(r->c, s->lora, pair, y + s->row0 * pair->out, s->n);
+    part_end(r->parts, PART_LORA, 0, 0);
+}
+
 /* The common case: one adapter for all rows, no dropout. u of all adapted ones first, then each
  * weight joined with its B. */
 static void project_together(const struct layer_run *r, int layer, const enum proj *which, int n,
@@ -119,6 +131,7 @@ static void project_together(const struct layer_run *r, int layer, const enum pr
     struct matmul_output z[LAYER_GROUP], out[LAYER_GROUP];
     int n_z = 0;
     double flops = 0, bytes = 0, lora_flops = 0;
+    assert(n >= 1 && n <= LAYER_GROUP);
     for (int i = 0; i < n; i++) {
         const struct mat *w = &r->m->layers[layer].w[which[i]];
         const struct lora_pair *pair = l ? lora_at(l, layer, which[i]) : NULL;
@@ -147,6 +160,8 @@ static void project_together(const struct layer_run *r, int layer, const enum pr
     }
     matmul_nt_joined(r->c, out, n, T);
     part_end(r->parts, PART_PRODUCTS, flops, bytes);
+    for (int i = 0; i < n; i++)
+        scale_rows(r, &r->spans[0], layer, which[i], y[i]);
 }
 
 /* y += u Bᵀ with u = s x̃ Aᵀ, for the rows of one span. */
@@ -169,12 +184,12 @@ static void add_adapter(const struct layer_run *r, const struct lora_span *s, in
     scale_inplace(r->c, u, l->options.scale, s->n * rank);
     matmul_nt(r->c, y + s->row0 * pair->out, pair->out, u, rank, s->n, &b, true);
     part_end(r->parts, PART_LORA, product_flops(s->n, &a) + product_flops(s->n, &b), 0);
+    scale_rows(r, s, layer, p, y);
 }
 
 void layer_project(const struct layer_run *r, int layer, const enum proj *which, int n,
                    const float *x, int64_t T, float *const *y, float *const *u)
 {
-    assert(n <= LAYER_GROUP);
     if (r->n_spans == 1 && r->dropout.p == 0) {
         project_together(r, layer, which, n, x, T, y, u);
         return;
@@ -211,7 +226,7 @@ static void find_adapted(const struct layer_run *r, int layer, const enum proj *
 /* du = s g B, then gB += gᵀ u and gA += duᵀ x̃. */
 static void adapters_backward(const struct layer_run *r, int layer, const enum proj *which, int n,
                               const struct adapted *f, const float *x, float *const *u,
-                              const float *const *g, int64_t T, const struct layer_grads *grads)
+                              float *const *g, int64_t T, const struct layer_grads *grads)
 {
     const int64_t rank = f->l->options.rank;
     struct matmul_output du[LAYER_GROUP];
@@ -249,7 +264,7 @@ static void adapters_backward(const struct layer_run *r, int layer, const enum p
 
 /* dx = sum of g_i W_i + dropout'(du_i A_i) */
 static void to_input(const struct layer_run *r, int layer, const enum proj *which, int n,
-                     const struct adapted *f, const float *const *g, int64_t T,
+                     const struct adapted *f, float *const *g, int64_t T,
                      const struct layer_grads *grads, float *dx)
 {
     struct matmul_output out = {.y = dx, .ldy = r->m->layers[layer].w[which[0]].cols};
@@ -277,8 +292,8 @@ static void to_input(const struct layer_run *r, int layer, const enum proj *whic
 }
 
 void layer_project_backward(const struct layer_run *r, int layer, const enum proj *which, int n,
-                            const float *x, float *const *u, const float *const *g, int64_t T,
-                            const struct layer_grads *grads, float *dx)
+                            const float *x, float *const *u, const void *const *y,
+                            float *const *g, int64_t T, const struct layer_grads *grads, float *dx)
 {
     struct adapted f;
     find_adapted(r, layer, which, n, grads, &f);
@@ -288,6 +303,10 @@ void layer_project_backward(const struct layer_run *r, int layer, const enum pro
                   w->rows, x, w->cols, w->cols, T, 1, true);
         part_end(r->parts, PART_WEIGHTS, product_flops(T, w), 0);
     }
+    for (int i = 0; i < n; i++)
+        if (f.pair[i] && f.pair[i]->m >= 0)
+            dora_backward(r->c, f.l, f.pair[i], g[i], y[i], r->m->layers[layer].bias[which[i]], T,
+                          grads->lora + f.pair[i]->m);
     if (f.l && grads->lora)
         adapters_backward(r, layer, which, n, &f, x, u, g, T, grads);
     if (dx)

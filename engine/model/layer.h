@@ -3,6 +3,8 @@
  *
  *     y = x Wᵀ + u Bᵀ,  u = s x̃ Aᵀ      x̃: x, or x with dropout; u is kept for the backward pass
  *
+ * and with DoRA the columns of y times m/|V| (dora.h).
+ *
  * A decoder runs rows of several adapters at once: spans say which rows belong to which.
  */
 #ifndef GM_MODEL_LAYER_H
@@ -66,10 +68,11 @@ struct layer_grads {
     float *du[LAYER_GROUP];           /* scratch [T, rank] */
 };
 /* g[i] [T, out_i] -> gradients of the weights, and dx [T, in] = sum of g_i W_i + ... (NULL: not
- * wanted). x is the input of the forward pass; dx may be x: it is read before. */
+ * wanted). x is the input of the forward pass; dx may be x: it is read before. DoRA also wants the
+ * forward pass's y[i] as kept, and overwrites g. */
 void layer_project_backward(const struct layer_run *r, int layer, const enum proj *which, int n,
-                            const float *x, float *const *u, const float *const *g, int64_t T,
-                            const struct layer_grads *grads, float *dx);
+                            const float *x, float *const *u, const void *const *y,
+                            float *const *g, int64_t T, const struct layer_grads *grads, float *dx);
 
 /* sqrt(d) for Gemma: exact in f32 mode, rounded to bf16 in bf16 mode; 1 for the others. */
 float layer_embed_scale(const struct model_config *c, enum compute_mode mode);

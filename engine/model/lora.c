@@ -15,8 +15,8 @@ static size_t place(struct param_set *set, int layer, enum proj p, char half, in
 {
     struct param *param = &set->params[set->n_params++];
     *param = (struct param){.offset = set->count, .rows = rows, .cols = cols};
-    snprintf(param->name, sizeof param->name, "model.layers.%d.%s.lora_%c", layer, proj_name(p),
-             half);
+    snprintf(param->name, sizeof param->name, "model.layers.%d.%s.%s%c", layer, proj_name(p),
+             half == 'm' ? "" : "lora_", half);
     set->count += (size_t)(rows * cols);
     return param->offset;
 }
@@ -33,18 +33,24 @@ struct lora *lora_lay_out(const struct model_config *c, const struct lora_option
     l->n_layers = c->n_layers;
     l->first_layer = lora_first_layer(c, o);
     l->pairs = mem_new((size_t)c->n_layers * PROJ_COUNT, sizeof *l->pairs);
-    l->set.params = mem_new((size_t)c->n_layers * PROJ_COUNT * 2, sizeof *l->set.params);
+    l->set.params = mem_new((size_t)c->n_layers * PROJ_COUNT * 3, sizeof *l->set.params);
     for (int i = 0; i < c->n_layers * PROJ_COUNT; i++) {
         int layer = i / PROJ_COUNT;
         enum proj p = (enum proj)(i % PROJ_COUNT);
         int64_t out, in;
         proj_shape(c, p, &out, &in);
-        l->pairs[i] = (struct lora_pair){.a = -1, .b = -1, .in = (int)in, .out = (int)out};
+        l->pairs[i] = (struct lora_pair){.a = -1, .b = -1, .m = -1, .in = (int)in, .out = (int)out};
         if (present ? !present[i] : layer < l->first_layer || !(o->keys >> p & 1))
             continue;
         l->pairs[i].a = (int64_t)place(&l->set, layer, p, 'a', o->rank, in);
         l->pairs[i].b = (int64_t)place(&l->set, layer, p, 'b', out, o->rank);
     }
+    size_t matrices = l->set.count;
+    for (int i = 0; o->dora && i < c->n_layers * PROJ_COUNT; i++)
+        if (l->pairs[i].a >= 0)
+            l->pairs[i].m = (int64_t)place(&l->set, i / PROJ_COUNT, (enum proj)(i % PROJ_COUNT),
+                                           'm', 1, l->pairs[i].out);
+    l->dora.n_rows = l->set.count - matrices;
     if (l->set.count == 0)
         error_set(err, GM_E_USAGE, "make adapter: no projection is chosen");
     else
@@ -64,7 +70,9 @@ struct lora *lora_new(const struct model_config *c, const struct lora_options *o
                       struct gm_error *err)
 {
     struct lora *l = lora_lay_out(c, o, NULL, err);
-    for (int i = 0; l && i < l->set.n_params; i += 2) { /* A; B stays zero */
+    if (l)
+        l->dora.m_is_length = o->dora;
+    for (int i = 0; l && i < l->set.n_params && l->set.params[i].offset < l->set.count - l->dora.n_rows; i += 2) { /* A; B stays zero */
         const struct param *a = &l->set.params[i];
         struct rng r = rng_stream(seed, "lora-init", (uint64_t)i);
         double bound = 1 / sqrt((double)a->cols);
@@ -78,6 +86,9 @@ void lora_free(struct lora *l)
 {
     if (!l)
         return;
+    mem_free(l->dora.length2);
+    mem_free(l->dora.gain);
+    mem_free(l->dora.work);
     mem_free(l->pairs);
     mem_free(l->set.params);
     mem_free(l->set.w);
@@ -97,6 +108,11 @@ struct lora *lora_copy(const struct lora *l)
     copy->pairs = duplicate(l->pairs, (size_t)l->n_layers * PROJ_COUNT, sizeof *l->pairs);
     copy->set.params = duplicate(l->set.params, (size_t)l->set.n_params, sizeof *l->set.params);
     copy->set.w = duplicate(l->set.w, l->set.count, sizeof *l->set.w);
+    copy->dora.work = NULL;
+    if (l->dora.gain) {
+        copy->dora.length2 = duplicate(l->dora.length2, l->dora.n_rows, sizeof(float));
+        copy->dora.gain = duplicate(l->dora.gain, l->dora.n_rows, sizeof(float));
+    }
     return copy;
 }
 
@@ -105,4 +121,8 @@ void lora_copy_from(struct lora *dst, const struct lora *src)
     assert(dst->set.count == src->set.count && dst->options.rank == src->options.rank);
     dst->options = src->options;
     memcpy(dst->set.w, src->set.w, src->set.count * sizeof *src->set.w);
+    if (src->dora.gain) {
+        assert(dst->dora.gain);
+        memcpy(dst->dora.gain, src->dora.gain, src->dora.n_rows * sizeof(float));
+    }
 }

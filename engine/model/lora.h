@@ -1,28 +1,33 @@
 /* lora.h - low-rank adapters: y = W x + s B (A x)  (Hu et al. 2021), A [rank, in], B [out, rank],
- * f32.
+ * f32; and DoRA (Liu et al. 2024), which learns the length of every row as well:
+ *
+ *     y = m/|V| (W x + s B (A x)),  V = W + s B A      |V|: per row, a constant to the gradient
  *
  * All parameters stand in one flat array, so that the optimiser, the checkpoint and a copy for
  * tasting are one loop each. Memory: the caller frees. Threads: the trainer writes its own; others
  * get copies (lora_copy_from at a step border).
  *
  *     struct lora *l = lora_new(&model->config, &options, seed, &err);
+ *     lora_bind(l, model, &compute);     // before its first use; plain LoRA does not mind
  */
 #ifndef GM_MODEL_LORA_H
 #define GM_MODEL_LORA_H
 
+#include "engine/kernel/compute.h"
 #include "engine/model/model.h"
 
 struct lora_options {
     int rank;
     float alpha, scale; /* scale is what multiplies; alpha is told to PEFT */
-    float dropout;
-    bool rslora;
+    float dropout; /* in front of A only, for DoRA too */
+    bool rslora, dora;
     unsigned keys;  /* bit 1 << PROJ_x */
     int num_layers; /* the last N layers; <= 0: all */
 };
 
 struct lora_pair { /* one adapted projection; offset < 0: none. A rows first, then B. */
     int64_t a, b;  /* offsets in floats into set.w */
+    int64_t m;     /* DoRA: magnitudes [out]; < 0: plain LoRA */
     int in, out;
 };
 struct lora {
@@ -31,14 +36,29 @@ struct lora {
                                 [rank, in], B as [out, rank] here */
     struct lora_pair *pairs; /* [n_layers * PROJ_COUNT] */
     int n_layers, first_layer;
+    struct { /* DoRA: what follows from W, A, B and m. Magnitudes are the last n_rows of set.w */
+        size_t n_rows;
+        const struct model *base; /* NULL: lora_bind has yet to come */
+        bool m_is_length;         /* of a new adapter: m shall be the lengths of the rows of W */
+        float *length2, *gain;    /* [n_rows] |W|² and m/|V|, per row */
+        float *work;              /* [rank, rank + widest out]; not of copies */
+    } dora;
 };
 
-/* A uniform(-1/sqrt(in), 1/sqrt(in)) from stream "lora-init", B zero. */
+/* A uniform(-1/sqrt(in), 1/sqrt(in)) from stream "lora-init", B zero; m follows with lora_bind. */
 struct lora *lora_new(const struct model_config *c, const struct lora_options *o, uint64_t seed,
                       struct gm_error *err);
 void lora_free(struct lora *l);
 struct lora *lora_copy(const struct lora *l);
 void lora_copy_from(struct lora *dst, const struct lora *src); /* same shape */
+/* DoRA: reads W once, for the lengths of its rows. The model stays the caller's and has to outlive the adapter. */
+void lora_bind(struct lora *l, const struct model *m, const struct compute *c);
+/* DoRA: after every change of set.w. Costs a product of A with W; holds no V. */
+void lora_changed(struct lora *l, const struct compute *c);
+static inline bool lora_is_bound(const struct lora *l)
+{
+    return !l->options.dora || l->dora.base;
+}
 static inline const struct lora_pair *lora_at(const struct lora *l, int layer, enum proj p)
 {
     const struct lora_pair *pair = &l->pairs[layer * PROJ_COUNT + p];

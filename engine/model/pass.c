@@ -13,7 +13,7 @@ static void check_batch(const struct pass *p, const struct lora *lora, const str
     assert(b->T >= 1 && b->T <= p->limits.max_tokens && b->n_targets <= p->limits.max_targets);
     assert(b->n_seqs >= 1 && b->n_seqs <= p->limits.max_seqs && b->seq_start[0] == 0 &&
            b->seq_start[b->n_seqs] == b->T);
-    assert(!lora || (lora->options.rank <= p->rank && (lora->options.keys & ~p->keys) == 0));
+    assert(!lora || (lora_is_bound(lora) && lora->options.rank <= p->rank && (lora->options.keys & ~p->keys) == 0));
     for (int64_t t = 0; t < b->T; t++)
         assert(b->ids[t] >= 0 && b->ids[t] < p->m->config.vocab_size && b->positions[t] >= 0 &&
                b->positions[t] < p->rows);

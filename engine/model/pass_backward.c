@@ -61,6 +61,19 @@ static bool needs_input(const struct walk *w, enum proj which)
     return w->grads.full || (w->grads.lora && lora_at(w->r->spans[0].lora, w->layer, which));
 }
 
+/* The gradient of an output that is added to the residual stream: p->dx itself, or a copy where
+ * DoRA will write into it. */
+static float *own_gradient(const struct walk *w, enum proj which)
+{
+    struct pass *p = w->p;
+    const struct lora *l = w->r->spans[0].lora;
+    const struct lora_pair *pair = l ? lora_at(l, w->layer, which) : NULL;
+    if (!pair || pair->m < 0)
+        return p->dx;
+    memcpy(p->dout, p->dx, (size_t)(w->b->T * p->d) * sizeof *p->dx);
+    return p->dout;
+}
+
 /* p->dx: gradient of the layer's output, becomes that of the residual before the MLP. p->x: that
  * residual, computed again. */
 static void mlp_backward(struct walk *w)
@@ -72,19 +85,21 @@ static void mlp_backward(struct walk *w)
     const float eps = config->rms_norm_eps;
     const float *gate = pass_fetch(c, w->k->gate, p->gate, T * p->ff),
                 *up = pass_fetch(c, w->k->up, p->up, T * p->ff);
-    const float *g_down = p->dx;
+    float *g_down;
     if (w->l->norm_mlp_out) {
         const float *down = pass_fetch(c, w->k->down, p->o, T * d);
         rmsnorm(c, p->n, p->rstd, down, w->l->norm_mlp_out, T, d, eps); /* for rstd */
         rmsnorm_backward(c, p->dout, w->at.norm_mlp_out, p->dx, down, p->rstd, w->l->norm_mlp_out,
                          T, d, false);
         g_down = p->dout;
+    } else {
+        g_down = own_gradient(w, PROJ_DOWN);
     }
     if (needs_input(w, PROJ_DOWN))
         glu(c, p->h, gate, up, T * p->ff, config->act);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
-    layer_project_backward(w->r, w->layer, DOWN, 1, p->h, &w->k->u[PROJ_DOWN], &g_down, T,
-                           &w->grads, p->h);
+    layer_project_backward(w->r, w->layer, DOWN, 1, p->h, &w->k->u[PROJ_DOWN],
+                           (const void *const[]){w->k->down}, &g_down, T, &w->grads, p->h);
     glu_backward(c, p->h, p->dup, p->h, gate, up, T * p->ff, config->act);
 
     const float *mid;
@@ -100,7 +115,8 @@ static void mlp_backward(struct walk *w)
     rmsnorm(c, p->n, p->rstd, mid, w->l->norm_mlp_in, T, d, eps);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
     layer_project_backward(w->r, w->layer, GATED, 2, p->n, &w->k->u[PROJ_GATE],
-                           (const float *const[]){p->h, p->dup}, T, &w->grads, p->dn);
+                           (const void *const[]){w->k->gate, w->k->up},
+                           (float *const[]){p->h, p->dup}, T, &w->grads, p->dn);
     rmsnorm_backward(c, p->dx, w->at.norm_mlp_in, p->dn, mid, p->rstd, w->l->norm_mlp_in, T, d,
                      true);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
@@ -142,17 +158,20 @@ static void attention_part_backward(struct walk *w)
     const struct compute *c = w->r->c;
     const struct model_config *config = &p->m->config;
     const int64_t T = w->b->T, d = p->d;
-    const float *g_out = p->dx;
+    float *g_out;
     if (w->l->norm_attn_out) { /* rstd_out was computed with the residual before the MLP */
         const float *out = pass_fetch(c, w->k->mid, p->o, T * d);
         rmsnorm_backward(c, p->dout, w->at.norm_attn_out, p->dx, out, p->rstd_out,
                          w->l->norm_attn_out, T, d, false);
         g_out = p->dout;
+    } else {
+        g_out = own_gradient(w, PROJ_O);
     }
     const float *att = pass_fetch(c, w->k->att, p->att, T * p->q);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
-    layer_project_backward(w->r, w->layer, OUT, 1, att, &w->k->u[PROJ_O], &g_out, T, &w->grads,
-                           p->datt);
+    layer_project_backward(w->r, w->layer, OUT, 1, att, &w->k->u[PROJ_O],
+                           (const void *const[]){w->k->out ? w->k->out : w->k->mid}, &g_out, T,
+                           &w->grads, p->datt);
 
     const bool norms =
         w->l->norm_q != NULL; /* without them the numbers before the rotation are not needed */
@@ -174,7 +193,8 @@ static void attention_part_backward(struct walk *w)
     rmsnorm(c, p->n, p->rstd, x, w->l->norm_in, T, d, config->rms_norm_eps);
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
     layer_project_backward(w->r, w->layer, QKV, 3, p->n, &w->k->u[PROJ_Q],
-                           (const float *const[]){p->dq, p->dk, p->dv}, T, &w->grads,
+                           (const void *const[]){w->k->q, w->k->k, w->k->v},
+                           (float *const[]){p->dq, p->dk, p->dv}, T, &w->grads,
                            w->below ? p->dn : NULL);
     if (w->below)
         rmsnorm_backward(c, p->dx, w->at.norm_in, p->dn, x, p->rstd, w->l->norm_in, T, d, true);

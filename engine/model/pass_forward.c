@@ -86,6 +86,8 @@ void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct 
         pass_keep(c, kept->att, p->att, T * p->q);
     part_end(r->parts, PART_ROWS, 0, 0);
     layer_project(r, layer, out, 1, p->att, T, &p->o, kept ? &kept->u[PROJ_O] : u);
+    if (kept && kept->out)
+        pass_keep(c, kept->out, p->o, T * d);
     if (l->norm_attn_out) {
         if (kept)
             pass_keep(c, kept->mid, p->o, T * d);
@@ -105,11 +107,10 @@ void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct 
     glu(c, p->h, p->gate, p->up, T * p->ff, p->m->config.act);
     part_end(r->parts, PART_ROWS, 0, 0);
     layer_project(r, layer, down, 1, p->h, T, &p->o, kept ? &kept->u[PROJ_DOWN] : u);
-    if (l->norm_mlp_out) {
-        if (kept)
-            pass_keep(c, kept->down, p->o, T * d);
+    if (kept && kept->down)
+        pass_keep(c, kept->down, p->o, T * d);
+    if (l->norm_mlp_out)
         rmsnorm(c, p->o, NULL, p->o, l->norm_mlp_out, T, d, eps);
-    }
     add_inplace(c, p->x, p->o, T * d);
     part_end(r->parts, PART_ROWS, 0, 0);
 }

@@ -42,7 +42,8 @@ static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_
     k->mid = take(pl, T, p->d, size);
     k->gate = take(pl, T, p->ff, size);
     k->up = take(pl, T, p->ff, size);
-    k->down = take(pl, c->sandwich_norm ? T : 0, p->d, size);
+    k->out = take(pl, p->dora && !c->sandwich_norm ? T : 0, p->d, size);
+    k->down = take(pl, p->dora || c->sandwich_norm ? T : 0, p->d, size);
     k->lse = floats(pl, T, c->n_heads);
     for (int i = 0; i < PROJ_COUNT; i++)
         k->u[i] = floats(pl, p->keys >> i & 1 ? T : 0, p->rank);
@@ -54,7 +55,7 @@ static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
     struct kept shared = {0};
     p->dx = floats(pl, T, p->d);
     p->dn = floats(pl, T, p->d);
-    p->dout = floats(pl, c->sandwich_norm ? T : 0, p->d);
+    p->dout = floats(pl, p->dora || c->sandwich_norm ? T : 0, p->d);
     p->dq = floats(pl, T, p->q);
     p->dk = floats(pl, T, p->kv);
     p->dv = floats(pl, T, p->kv);
@@ -134,6 +135,7 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
         p->rank = lora->rank;
         p->keys = lora->keys;
         p->dropout = lora->dropout > 0 && limits->kind == PASS_LORA;
+        p->dora = lora->dora && limits->kind == PASS_LORA;
         if (limits->kind == PASS_LORA)
             p->first_layer = lora->num_layers > 0 && lora->num_layers < c->n_layers
                                  ? c->n_layers - lora->num_layers

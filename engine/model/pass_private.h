@@ -16,7 +16,8 @@ struct kept {
     void *att; /* attention's output */
     void *mid; /* [d] residual before the MLP; Gemma: output of o_proj before its norm */
     void *gate, *up;
-    void *down;           /* [d] Gemma only: output of down_proj before its norm */
+    void *out;            /* [d] DoRA without Gemma's norms: output of o_proj */
+    void *down;           /* [d] Gemma, DoRA: output of down_proj (before its norm) */
     float *lse;           /* [n_heads] */
     float *u[PROJ_COUNT]; /* [rank] s x̃ Aᵀ */
 };
@@ -29,7 +30,7 @@ struct pass {
     int rank, first_layer; /* of the adapters that may come; first_layer: lowest that keeps
                               activations and is walked back */
     unsigned keys;
-    bool dropout;
+    bool dropout, dora;
     int64_t d, q, kv, ff;
     size_t kept_size;                  /* bytes of a kept number */
     int64_t rows, targets;             /* that the buffers have room for */
@@ -42,7 +43,7 @@ struct pass {
     float *u[3]; /* adapters of layers that keep nothing */
     float *dropped;
     /* backward */
-    float *dx, *dn, *dout; /* dout: Gemma only */
+    float *dx, *dn, *dout; /* dout: Gemma and DoRA */
     float *dq, *dk, *dv, *datt, *dup;
     float *q_turned, *k_turned;
     float *rstd, *rstd_out, *rstd_heads, *du[LAYER_GROUP];

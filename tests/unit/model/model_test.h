@@ -10,6 +10,7 @@
 #include "engine/format/safetensors.h"
 #include "engine/model/decode.h"
 #include "engine/model/pass.h"
+#include "tests/unit/fixtures.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -49,7 +50,7 @@ struct fixture {
 static inline void fixture_open(struct fixture *f, const char *name)
 {
     struct gm_error err = {0};
-    f->dir = mem_printf(FIXTURES "/models/%s", name);
+    f->dir = mem_printf("%s/models/%s", fixtures_dir(), name);
     f->model = model_open(f->dir, &err);
     if (!f->model)
         fail_msg("%s", err.text);
