@@ -8,9 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Usable rows of one source, rows[first .. first + n), and how a pass takes them. */
+struct share {
+    int first, n;
+    int whole;        /* times every row comes */
+    int extra;        /* rows that come once more */
+    const int *round; /* [n] the order in which they have their turn; NULL: extra is 0 */
+};
+
 struct batcher {
     const struct dataset *dataset;
     int *rows, n_rows; /* usable rows in file order */
+    struct share *shares;
+    int n_shares, n_pass; /* length of a pass */
+    int *rounds;          /* memory of the shares */
     int rows_per_batch;
     bool shuffle;
     uint64_t seed;
@@ -27,26 +38,30 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Sum of the k largest of n numbers; sorts them. */
-static int64_t sum_of_largest(int *numbers, int n, int k)
+/* The most that k rows of the tape can add up to, when each comes up to `times` times; sorts the numbers. */
+static int64_t sum_of_largest(int *numbers, int n, int k, int times)
 {
     int64_t sum = 0;
     qsort(numbers, (size_t)n, sizeof *numbers, descending);
     for (int i = 0; i < k; i++)
-        sum += numbers[i % n]; /* more rows a batch than rows there are: they come again */
+        sum += numbers[i / times % n]; /* more rows a batch than rows there are: they come again */
     return sum;
 }
 
 static void plan_sizes(struct batcher *b)
 {
+    int times = 1;
+    for (const struct share *s = b->shares; s < b->shares + b->n_shares; s++)
+        times = s->whole + (s->extra > 0) > times ? s->whole + (s->extra > 0) : times;
+    times *= 2; /* a batch over the end of a pass may have a row of both */
     int *numbers = mem_new((size_t)b->n_rows, sizeof *numbers);
     for (int i = 0; i < b->n_rows; i++)
         numbers[i] = b->dataset->rows[b->rows[i]].n;
-    b->max_tokens = sum_of_largest(numbers, b->n_rows, b->rows_per_batch);
+    b->max_tokens = sum_of_largest(numbers, b->n_rows, b->rows_per_batch, times);
     b->longest_row = numbers[0];
     for (int i = 0; i < b->n_rows; i++)
         numbers[i] = b->dataset->rows[b->rows[i]].n_supervised;
-    b->max_targets = sum_of_largest(numbers, b->n_rows, b->rows_per_batch);
+    b->max_targets = sum_of_largest(numbers, b->n_rows, b->rows_per_batch, times);
     mem_free(numbers);
 }
 
@@ -54,13 +69,54 @@ static bool allocate(struct batcher *b, struct gm_error *err)
 {
     size_t tokens = (size_t)b->max_tokens * sizeof(int32_t),
            targets = (size_t)b->max_targets * sizeof(int32_t);
-    b->order = mem_new((size_t)b->n_rows, sizeof *b->order);
+    b->order = mem_new((size_t)b->n_pass, sizeof *b->order);
     b->seq_start = mem_new((size_t)b->rows_per_batch + 1, sizeof *b->seq_start);
     b->ids = mem_alloc(tokens, "token ids of a batch", err);
     b->positions = b->ids ? mem_alloc(tokens, "positions of a batch", err) : NULL;
     b->target_row = b->positions ? mem_alloc(targets, "targets of a batch", err) : NULL;
     b->target_id = b->target_row ? mem_alloc(targets, "targets of a batch", err) : NULL;
     return b->target_id != NULL;
+}
+
+/* Fisher-Yates. */
+static void shuffle(int *numbers, int n, struct rng r)
+{
+    for (int i = n - 1; i > 0; i--) {
+        int j = (int)rng_below(&r, (uint64_t)i + 1), kept = numbers[i];
+        numbers[i] = numbers[j];
+        numbers[j] = kept;
+    }
+}
+
+/* Weights are for training; rows of other splits come once. */
+static bool plan_shares(struct batcher *b, enum split split, struct gm_error *err)
+{
+    const struct dataset *d = b->dataset;
+    b->shares = mem_new((size_t)d->n_sources, sizeof *b->shares);
+    b->rounds = mem_new((size_t)b->n_rows, sizeof *b->rounds);
+    int64_t pass = 0;
+    for (int at = 0; at < b->n_rows;) {
+        struct share *s = &b->shares[b->n_shares++];
+        int source = d->rows[b->rows[at]].source;
+        double weight = split == SPLIT_TRAIN ? d->sources[source].weight : 1;
+        *s = (struct share){.first = at, .whole = (int)weight};
+        while (at < b->n_rows && d->rows[b->rows[at]].source == source)
+            at++;
+        s->n = at - s->first;
+        s->extra = (int)((weight - s->whole) * s->n + 0.5);
+        if (s->whole == 0 && s->extra == 0)
+            s->extra = 1;
+        if (s->extra > 0) {
+            int *round = b->rounds + s->first;
+            for (int i = 0; i < s->n; i++)
+                round[i] = b->rows[s->first + i];
+            shuffle(round, s->n, rng_stream(b->seed, "mixture", (uint64_t)source));
+            s->round = round;
+        }
+        pass += (int64_t)s->whole * s->n + s->extra;
+    }
+    b->n_pass = (int)pass;
+    return pass < 1 << 30 || error_set(err, GM_E_USAGE, "plan batches: a pass over the mixture would have %lld rows (lower the weights)", (long long)pass);
 }
 
 struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch,
@@ -84,7 +140,7 @@ struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_
                   "plan batches: no %s row has a token to learn from (add rows, or raise "
                   "--max-seq-length)",
                   NAMES[split]);
-    if (ok) {
+    if (ok && (ok = plan_shares(b, split, err))) {
         plan_sizes(b);
         ok = b->max_tokens < INT32_MAX
                  ? allocate(b, err)
@@ -104,7 +160,7 @@ void batcher_free(struct batcher *b)
 {
     if (!b)
         return;
-    void *blocks[] = {b->rows,      b->order,      b->ids,       b->positions,
+    void *blocks[] = {b->rows,      b->shares,     b->rounds,    b->order, b->ids, b->positions,
                       b->seq_start, b->target_row, b->target_id, b};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(blocks[i]);
@@ -112,7 +168,7 @@ void batcher_free(struct batcher *b)
 
 int batcher_rows(const struct batcher *b)
 {
-    return b->n_rows;
+    return b->n_pass;
 }
 
 void batcher_limits(const struct batcher *b, struct pass_limits *limits)
@@ -127,27 +183,29 @@ void batcher_limits(const struct batcher *b, struct pass_limits *limits)
         limits->max_seqs = b->rows_per_batch;
 }
 
-/* Fisher-Yates, from a stream of its own for each pass. */
+/* Shuffled from a stream of its own for each pass. */
 static void make_order(struct batcher *b, int64_t pass)
 {
-    memcpy(b->order, b->rows, (size_t)b->n_rows * sizeof *b->order);
-    b->pass = pass;
-    if (!b->shuffle)
-        return;
-    struct rng r = rng_stream(b->seed, "shuffle", (uint64_t)pass);
-    for (int i = b->n_rows - 1; i > 0; i--) {
-        int j = (int)rng_below(&r, (uint64_t)i + 1), kept = b->order[i];
-        b->order[i] = b->order[j];
-        b->order[j] = kept;
+    int n = 0;
+    for (const struct share *s = b->shares; s < b->shares + b->n_shares; s++) {
+        for (int k = 0; k < s->whole; k++, n += s->n)
+            memcpy(b->order + n, b->rows + s->first, (size_t)s->n * sizeof *b->order);
+        int64_t turn = s->extra ? pass * s->extra % s->n : 0;
+        for (int k = 0; k < s->extra; k++)
+            b->order[n++] = s->round[(turn + k) % s->n];
     }
+    assert(n == b->n_pass);
+    b->pass = pass;
+    if (b->shuffle)
+        shuffle(b->order, n, rng_stream(b->seed, "shuffle", (uint64_t)pass));
 }
 
 const struct row *batcher_row(struct batcher *b, int64_t position)
 {
-    int64_t pass = position / b->n_rows;
+    int64_t pass = position / b->n_pass;
     if (pass != b->pass)
         make_order(b, pass);
-    return &b->dataset->rows[b->order[position % b->n_rows]];
+    return &b->dataset->rows[b->order[position % b->n_pass]];
 }
 
 int64_t batcher_supervised(struct batcher *b, int64_t position, int n)

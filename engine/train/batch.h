@@ -3,8 +3,9 @@
  * A batcher walks over the usable rows of one split (those with a supervised token) as over an
  * endless tape: position p is row order(e)[p mod n] of pass e = p / n, where order(e) is a shuffle
  * that depends on (seed, e) alone, or file order. Where the tape stands is one number, so resuming
- * needs nothing else. Batches may reach over the end of a pass; no row is dropped or seen twice in
- * one. Memory: owned, planned once: filling allocates nothing. Threads: one batcher belongs to one
+ * needs nothing else. In a mixture a train row of a source with weight w comes floor(w) times in each
+ * pass; the rest of the weight takes that share of the source's rows, a different part each pass, in
+ * a fixed shuffled order, until all have come. Batches may reach over the end of a pass; no row is dropped. Memory: owned, planned once: filling allocates nothing. Threads: one batcher belongs to one
  * thread.
  *
  *     struct batcher *b = batcher_new(dataset, SPLIT_TRAIN, 4, true, seed, &err);
@@ -21,7 +22,7 @@ struct batcher;
 struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch,
                             bool shuffle, uint64_t seed, struct gm_error *err);
 void batcher_free(struct batcher *b);
-int batcher_rows(const struct batcher *b); /* usable rows: one pass */
+int batcher_rows(const struct batcher *b); /* length of one pass: usable rows, weighted */
 const struct row *batcher_row(struct batcher *b,
                               int64_t position); /* the row at a place of the tape */
 int64_t batcher_supervised(struct batcher *b, int64_t position,

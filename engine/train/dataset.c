@@ -6,10 +6,13 @@
 #include "engine/base/mem.h"
 #include "engine/builtin/builtin.h"
 #include "engine/train/encode.h"
-#include "engine/train/rows.h"
+#include "engine/train/gate.h"
 #include "engine/train/split.h"
+#include "engine/train/table.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const SPLIT_NAMES[SPLIT_COUNT] = {"train", "valid", "test"};
@@ -17,7 +20,8 @@ enum { NOTES_NAMED = 20 }; /* rows named one by one; the rest is counted */
 
 struct owned {
     struct store store;
-    struct str hashed; /* "HEX  NAME\n" of each file */
+    struct str hashed;  /* "HEX  NAME\n" of each file, "WEIGHT  SOURCE\n" of each source of a mixture */
+    struct str ignored; /* columns of tables */
 };
 
 static void note(struct dataset *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -43,19 +47,18 @@ static bool read_bytes(struct dataset *d, struct row_list *list, const void *byt
     const char *file = store_text(&own->store, label);
     sha256_bytes(bytes, n, hex);
     str_printf(&own->hashed, "%s  %s\n", hex, path_base(label));
-    return rows_read_file(list, &own->store, bytes, n, file, split, err);
+    return table_ending(label) ? table_read(list, &own->store, bytes, n, file, split, &own->ignored, err)
+                               : rows_read_file(list, &own->store, bytes, n, file, split, err);
 }
 
 static bool read_path(struct dataset *d, struct row_list *list, const char *path, enum split split,
                       struct gm_error *err)
 {
-    static const char *const TABLES[] = {".csv", ".tsv", ".parquet", ".arrow"};
+    static const char *const BINARY[] = {".parquet", ".arrow"};
     size_t n = strlen(path);
-    for (size_t i = 0; i < sizeof TABLES / sizeof *TABLES; i++)
-        if (n > strlen(TABLES[i]) && strcmp(path + n - strlen(TABLES[i]), TABLES[i]) == 0)
-            return error_set(err, GM_E_UNSUPPORTED,
-                             "read %s: files of this kind are not read yet (convert it to .jsonl)",
-                             path);
+    for (size_t i = 0; i < sizeof BINARY / sizeof *BINARY; i++)
+        if (n > strlen(BINARY[i]) && strcmp(path + n - strlen(BINARY[i]), BINARY[i]) == 0)
+            return error_set(err, GM_E_UNSUPPORTED, "read %s: files of this kind are not read (convert it to .jsonl)", path);
     struct mapping m;
     if (!mapping_open(&m, path, err))
         return false;
@@ -64,13 +67,13 @@ static bool read_path(struct dataset *d, struct row_list *list, const char *path
     return ok;
 }
 
-/* One split of a folder: NAME.jsonl or NAME.json. *found says whether there is one. */
+/* One split of a folder: NAME.jsonl, NAME.json, NAME.csv or NAME.tsv. *found says whether there is one. */
 static bool read_split_file(struct dataset *d, struct row_list *list, const char *folder,
                             enum split split, bool *found, struct gm_error *err)
 {
-    static const char *const ENDINGS[] = {"jsonl", "json"};
+    static const char *const ENDINGS[] = {"jsonl", "json", "csv", "tsv"};
     *found = false;
-    for (int i = 0; i < 2 && !*found; i++) {
+    for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS && !*found; i++) {
         char *name = mem_printf("%s.%s", SPLIT_NAMES[split], ENDINGS[i]),
              *path = path_join(folder, name);
         bool ok = true;
@@ -109,7 +112,7 @@ static bool read_folder(struct dataset *d, struct row_list *list, const char *fo
             return false;
     if (!found[SPLIT_TRAIN] && !found[SPLIT_VALID] && !found[SPLIT_TEST])
         return error_set(err, GM_E_INPUT,
-                         "read %s: no train, valid or test file with the ending .jsonl or .json "
+                         "read %s: no train, valid or test file with the ending .jsonl, .json, .csv or .tsv "
                          "(name a file, or add train.jsonl)",
                          folder);
     return true;
@@ -166,26 +169,68 @@ static void count_splits(struct dataset *d)
         d->count[d->rows[i].split]++;
 }
 
-static void split_and_compare(struct dataset *d, const bool found[SPLIT_COUNT], uint64_t seed,
-                              bool folder)
+/* Of one source: what it does not bring as files is cut from its train rows. */
+static void split_source(struct dataset *d, int source, const bool found[SPLIT_COUNT], uint64_t seed, bool folder)
 {
     bool valid = !found[SPLIT_VALID], test = !folder && !found[SPLIT_TEST];
-    if (found[SPLIT_TRAIN] && valid) {
-        d->split_made = true;
-        bool grouped = split_make(d, valid, test, seed);
-        count_splits(d);
-        note(d, "split from seed %llu: %d train, %d valid, %d test%s", (unsigned long long)seed,
-             d->count[SPLIT_TRAIN], d->count[SPLIT_VALID], d->count[SPLIT_TEST],
-             grouped ? "; rows that share a prompt or a line stay together"
-                     : "; the rows hang together, so that some stand on both sides");
-    }
+    if (!found[SPLIT_TRAIN] || !valid)
+        return;
+    d->split_made = d->sources[source].split_made = true;
+    bool grouped = split_make(d, source, valid, test, seed);
+    int count[SPLIT_COUNT] = {0};
+    for (int i = 0; i < d->n_rows; i++)
+        if (d->rows[i].source == source)
+            count[d->rows[i].split]++;
+    note(d, "%s%ssplit from seed %llu: %d train, %d valid, %d test%s", d->n_sources > 1 ? d->sources[source].name : "",
+         d->n_sources > 1 ? ": " : "", (unsigned long long)seed, count[SPLIT_TRAIN], count[SPLIT_VALID], count[SPLIT_TEST],
+         grouped ? "; rows that share a prompt or a line stay together"
+                 : "; the rows hang together, so that some stand on both sides");
+}
+
+static void compare_rows(struct dataset *d)
+{
     count_splits(d);
     split_find_duplicates(d);
+    split_find_twins(d);
     split_find_leaks(d);
     if (d->n_duplicates)
         note(d, "%d rows stand twice or more", d->n_duplicates);
     if (d->n_leaks)
         note(d, "%d rows of valid and test share their prompt or a line with train", d->n_leaks);
+}
+
+/* The gate's own findings: how many, and where the first one stands. */
+static void note_findings(struct dataset *d, const struct row_list *list, const struct tokenizer *t)
+{
+    gate_look(d, list, t);
+    int first[FIND_COUNT];
+    memset(d->found, 0, sizeof d->found);
+    for (int i = 0; i < d->n_rows; i++)
+        for (int f = 0; f < FIND_COUNT; f++)
+            if (d->rows[i].findings >> f & 1 && d->found[f]++ == 0)
+                first[f] = i;
+    for (int f = 0; f < FIND_COUNT; f++) {
+        bool told = f == FIND_DUPLICATE || f == FIND_LEAK || f == FIND_CUT; /* already */
+        if (d->found[f] == 0 || told)
+            continue;
+        const struct row *r = &d->rows[first[f]];
+        char mark[40] = "";
+        for (int k = -1; f == FIND_CHAT_MARK && k < list->rows[first[f]].n_messages && !*mark; k++) {
+            const char *text = k < 0 ? list->rows[first[f]].text : list->rows[first[f]].messages[k].content;
+            if (text)
+                gate_chat_mark(text, t, mark);
+        }
+        note(d, "%s:%d: %s%s%s%s (%d row%s)", r->file, r->line, finding_about((enum finding)f), *mark ? ": \"" : "", mark, *mark ? "\"" : "",
+             d->found[f], d->found[f] == 1 ? "" : "s");
+    }
+}
+
+static int source_of(const struct dataset *d, int row)
+{
+    int s = 0;
+    for (int end = d->sources[0].n_rows; row >= end && s + 1 < d->n_sources; end += d->sources[s].n_rows)
+        s++;
+    return s;
 }
 
 static void fill_rows(struct dataset *d, const struct row_list *list)
@@ -201,7 +246,8 @@ static void fill_rows(struct dataset *d, const struct row_list *list)
                                   .prompt = (char *)row_prompt(raw),
                                   .answer = (char *)row_answer(raw),
                                   .n_messages = raw->n_messages,
-                                  .duplicate_of = -1};
+                                  .duplicate_of = -1,
+                                  .source = source_of(d, i)};
     }
 }
 
@@ -218,13 +264,98 @@ static bool refuse_bad(const struct row_list *list, struct gm_error *err)
     return false;
 }
 
+/* ---- the sources of a mixture ---- */
+
+enum { SOURCES_MAX = 64 };
+static const double WEIGHT_MAX = 1000;
+
+static bool is_there(const char *name)
+{
+    return file_exists(name) || dir_exists(name);
+}
+
+char *dataset_source(const char *text, size_t n, double *weight)
+{
+    char *name = mem_copy_n(text, n), *colon = strrchr(name, ':'), *end;
+    *weight = 1;
+    if (!colon || colon == name || is_there(name))
+        return name;
+    double w = strtod(colon + 1, &end);
+    if (end == colon + 1 || *end)
+        return name;
+    *weight = w;
+    *colon = '\0';
+    return name;
+}
+
+char *dataset_title(const char *data)
+{
+    struct str title = {0};
+    for (const char *p = data; *p;) {
+        size_t n = strcspn(p, "\n");
+        double weight;
+        char *name = dataset_source(p, n, &weight);
+        str_printf(&title, "%s%s", title.len ? "+" : "", path_base(name));
+        mem_free(name);
+        p += p[n] ? n + 1 : n;
+    }
+    return str_take(&title);
+}
+
+struct found_splits {
+    bool found[SPLIT_COUNT];
+};
+
+static bool read_source(struct dataset *d, struct row_list *list, const char *text, size_t n, bool mixed, struct found_splits *found,
+                        struct gm_error *err)
+{
+    struct owned *own = d->owned;
+    struct data_source *s = &d->sources[d->n_sources];
+    char *name = dataset_source(text, n, &s->weight);
+    int before = list->n;
+    s->name = store_text(&own->store, name);
+    mem_free(name);
+    if (!isfinite(s->weight) || s->weight <= 0 || s->weight > WEIGHT_MAX)
+        return error_set(err, GM_E_USAGE, "read data %s: its weight is no number above 0 and up to %g", s->name, WEIGHT_MAX);
+    if (!read_data(d, list, s->name, found->found, err))
+        return false;
+    if (mixed)
+        str_printf(&own->hashed, "%.17g  %s\n", s->weight, path_base(s->name));
+    s->n_rows = list->n - before;
+    d->n_sources++;
+    return true;
+}
+
+static bool read_sources(struct dataset *d, struct row_list *list, const char *data, struct found_splits found[SOURCES_MAX], struct gm_error *err)
+{
+    bool mixed = strchr(data, '\n') != NULL;
+    for (const char *p = data; *p || d->n_sources == 0;) {
+        size_t n = strcspn(p, "\n");
+        if (d->n_sources == SOURCES_MAX)
+            return error_set(err, GM_E_USAGE, "read data: more than %d sources", SOURCES_MAX);
+        if (!read_source(d, list, p, n, mixed, &found[d->n_sources], err))
+            return false;
+        p += p[n] ? n + 1 : n;
+    }
+    return true;
+}
+
+static void note_mixture(struct dataset *d)
+{
+    struct owned *own = d->owned;
+    if (own->ignored.len)
+        note(d, "columns that say nothing here: %s", str_text(&own->ignored));
+    for (int s = 0; d->n_sources > 1 && s < d->n_sources; s++)
+        note(d, "%s: %d rows, weight %g", d->sources[s].name, d->sources[s].n_rows, d->sources[s].weight);
+}
+
 static bool load(struct dataset *d, const char *data, const struct dataset_options *o,
                  const struct tokenizer *t, const struct chat_template *tpl, struct row_list *list,
                  struct gm_error *err)
 {
     struct owned *own = d->owned;
-    bool found[SPLIT_COUNT] = {false};
-    if (!read_data(d, list, data, found, err))
+    struct found_splits found[SOURCES_MAX] = {{{false}}};
+    if (!read_sources(d, list, data, found, err))
         return false;
     sha256_bytes(str_text(&own->hashed), own->hashed.len, d->hash);
     fill_rows(d, list);
@@ -232,7 +363,11 @@ static bool load(struct dataset *d, const char *data, const struct dataset_optio
         encode_rows(d->rows, list, &own->store, o, t, tpl);
     if (list->n_bad > 0)
         return refuse_bad(list, err);
-    split_and_compare(d, found, o->seed, dir_exists(data));
+    note_mixture(d);
+    for (int s = 0; s < d->n_sources; s++)
+        split_source(d, s, found[s].found, o->seed, dir_exists(d->sources[s].name));
+    compare_rows(d);
+    note_findings(d, list, t);
     note_lengths(d, t != NULL, o->max_seq_length);
     return true;
 }
@@ -245,6 +380,7 @@ struct dataset *dataset_open(const char *data, const struct dataset_options *o,
     struct row_list list = {0};
     struct gm_error why = {0};
     d->owned = mem_new(1, sizeof(struct owned));
+    d->sources = mem_new(SOURCES_MAX, sizeof *d->sources);
     bool ok = load(d, data, o, tokenizer, tpl, &list, &why);
     row_list_free(&list);
     if (ok)
@@ -270,6 +406,8 @@ void dataset_free(struct dataset *d)
     struct owned *own = d->owned;
     store_free(&own->store);
     str_free(&own->hashed);
+    str_free(&own->ignored);
+    mem_free(d->sources);
     mem_free(own);
     mem_free(d->rows);
     str_free(&d->notes);

@@ -4,6 +4,7 @@
 #include "engine/train/encode.h"
 
 #include "engine/base/mem.h"
+#include "engine/train/gate.h"
 
 #include <string.h>
 
@@ -112,14 +113,16 @@ static void keep_ids(struct row *r, const struct raw_row *raw, struct store *sto
     count_supervised(r);
 }
 
-static void keep_encoded(struct row *r, const struct encoded *e, struct store *store, int max)
+/* A conversation without an answer teaches nothing but to say nothing: it is kept, and not supervised. */
+static void keep_encoded(struct row *r, const struct raw_row *raw, const struct encoded *e, struct store *store, int max)
 {
+    bool silent = e->supervised && gate_no_answer(raw);
     cut(r, (int)e->ids.n, max);
     r->ids = store_take(store, (size_t)r->n * sizeof *r->ids);
     r->supervised = store_take(store, (size_t)r->n);
     memcpy(r->ids, e->ids.ids, (size_t)r->n * sizeof *r->ids);
     for (int t = 0; t < r->n; t++)
-        r->supervised[t] = t > 0 && (!e->supervised || e->supervised[t]);
+        r->supervised[t] = t > 0 && !silent && (!e->supervised || e->supervised[t]);
     count_supervised(r);
 }
 
@@ -148,7 +151,7 @@ void encode_rows(struct row *rows, struct row_list *raw, struct store *store,
             else if (e.raw[i].form == ROW_IDS)
                 keep_ids(&rows[at + i], &e.raw[i], store, o->max_seq_length);
             else
-                keep_encoded(&rows[at + i], &out[i], store, o->max_seq_length);
+                keep_encoded(&rows[at + i], &e.raw[i], &out[i], store, o->max_seq_length);
             mem_free(out[i].why);
             mem_free(out[i].supervised);
         }

@@ -66,7 +66,6 @@ static bool read_turns(struct raw_row *row, struct store *store, const json_t *l
 {
     size_t n = json_array_size(list), i;
     json_t *item;
-    bool answered = false;
     if (n == 0 || n > 100000)
         return error_set(err, GM_E_INPUT,
                          "%zu turns (a row has at least a user turn and an assistant turn)", n);
@@ -85,12 +84,8 @@ static bool read_turns(struct raw_row *row, struct store *store, const json_t *l
                 err, GM_E_INPUT,
                 "turn %zu: nobody is called \"%.40s\" here (user, assistant or system)", i + 1,
                 name);
-        answered |= strcmp(role, "assistant") == 0;
         row->messages[row->n_messages++] = (struct chat_message){role, store_text(store, text)};
     }
-    if (!answered)
-        return error_set(err, GM_E_INPUT,
-                         "no assistant turn (there is nothing to learn from this row)");
     return true;
 }
 
@@ -234,7 +229,7 @@ void rows_count_bad(struct row_list *list, const struct gm_error *why)
         list->first_bad = *why;
 }
 
-static void add_row(struct row_list *list, const struct raw_row *row, enum split split)
+void rows_add(struct row_list *list, const struct raw_row *row, enum split split)
 {
     if (list->n == list->cap) {
         int cap = list->cap ? 2 * list->cap : 1024;
@@ -266,7 +261,7 @@ static void take_row(struct row_list *list, struct store *store, const char *tex
     json_decref(value);
     row.file = file;
     row.line = number;
-    add_row(list, &row, split);
+    rows_add(list, &row, split);
 }
 
 static bool is_blank(const char *p, size_t n)

@@ -46,6 +46,7 @@ struct row_list {
 };
 bool rows_read_file(struct row_list *list, struct store *store, const char *bytes, size_t n,
                     const char *file, enum split split, struct gm_error *err);
+void rows_add(struct row_list *list, const struct raw_row *row, enum split split);
 void rows_count_bad(struct row_list *list, const struct gm_error *why);
 void row_list_free(struct row_list *list); /* not the store */
 

@@ -84,7 +84,9 @@ static char *make_numbered(const char *root, const char *model, const char *data
     bool exists = true;
     add_stem(&stem, model);
     str_add_char(&stem, '-');
-    add_stem(&stem, data);
+    char *title = dataset_title(data);
+    add_stem(&stem, title);
+    mem_free(title);
     if (dir_make(root, err))
         for (int i = 0; i < TRIES && !dir && exists; i++) {
             char *name = run_new_name(root, str_text(&stem), err);

@@ -115,8 +115,13 @@ static void each_key(const struct row *r, struct str *scratch, bool (*fn)(void *
 struct grouping {
     struct keymap first; /* key -> first row that had it */
     int *parent;
-    int row;
+    int row, source;
 };
+
+static bool movable(const struct row *r, int source)
+{
+    return r->split == SPLIT_TRAIN && r->source == source;
+}
 
 static int root_of(struct grouping *g, int i)
 {
@@ -157,7 +162,7 @@ static int move_groups(struct dataset *d, struct grouping *g, const int *order, 
     bool *take = mem_new((size_t)d->n_rows, sizeof *take);
     for (int k = 0; k < d->n_rows && moved < want; k++) {
         int i = order[k];
-        if (g->parent[i] != i || d->rows[i].split != SPLIT_TRAIN)
+        if (g->parent[i] != i || !movable(&d->rows[i], g->source))
             continue;
         int room = moved == 0 ? want + want / 2 : want - moved;
         if (size[i] <= room) {
@@ -166,32 +171,32 @@ static int move_groups(struct dataset *d, struct grouping *g, const int *order, 
         }
     }
     for (int i = 0; i < d->n_rows; i++)
-        if (d->rows[i].split == SPLIT_TRAIN && take[root_of(g, i)])
+        if (movable(&d->rows[i], g->source) && take[root_of(g, i)])
             d->rows[i].split = to;
     mem_free(take);
     return moved;
 }
 
-static void move_rows(struct dataset *d, const int *order, enum split to, int want)
+static void move_rows(struct dataset *d, int source, const int *order, enum split to, int want)
 {
     for (int k = 0; k < d->n_rows && want > 0; k++)
-        if (d->rows[order[k]].split == SPLIT_TRAIN) {
+        if (movable(&d->rows[order[k]], source)) {
             d->rows[order[k]].split = to;
             want--;
         }
 }
 
-bool split_make(struct dataset *d, bool valid, bool test, uint64_t seed)
+bool split_make(struct dataset *d, int source, bool valid, bool test, uint64_t seed)
 {
     int n = 0;
-    struct grouping g = {.parent = mem_new((size_t)d->n_rows, sizeof *g.parent)};
+    struct grouping g = {.source = source, .parent = mem_new((size_t)d->n_rows, sizeof *g.parent)};
     struct str scratch = {0};
     int *order = mem_new((size_t)d->n_rows, sizeof *order),
         *size = mem_new((size_t)d->n_rows, sizeof *size);
     for (int i = 0; i < d->n_rows; i++)
         g.parent[i] = order[i] = i;
     for (int i = 0; i < d->n_rows; i++) {
-        if (d->rows[i].split != SPLIT_TRAIN)
+        if (!movable(&d->rows[i], source))
             continue;
         n++;
         g.row = i;
@@ -210,7 +215,7 @@ bool split_make(struct dataset *d, bool valid, bool test, uint64_t seed)
             continue;
         if (move_groups(d, &g, order, size, to, want) == 0) {
             grouped = false;
-            move_rows(d, order, to, want);
+            move_rows(d, source, order, to, want);
         }
     }
     keymap_free(&g.first);
@@ -249,8 +254,26 @@ void split_find_duplicates(struct dataset *d)
         bool twice = first != i && same_row(&d->rows[first], &d->rows[i]);
         d->rows[i].duplicate_of = twice ? first : -1;
         d->n_duplicates += twice;
+        if (twice)
+            d->rows[i].findings |= 1u << FIND_DUPLICATE;
     }
     keymap_free(&seen);
+}
+
+void split_find_twins(struct dataset *d)
+{
+    enum { TWIN_WORDS = 3 }; /* "yes." to many questions is nothing to tell */
+    struct keymap seen = {0};
+    struct str scratch = {0};
+    for (int i = 0; i < d->n_rows; i++) {
+        struct row *r = &d->rows[i];
+        uint64_t answer = words_key(r->answer, strlen(r->answer), TWIN_WORDS, &scratch);
+        uint64_t key = answer ^ words_key(r->prompt, strlen(r->prompt), 1, &scratch) * 31;
+        if (answer && r->duplicate_of < 0 && keymap_put(&seen, key ? key : 1, i) != i)
+            r->findings |= 1u << FIND_TWIN;
+    }
+    keymap_free(&seen);
+    str_free(&scratch);
 }
 
 static bool remember(void *arg, uint64_t key)
@@ -286,6 +309,8 @@ void split_find_leaks(struct dataset *d)
             each_key(&d->rows[i], &scratch, look_up, &s);
         d->rows[i].leak = s.found;
         d->n_leaks += s.found;
+        if (s.found)
+            d->rows[i].findings |= 1u << FIND_LEAK;
     }
     keymap_free(&train);
     str_free(&scratch);

@@ -10,12 +10,13 @@
 
 #include "engine/train/dataset.h"
 
-/* Moves groups of train rows into valid and test, a tenth of the rows each (where wanted), as the
+/* Moves groups of one source's train rows into valid and test, a tenth of the rows each (where wanted), as the
  * seed says. Returns false when the rows hang together so that no group is small enough: then
  * single rows are moved, and their overlap shows as leaks. */
-bool split_make(struct dataset *d, bool valid, bool test, uint64_t seed);
-/* Fills duplicate_of, leak and their counts. */
+bool split_make(struct dataset *d, int source, bool valid, bool test, uint64_t seed);
+/* Fills duplicate_of, leak, their findings and counts. */
 void split_find_duplicates(struct dataset *d);
+void split_find_twins(struct dataset *d); /* after the duplicates */
 void split_find_leaks(struct dataset *d);
 
 #endif

@@ -278,19 +278,46 @@ static bool update(struct trainer *t, struct gm_error *err)
 
 /* ---- the run ---- */
 
+static void list_findings(struct str *s, const struct dataset *d)
+{
+    static const enum finding WARNED[] = {FIND_NO_ANSWER, FIND_DAMAGED, FIND_DOUBLE_BOS, FIND_CHAT_MARK, FIND_DUPLICATE, FIND_TWIN};
+    for (size_t i = 0; i < sizeof WARNED / sizeof *WARNED; i++)
+        if (d->found[WARNED[i]])
+            str_printf(s, "%s%d %s", s->len ? ", " : "", d->found[WARNED[i]], finding_name(WARNED[i]));
+}
+
+/* One warning: what was put into s, and where to read more. */
+static bool warn(struct trainer *t, struct str *s, bool data_tells_more, struct gm_error *err)
+{
+    if (s->len == 0)
+        return true;
+    if (data_tells_more) {
+        str_add(s, " (gemmaiku data ");
+        for (const char *p = t->o.data; *p; p++)
+            str_add_char(s, *p == '\n' ? ' ' : *p);
+        str_add(s, " names them)");
+    }
+    bool ok = trainer_tell_warning(t, str_text(s), err);
+    str_clear(s);
+    return ok;
+}
+
 static bool warn_of_data(struct trainer *t, struct gm_error *err)
 {
     const struct dataset *d = t->dataset;
     struct str s = {0};
-    bool ok = true;
-    if (d->n_skipped || d->n_truncated)
-        str_printf(&s,
-                   "%d rows are cut at %d tokens, %d of them have nothing left to learn and are "
-                   "skipped (gemmaiku data %s names them)",
-                   d->n_truncated, t->o.max_seq_length, d->n_skipped, t->o.data);
-    if (s.len)
-        ok = trainer_tell_warning(t, str_text(&s), err);
-    str_clear(&s);
+    if (d->n_truncated)
+        str_printf(&s, "%d rows are cut at %d tokens", d->n_truncated, t->o.max_seq_length);
+    if (d->n_skipped)
+        str_printf(&s, "%s%d rows have nothing to learn from and are skipped", s.len ? "; " : "", d->n_skipped);
+    bool ok = warn(t, &s, true, err);
+    list_findings(&s, d);
+    if (s.len) {
+        char *found = str_take(&s);
+        str_printf(&s, "the data gate found rows: %s", found);
+        mem_free(found);
+    }
+    ok = ok && warn(t, &s, true, err);
     if (!t->valid)
         str_add(&s, "there are no validation rows: no validation loss, and the best checkpoint is "
                     "the last one");
@@ -299,8 +326,7 @@ static bool warn_of_data(struct trainer *t, struct gm_error *err)
                    "%d of %d validation rows share their prompt or a line with train: the "
                    "validation loss looks better than it is",
                    t->n_valid_leaks, d->count[SPLIT_VALID]);
-    if (ok && s.len)
-        ok = trainer_tell_warning(t, str_text(&s), err);
+    ok = ok && warn(t, &s, false, err);
     str_free(&s);
     return ok;
 }

@@ -12,7 +12,7 @@
 struct data_args {
     const char *model, *data, *chat_template, *form;
     int max_seq_length;
-    bool mask_prompt, rows;
+    bool mask_prompt, rows, gate;
 };
 struct split_facts {
     int rows, strict, possible, judged, truncated, duplicates, leaks;
@@ -50,6 +50,35 @@ static json_t *facts_json(const struct split_facts *f)
                      "judged", f->judged, "strict", f->strict, "possible", f->possible);
 }
 
+/* What the gate found, and whether that is nothing. */
+static json_t *findings_json(const struct dataset *d)
+{
+    json_t *o = json_object();
+    for (int f = 0; f < FIND_COUNT; f++)
+        json_object_set_new(o, finding_name((enum finding)f), json_integer(d->found[f]));
+    return o;
+}
+
+static bool gate_open(const struct dataset *d)
+{
+    int found = 0;
+    for (int f = 0; f < FIND_COUNT; f++)
+        found += d->found[f];
+    return found == 0;
+}
+
+static void print_findings(const struct dataset *d)
+{
+    if (gate_open(d)) {
+        printf("\nthe gate found nothing\n");
+        return;
+    }
+    printf("\nthe gate found, in rows:\n");
+    for (int f = 0; f < FIND_COUNT; f++)
+        if (d->found[f])
+            printf("%6d  %-11s %s\n", d->found[f], finding_name((enum finding)f), finding_about((enum finding)f));
+}
+
 static void print_facts(const struct dataset *d, const struct split_facts f[SPLIT_COUNT], const char *title)
 {
     printf("%-6s %6s %9s %10s %8s %6s %6s %6s %9s %9s\n", "split", "rows", "tokens", "supervised", "longest", "cut", "dup", "leak", title, "possible");
@@ -64,6 +93,7 @@ static void print_facts(const struct dataset *d, const struct split_facts f[SPLI
         printf("%-6s %6d %9lld %10lld %8s %6d %6d %6d %9s %9s\n", SPLITS[i], s->rows, (long long)s->tokens, (long long)s->supervised, longest,
                s->truncated, s->duplicates, s->leaks, strict, possible);
     }
+    print_findings(d);
     if (d->n_skipped)
         printf("\n%d rows were left out\n", d->n_skipped);
     if (d->notes.len) {
@@ -90,6 +120,11 @@ static json_t *row_json(const struct syllables *s, const struct form *form, cons
     json_object_set_new(o, "truncated", json_boolean(r->n_full > r->n));
     json_object_set_new(o, "duplicate_of", r->duplicate_of >= 0 ? json_integer(r->duplicate_of) : json_null());
     json_object_set_new(o, "leak", json_boolean(r->leak));
+    json_t *findings = json_array();
+    for (int f = 0; f < FIND_COUNT; f++)
+        if (r->findings >> f & 1)
+            json_array_append_new(findings, json_string(finding_name((enum finding)f)));
+    json_object_set_new(o, "findings", findings);
     json_object_set_new(o, "syllables", counts);
     json_object_set_new(o, "strict", json_boolean(v.strict));
     json_object_set_new(o, "possible", json_boolean(v.possible));
@@ -119,6 +154,12 @@ static void tell(const struct dataset *d, const struct data_args *a, const struc
     json_object_set_new(o, "truncated", json_integer(d->n_truncated));
     json_object_set_new(o, "duplicates", json_integer(d->n_duplicates));
     json_object_set_new(o, "leaks", json_integer(d->n_leaks));
+    json_t *sources = json_array();
+    for (int i = 0; i < d->n_sources; i++)
+        json_array_append_new(sources, json_pack("{s:o, s:f, s:i, s:b}", "data", json_text(d->sources[i].name), "weight", d->sources[i].weight, "rows",
+                                                 d->sources[i].n_rows, "split_made", d->sources[i].split_made));
+    json_object_set_new(o, "sources", sources);
+    json_object_set_new(o, "findings", findings_json(d));
     json_object_set_new(o, "split_made", json_boolean(d->split_made));
     json_object_set_new(o, "sha256", json_string(d->hash));
     json_object_set_new(o, "splits", splits);
@@ -137,22 +178,28 @@ int command_data(int argc, char **argv)
         {"--max-seq-length", ARG_INT, &a.max_seq_length, "N", "longer rows are cut", 8, 1e6, NULL, NULL},
         {"--mask-prompt", ARG_ON_OFF, &a.mask_prompt, NULL, "loss on the answers only", 0, 0, NULL, NULL},
         {"--form", ARG_TEXT, &a.form, "NAME", "form to judge by", 0, 0, NULL, NULL},
+        {"--gate", ARG_FLAG, &a.gate, NULL, "exit status 3 when a row has something to find", 0, 0, NULL, NULL},
         {"--rows", ARG_FLAG, &a.rows, NULL, "a JSON line for every row instead", 0, 0, NULL, NULL},
         {0}};
-    struct arg_spec spec = {.command = "data", .positional = "DATA", .table = table, .min_words = 1, .max_words = 1,
-                            .summary = "Rows, tokens, supervised tokens, cut rows, duplicates, leaks between splits, verdicts."};
+    struct arg_spec spec = {.command = "data", .positional = "DATA[:WEIGHT]...", .table = table, .min_words = 1, .max_words = 64,
+                            .summary = "Rows, tokens, supervised tokens, cut rows, duplicates, leaks between splits, verdicts, and what the data gate finds."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
     struct gm_error err = {0};
-    a.data = spec.words[0];
     if (!form_find(a.form)) {
         error_set(&err, GM_E_USAGE, "find form %s: there is none of this name (haiku and tanka are known)", a.form);
         return cli_fail(&err);
     }
+    struct str sources = {0};
+    for (int i = 0; i < spec.n_words; i++)
+        str_printf(&sources, "%s%s", i ? "\n" : "", spec.words[i]);
+    a.data = str_text(&sources);
     struct session s;
     struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat_template != NULL};
-    if (!session_open(&s, &o, &g, &err))
+    if (!session_open(&s, &o, &g, &err)) {
+        str_free(&sources);
         return cli_fail(&err);
+    }
     struct gm_error none = {0};
     if (!s.tpl) /* text rows need none */
         s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
@@ -160,8 +207,10 @@ int command_data(int argc, char **argv)
     struct dataset *d = dataset_open(a.data, &options, s.tokenizer, s.tpl, &err);
     if (d)
         tell(d, &a, &g, &s);
+    int end = d && a.gate && !gate_open(d) ? EXIT_CHECK : EXIT_DONE;
     bool ok = d != NULL;
     dataset_free(d);
     session_close(&s);
-    return ok ? cli_end(EXIT_DONE) : cli_fail(&err);
+    str_free(&sources);
+    return ok ? cli_end(end) : cli_fail(&err);
 }

@@ -148,7 +148,8 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
     struct train_options *o = &a->o;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a->model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default)", 0, 0, NULL, NULL},
-        {"--data", ARG_TEXT, &a->data, "DATA", "folder with train/valid/test files, one .jsonl or .json file, or haiku (default)", 0, 0, NULL, NULL},
+        {"--data", ARG_TEXTS, &a->data, "DATA[:WEIGHT]",
+         "folder with train/valid/test files, one .jsonl, .json, .csv or .tsv file, or haiku (default); more than once: a mixture", 0, 0, NULL, NULL},
         {"--run", ARG_TEXT, &a->run, "NAME", "name of the run; default MODEL-DATA-NNN", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &a->system, "TEXT|FILE", "system message put in front of every row that has none", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &a->chat_template, "NAME|FILE", "another template than the model's (gemma3, zephyr, smollm2)", 0, 0, NULL, NULL},
@@ -228,7 +229,14 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
     mem_free(o->model);
     mem_free(o->data);
     o->model = mem_copy(a->model ? a->model : "nano");
-    o->data = mem_copy(a->data ? a->data : "haiku");
+    struct str data = {0}; /* a source a line */
+    for (int i = 0; i < a->data.n; i++)
+        str_printf(&data, "%s%s", i ? "\n" : "", a->data.items[i]);
+    o->data = str_take(&data);
+    if (a->data.n == 0) {
+        mem_free(o->data);
+        o->data = mem_copy("haiku");
+    }
     o->run = copy_or_null(a->run);
     o->chat_template = copy_or_null(a->chat_template);
     o->resume_adapter = copy_or_null(a->resume_adapter);

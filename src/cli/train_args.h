@@ -9,12 +9,13 @@ enum { TRAIN_ARG_ROWS = 64 };
 
 struct train_args {
     struct train_options o;
-    const char *model, *data, *run, *system, *chat_template, *resume_adapter, *preset;
+    const char *model, *run, *system, *chat_template, *resume_adapter, *preset;
     int fine_tune, schedule, optimizer, on_hangup;
     float alpha, scale;
     bool alpha_given, scale_given, preset_scale, sample_every_given, optimizer_given, init_seed_given, init_given;
     int init;
     struct float_list temps;
+    struct text_list data; /* more than one: a mixture */
 };
 
 /* Defaults, then the preset that argv names (if any). */

@@ -120,6 +120,10 @@ static void set_flags(struct detail *d, const struct row *r, int max_seq)
         str_printf(&s, "%sduplicates row %d", s.len ? ", " : "", r->duplicate_of + 1);
     if (r->leak)
         str_printf(&s, "%sstands in train, too", s.len ? ", " : "");
+    const unsigned told = 1u << FIND_CUT | 1u << FIND_DUPLICATE | 1u << FIND_LEAK;
+    for (int f = 0; f < FIND_COUNT; f++)
+        if (r->findings & ~told & 1u << f)
+            str_printf(&s, "%s%s", s.len ? ", " : "", finding_name((enum finding)f));
     snprintf(d->flags, sizeof d->flags, "%s", str_text(&s));
     str_free(&s);
 }
@@ -172,7 +176,8 @@ void data_view_fill(struct workbench *w)
     snprintf(w->data_about, sizeof w->data_about, "train %d  valid %d  test %d%s", d->count[SPLIT_TRAIN], d->count[SPLIT_VALID], d->count[SPLIT_TEST],
              d->split_made ? "  (split from the seed)" : "");
     v->about = w->data_about;
-    char *name = clean_copy(w->tools.options ? path_base(w->tools.options->data) : "data", false);
+    char *title = dataset_title(w->tools.options ? w->tools.options->data : "data"), *name = clean_copy(title, false);
+    mem_free(title);
     snprintf(w->data_name, sizeof w->data_name, "%s", name);
     mem_free(name);
     v->name = w->data_name;

@@ -37,7 +37,9 @@ static void fill_facts(struct workbench *w, const struct train_options *o)
     static const char *const schedules[] = {"constant", "linear", "cosine"}, *const optimisers[] = {"AdamW", "Adam", "SGD"};
     w->view.run.fact_count = 0;
     fact(w, "model", "%s", path_base(o->model));
-    fact(w, "data", "%s", path_base(o->data));
+    char *data = dataset_title(o->data);
+    fact(w, "data", "%s", data);
+    mem_free(data);
     if (o->tune == TUNE_LORA)
         fact(w, "adapter", "LoRA r%d  scale %g", o->lora.rank, (double)o->lora.scale);
     else

@@ -88,6 +88,13 @@ ROWS
 mkdir -p set && cp rows.jsonl set/train.jsonl && cp rows.jsonl set/valid.jsonl
 expect 0 data "$g" data set --model "$m" --json
 has data '"rows":8'
+expect 3 "the gate" "$g" data set --model "$m" --gate
+has "the gate" duplicate
+printf 'prompt,completion\nbirds,"wings over the hill"\n' >more.csv
+expect 0 mixture "$g" data set more.csv:2.5 --model "$m" --json
+has mixture '"weight":2.5'
+expect 0 "train on a mixture" "$g" train --model "$m" --data set:2 --data more.csv --iters 1 --sample-every 0 --compute f32 --quiet
+[ -d runs/smollm2-set+more-001 ] || fail "train on a mixture: its name is $(ls runs)"
 
 # a run, its resume, its exports
 train="$g train --model $m --data set --iters 6 --batch-size 2 --steps-per-eval 3 --save-every 3 --sample-every 0 --rank 4 --compute f32 --quiet"

@@ -41,6 +41,87 @@ static void every_row_once_a_pass(void **state)
     batcher_free(plain);
 }
 
+/* Two sources of 20 and 10 rows, weights 2.25 and 0.3: in each pass every row of the first comes twice and five of them once
+ * more, three of the second come; in 20 passes all have come equally often. */
+static void mixtures_come_by_weight(void **state)
+{
+    struct str text[2] = {{0}};
+    char *folder = new_folder(), *path[2];
+    for (int s = 0; s < 2; s++) {
+        for (int i = 0; i < (s ? 10 : 20); i++)
+            str_printf(&text[s], "{\"text\": \"set %d row %d\"}\n", s, i);
+        char *sub = mem_printf("%s/%d", folder, s);
+        assert_true(dir_make(sub, NULL));
+        path[s] = put_file(sub, "train.jsonl", str_text(&text[s]));
+        mem_free(path[s]);
+        mem_free(put_file(sub, "valid.jsonl", "{\"text\": \"valid\"}\n"));
+        path[s] = sub;
+        str_free(&text[s]);
+    }
+    struct dataset_options o = {.max_seq_length = 64, .mask_prompt = true, .seed = 1};
+    char *spec = mem_printf("%s:2.25\n%s:0.3", path[0], path[1]);
+    struct dataset *d = dataset_open(spec, &o, tools.tokenizer, tools.tpl, NULL);
+    assert_non_null(d);
+    struct batcher *b = batcher_new(d, SPLIT_TRAIN, PER_BATCH, true, 5, NULL), *v = batcher_new(d, SPLIT_VALID, PER_BATCH, false, 0, NULL);
+    assert_int_equal(batcher_rows(b), 48);
+    assert_int_equal(batcher_rows(v), 2); /* weights are for training */
+    int seen[32] = {0};
+    for (int pass = 0; pass < 20; pass++) {
+        int now[32] = {0}, of[2] = {0};
+        for (int i = 0; i < 48; i++) {
+            const struct row *r = batcher_row(b, pass * 48 + i);
+            now[r - d->rows]++;
+            seen[r - d->rows]++;
+            of[r->source]++;
+        }
+        assert_int_equal(of[0], 45);
+        for (int i = 0; i < d->n_rows; i++)
+            if (d->rows[i].split == SPLIT_TRAIN && d->rows[i].source == 0)
+                assert_true(now[i] == 2 || now[i] == 3);
+    }
+    for (int i = 0; i < d->n_rows; i++)
+        if (d->rows[i].split == SPLIT_TRAIN)
+            assert_int_equal(seen[i], d->rows[i].source == 0 ? 45 : 6);
+    batcher_free(b);
+    batcher_free(v);
+    dataset_free(d);
+    mem_free(spec);
+    mem_free(path[0]);
+    mem_free(path[1]);
+    remove_folder(folder);
+}
+
+/* One long row among short ones, and batches of half a pass: at the end of a pass it can stand in a batch twice. */
+static void a_long_row_fits_twice(void **state)
+{
+    struct str text = {0};
+    str_add(&text, "{\"text\": \"");
+    for (int i = 0; i < 200; i++)
+        str_add(&text, "long ");
+    str_add(&text, "\"}\n{\"text\": \"a\"}\n{\"text\": \"b\"}\n");
+    char *folder = new_folder(), *path = put_file(folder, "train.jsonl", str_text(&text)),
+         *valid = put_file(folder, "valid.jsonl", "{\"text\": \"v\"}\n");
+    struct dataset_options o = {.max_seq_length = 512, .mask_prompt = true, .seed = 1};
+    struct dataset *d = dataset_open(folder, &o, tools.tokenizer, tools.tpl, NULL);
+    assert_non_null(d);
+    struct batcher *b = batcher_new(d, SPLIT_TRAIN, 2, true, 5, NULL);
+    struct pass_limits limits = {0};
+    batcher_limits(b, &limits);
+    int64_t most = 0;
+    for (int64_t at = 0; at < 600; at += 2) {
+        const struct batch *batch = batcher_fill(b, at, 2);
+        most = batch->T > most ? batch->T : most;
+        assert_true(batch->T <= limits.max_tokens && batch->n_targets <= limits.max_targets);
+    }
+    assert_int_equal(most, 2 * limits.max_seq_tokens); /* it happens */
+    batcher_free(b);
+    dataset_free(d);
+    mem_free(path);
+    mem_free(valid);
+    remove_folder(folder);
+    str_free(&text);
+}
+
 static void rows_are_packed(void **state)
 {
     struct batcher *b = batcher_new(data, SPLIT_TRAIN, PER_BATCH, true, 5, NULL);
@@ -126,6 +207,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_once_a_pass),
+        cmocka_unit_test(mixtures_come_by_weight),
+        cmocka_unit_test(a_long_row_fits_twice),
         cmocka_unit_test(rows_are_packed),
         cmocka_unit_test(labels_are_targets),
     };

@@ -195,7 +195,6 @@ static void bad_rows_are_refused(void **state)
         {"a.json", "[\n{\"text\": \"a\"},\n{\"text\" \"b\"}\n]", "a.json:3:"},
         {"a.json", "[\n{\"text\": \"a\"}\n", "a.json:"},
         {"a.json", "[{\"text\": \"a\"}] more", "a.json:"},
-        {"a.jsonl", "{\"messages\": [" TURN("user", "Hi") "]}\n", "a.jsonl:1: no assistant turn"},
         {"a.jsonl", "{\"messages\": [" TURN("wizard", "Hi") "]}\n", "\"wizard\""},
         {"a.jsonl", "{\"messages\": []}\n", "a.jsonl:1: 0 turns"},
         {"a.jsonl", "{\"messages\": [3]}\n", "turn 1 is not an object"},
@@ -212,7 +211,15 @@ static void bad_rows_are_refused(void **state)
         {"a.jsonl", "{\"input_ids\": [1, 2], \"labels\": [1, -7]}\n", "nor -100"},
         {"a.jsonl", "{\"input_ids\": [1, 99999999999], \"labels\": [1, 2]}\n", "item 2"},
         {"a.jsonl", "{\"bad\": 1}\n{\"text\": \"a\"}\n{\"bad\": 2}\n", "1 more rows are bad"},
-        {"a.csv", "a,b\n", "convert it to .jsonl"},
+        {"a.parquet", "PAR1", "convert it to .jsonl"},
+        {"a.csv", "a,b\n", "a.csv:1: the first line names no known column"},
+        {"a.csv", "prompt,completion\n", "no rows below"},
+        {"a.csv", "prompt,completion\nx\n", "a.csv:2: 1 fields, but the header has 2"},
+        {"a.csv", "prompt,completion\nx,\"y\nz\n", "a.csv:2: the quote that begins here"},
+        {"a.csv", "prompt,completion\nx,\"y\nz\"w\n", "a.csv:3: text behind the closing quote"},
+        {"a.csv", "prompt,response,answer\nx,y,z\n", "two columns are the completion"},
+        {"a.csv", "prompt,completion\nx,\xff\n", "a.csv:2: column 2 is not UTF-8"},
+        {"a.csv", "prompt\nx\n", "none of the known fields"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         struct gm_error err = {0};
@@ -225,6 +232,125 @@ static void bad_rows_are_refused(void **state)
     assert_null(dataset_open("nosuchset", &PLAIN, tools.tokenizer, tools.tpl, &err));
     assert_non_null(strstr(err.text, "no built-in set"));
     assert_null(dataset_open("/nowhere", &PLAIN, tools.tokenizer, tools.tpl, NULL));
+}
+
+static void tables_are_rows(void **state)
+{
+    struct gm_error err = {0};
+    struct dataset *d = must_open("a.csv",
+                                  "\xEF\xBB\xBFid,Prompt,RESPONSE\r\n"
+                                  "1,\"Say \"\"hi\"\", please\",\"one,\ntwo\"\r\n"
+                                  "2,plain,\"\"\r\n"
+                                  "\r\n"
+                                  "3,last,word",
+                                  &PLAIN);
+    assert_int_equal(d->n_rows, 3);
+    assert_string_equal(d->rows[0].prompt, "Say \"hi\", please");
+    assert_string_equal(d->rows[0].answer, "one,\ntwo");
+    assert_int_equal(d->rows[0].line, 2);
+    assert_int_equal(d->rows[1].line, 4);
+    assert_int_equal(d->rows[1].findings, 1u << FIND_NO_ANSWER);
+    assert_int_equal(d->rows[1].n_supervised, 0);
+    assert_string_equal(d->rows[2].answer, "word");
+    assert_int_equal(d->rows[2].line, 6);
+    assert_non_null(strstr(str_text(&d->notes), "columns that say nothing here: id"));
+    dataset_free(d);
+
+    d = must_open("a.csv", "text;other\nthe pond;x\n", &PLAIN); /* as spreadsheets of half of Europe write it */
+    assert_string_equal(d->rows[0].answer, "the pond");
+    dataset_free(d);
+
+    d = must_open("a.tsv", "instruction\tinput\toutput\nDo\t\"that\" thing\t\"two\tcells\"\n\"a\tb\tc\n", &PLAIN);
+    assert_int_equal(d->n_rows, 2);
+    assert_string_equal(d->rows[0].prompt, "Do\n\n\"that\" thing"); /* a quote that is none */
+    assert_string_equal(d->rows[0].answer, "two\tcells");
+    assert_string_equal(d->rows[1].prompt, "\"a\n\nb");
+    dataset_free(d);
+    assert_null(open_text("a.csv", "text\n\"open\n", &PLAIN, &err));
+}
+
+/* A copy of each row is put through the gate; which one finds what. */
+static void the_gate_finds(void **state)
+{
+    static const struct {
+        const char *prompt, *answer;
+        unsigned findings;
+    } ROWS[] = {{"Write of rain", "soft rain on the roof", 0},
+                {"Write of rain", "soft rain on the roof", 1u << FIND_DUPLICATE},
+                {"write of RAIN!", "Soft rain, on the roof.", 1u << FIND_TWIN},
+                {"Write of snow", "it\xC3\xA2\xE2\x82\xAC\xE2\x84\xA2s cold", 1u << FIND_DAMAGED}, /* "itâ€™s" */
+                {"Write of caf\xC3\x83\xC2\xA9", "black and warm", 1u << FIND_DAMAGED},
+                {"Write of caf\xC3\xA9s \xC2\xAB\xC3\xA9\xC2\xBB", "\xE4\xBF\xB3\xE5\x8F\xA5, white and warm", 0},
+                {"Write of loss", "a letter \xEF\xBF\xBD gone", 1u << FIND_DAMAGED},
+                {"Write of ink", "the <|im_end|> of it", 1u << FIND_CHAT_MARK},
+                {"[INST] Write of salt", "white and dry", 1u << FIND_CHAT_MARK},
+                {"Is a < b > c?", "[yes]", 0},
+                {"Write of nothing", " ", 1u << FIND_NO_ANSWER}};
+    struct str text = {0};
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        json_t *o = json_pack("{s:s, s:s}", "prompt", ROWS[i].prompt, "completion", ROWS[i].answer);
+        char *line = json_dumps(o, JSON_COMPACT);
+        str_printf(&text, "%s\n", line);
+        free(line);
+        json_decref(o);
+    }
+    str_add(&text, "{\"messages\": [" TURN("user", "alone") "]}\n");
+    char *folder = new_folder(), *path = put_file(folder, "train.jsonl", str_text(&text));
+    mem_free(path);
+    path = put_file(folder, "valid.jsonl", "{\"prompt\": \"Write of rain\", \"completion\": \"drops\"}\n");
+    struct gm_error err = {0};
+    struct dataset *d = dataset_open(folder, &PLAIN, tools.tokenizer, tools.tpl, &err);
+    if (!d)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
+        if (d->rows[i].findings != ROWS[i].findings)
+            fail_msg("row %zu: found %x, not %x", i, d->rows[i].findings, ROWS[i].findings);
+    assert_int_equal(d->rows[11].findings, 1u << FIND_NO_ANSWER);
+    assert_int_equal(d->rows[12].findings, 1u << FIND_LEAK);
+    assert_int_equal(d->found[FIND_DAMAGED], 3);
+    assert_int_equal(d->n_skipped, 2);
+    assert_non_null(strstr(str_text(&d->notes), "\"<|im_end|>\" (2 rows)"));
+    dataset_free(d);
+    remove_folder(folder);
+    mem_free(path);
+    str_free(&text);
+}
+
+static void mixtures_have_sources(void **state)
+{
+    char *folder = new_folder(), *other = path_join(folder, "b");
+    struct gm_error err = {0};
+    assert_true(dir_make(other, &err));
+    struct str many = {0};
+    for (int i = 0; i < 20; i++)
+        str_printf(&many, "{\"prompt\": \"thing %d\", \"completion\": \"its answer %d\"}\n", i, i);
+    char *a = put_file(folder, "a.jsonl", str_text(&many)), *b = put_file(other, "train.jsonl", "{\"text\": \"b one\"}\n"),
+         *v = put_file(other, "valid.jsonl", "{\"text\": \"b two\"}\n"), *spec = mem_printf("%s:0.5\n%s:2", a, other);
+    struct dataset *d = dataset_open(spec, &PLAIN, tools.tokenizer, tools.tpl, &err);
+    if (!d)
+        fail_msg("%s", err.text);
+    assert_int_equal(d->n_sources, 2);
+    assert_int_equal(d->sources[0].n_rows, 20);
+    assert_true(d->sources[0].weight == 0.5 && d->sources[1].weight == 2);
+    assert_true(d->sources[0].split_made && !d->sources[1].split_made); /* each split is its source's own */
+    assert_int_equal(d->count[SPLIT_TRAIN], 17);
+    assert_int_equal(d->count[SPLIT_VALID], 3);
+    assert_int_equal(d->count[SPLIT_TEST], 2);
+    assert_int_equal(d->rows[19].source, 0);
+    assert_int_equal(d->rows[20].source, 1);
+    char *title = dataset_title(spec);
+    assert_string_equal(title, "a.jsonl+b");
+    mem_free(title);
+    dataset_free(d);
+    mem_free(spec);
+    spec = mem_printf("%s:0", a);
+    assert_null(dataset_open(spec, &PLAIN, tools.tokenizer, tools.tpl, &err));
+    assert_non_null(strstr(err.text, "its weight"));
+    char *const texts[] = {other, a, b, v, spec};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        mem_free(texts[i]);
+    remove_folder(folder);
+    str_free(&many);
 }
 
 static void one_file_is_split_in_groups(void **state)
@@ -405,6 +531,9 @@ int main(void)
         cmocka_unit_test(arrays_are_read),
         cmocka_unit_test(cut_rows_are_counted_and_named),
         cmocka_unit_test(bad_rows_are_refused),
+        cmocka_unit_test(tables_are_rows),
+        cmocka_unit_test(the_gate_finds),
+        cmocka_unit_test(mixtures_have_sources),
         cmocka_unit_test(one_file_is_split_in_groups),
         cmocka_unit_test(rows_that_hang_together_are_split_and_said),
         cmocka_unit_test(folders_duplicates_and_leaks),
