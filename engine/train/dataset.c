@@ -295,6 +295,8 @@ char *dataset_title(const char *data)
         size_t n = strcspn(p, "\n");
         double weight;
         char *name = dataset_source(p, n, &weight);
+        for (size_t k = strlen(name); k > 1 && name[k - 1] == '/'; k--)
+            name[k - 1] = '\0';
         str_printf(&title, "%s%s", title.len ? "+" : "", path_base(name));
         mem_free(name);
         p += p[n] ? n + 1 : n;

@@ -21,7 +21,7 @@ static void add_stem(struct str *out, const char *name)
         n--;
     char *path = mem_copy_n(name, n);
     const char *base = path_base(path);
-    static const char *const ENDINGS[] = {".gguf", ".jsonl", ".json"};
+    static const char *const ENDINGS[] = {".gguf", ".jsonl", ".json", ".csv", ".tsv"};
     n = strlen(base);
     for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++) {
         size_t e = strlen(ENDINGS[i]);
@@ -30,7 +30,7 @@ static void add_stem(struct str *out, const char *name)
     }
     size_t before = out->len;
     for (size_t i = 0; i < n && i < 60; i++)
-        if (isalnum((unsigned char)base[i]) || base[i] == '_' || (i > 0 && strchr(".-", base[i])))
+        if (isalnum((unsigned char)base[i]) || base[i] == '_' || (i > 0 && strchr(".-+", base[i])))
             str_add_char(out, base[i]);
     if (out->len == before)
         str_add(out, "x");

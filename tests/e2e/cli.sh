@@ -167,7 +167,7 @@ broken "no such data" "nodata" "$g" train --model "$m" --data nodata.jsonl --run
 : >empty.jsonl
 broken "empty data" "empty.jsonl" "$g" train --model "$m" --data empty.jsonl --run bad
 printf '{"messages": [{"role": "user", "content": "x"}]}\n' >noanswer.jsonl
-broken "no answer" "noanswer.jsonl:1" "$g" train --model "$m" --data noanswer.jsonl --run bad
+broken "no answer" "no train row has a token to learn from" "$g" train --model "$m" --data noanswer.jsonl --run bad
 printf '{"messages": [\n' >torn.jsonl
 broken "broken JSON" "torn.jsonl:1" "$g" train --model "$m" --data torn.jsonl --run bad
 cp -r "$m" cut && chmod -R u+w cut
