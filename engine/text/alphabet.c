@@ -11,10 +11,7 @@ uint32_t alphabet_char(int byte)
 {
     if (stands_for_itself(byte))
         return (uint32_t)byte;
-    uint32_t before = 0;
-    for (int b = 0; b < byte; b++)
-        before += !stands_for_itself(b);
-    return 0x100 + before;
+    return 0x100 + (uint32_t)(byte < 127 ? byte : byte == 173 ? 67 : byte - 127 + 33);
 }
 
 int alphabet_byte(uint32_t scalar)

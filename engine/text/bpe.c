@@ -142,11 +142,27 @@ static void consider(const struct tokenizer *t, struct bpe_scratch *s, size_t *n
         heap_push(s, n_heap, e);
 }
 
+/* The piece that is this stretch as it stands; -1: none. */
+static int32_t whole_piece(const struct tokenizer *t, struct bpe_scratch *s, const char *text, size_t n)
+{
+    if (!t->byte_level)
+        return piece_map_find(&t->ids, text, n);
+    str_clear(&s->spelled);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if (byte > 32 && byte < 127)
+            str_add_char(&s->spelled, (char)byte);
+        else
+            str_add_utf8(&s->spelled, alphabet_char(byte));
+    }
+    return piece_map_find(&t->ids, str_text(&s->spelled), s->spelled.len);
+}
+
 void bpe_word(const struct tokenizer *t, struct bpe_scratch *s, const char *text, size_t begin,
               size_t end, struct id_list *out)
 {
     if (t->ignore_merges) {
-        int32_t whole = piece_map_find(&t->ids, text + begin, end - begin);
+        int32_t whole = whole_piece(t, s, text + begin, end - begin);
         if (whole >= 0 && (t->pieces[whole].flags & PIECE_MODEL)) {
             id_list_add(out, whole, (uint32_t)begin);
             return;
@@ -197,5 +213,6 @@ void bpe_scratch_free(struct bpe_scratch *s)
 {
     mem_free(s->symbols);
     mem_free(s->heap);
+    str_free(&s->spelled);
     *s = (struct bpe_scratch){0};
 }

@@ -270,8 +270,8 @@ static struct tokenizer *start(struct gm_error *err)
         int len = utf8_encode(alphabet_char(b), symbol);
         ok = tokenizer_add_piece(t, FIRST_BYTE + b, symbol, (size_t)len, PIECE_MODEL, err);
     }
-    ok = ok && tokenizer_add_stage(t, STAGE_SPLIT_ALONE, "\n", err) &&
-         tokenizer_add_stage(t, STAGE_GPT2, "", err);
+    ok = ok && tokenizer_add_stage(t, MATCH_TEXT, SPLIT_ISOLATED, false, "\n", 1, err) &&
+         tokenizer_add_stage(t, MATCH_GPT2, SPLIT_ISOLATED, false, "", 0, err);
     t->byte_level = true;
     t->pad = 0;
     t->eos = 1;
@@ -298,7 +298,8 @@ bool bpe_train(const char *text, size_t n, int n_pieces, struct str *tokenizer_j
     if (!t)
         return false;
     struct trainer r = {.text = text};
-    pretok_run(t->stages, t->n_stages, text, 0, n, count_word, &r);
+    struct pretok cut = {.stages = t->stages, .n_stages = t->n_stages, .text = text, .word = count_word, .arg = &r};
+    pretok_run(&cut, 0, 0, n); /* without patterns it cannot fail */
     count_first_pairs(&r);
     bool ok = learn(&r, t, n_pieces, err);
     if (ok) {

@@ -72,20 +72,22 @@ static void push_byte_level(struct detok *d, const struct piece *p, struct str *
     d->held.data[rest] = '\0';
 }
 
-static void push_rewritten(struct detok *d, const struct piece *p, struct str *out)
+static void push_rewritten(struct detok *d, const struct piece *p, bool first, struct str *out)
 {
     const struct tokenizer *t = d->tokenizer;
     struct str now = {0};
     str_add_n(&now, p->text, p->len);
     for (int i = 0; i < t->n_decode_rules && now.len; i++) {
         const struct text_rule *r = &t->decode_rules[i];
+        bool drop = first && i == 0 && t->decode_drops_first;
         struct str next = {0};
         const char *at = now.data, *end = now.data + now.len;
         for (const char *hit;
              at < end && (hit = memmem(at, (size_t)(end - at), r->from, r->from_len));
              at = hit + r->from_len) {
             str_add_n(&next, at, (size_t)(hit - at));
-            str_add_n(&next, r->to, r->to_len);
+            if (!drop)
+                str_add_n(&next, r->to, r->to_len);
         }
         str_add_n(&next, at, (size_t)(end - at));
         str_free(&now);
@@ -103,13 +105,15 @@ bool detok_push(struct detok *d, int32_t id, struct str *out)
     const struct piece *p = &t->pieces[id];
     if (!p->flags || (d->skip_special && p->flags & PIECE_SPECIAL))
         return true;
+    bool first = !d->begun;
+    d->begun = true;
     if (t->byte_level) {
         push_byte_level(d, p, out);
     } else if (t->decode_bytes && t->byte_of[id] >= 0) {
         str_add_char(&d->held, (char)t->byte_of[id]);
     } else {
         end_run(d, out);
-        push_rewritten(d, p, out);
+        push_rewritten(d, p, first, out);
     }
     return true;
 }
@@ -122,6 +126,7 @@ void detok_finish(struct detok *d, struct str *out)
         end_run(d, out);
     str_clear(&d->held);
     d->strip_left = d->tokenizer->decode_strip_count;
+    d->begun = false;
 }
 
 void detok_free(struct detok *d)

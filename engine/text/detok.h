@@ -22,6 +22,7 @@ struct detok {
     struct str held; /* bytes that are not a complete character yet */
     int strip_left;  /* spaces that the beginning of the text may still lose */
     bool skip_special;
+    bool begun; /* a piece was shown */
 };
 
 void detok_init(

@@ -89,27 +89,27 @@ bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size
     return true;
 }
 
-void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from,
-                        size_t from_len, const char *to, size_t to_len)
+struct text_rule *tokenizer_add_rule(struct text_rule **rules, int *n, enum rule_kind kind, const char *from,
+                                     size_t from_len, const char *to, size_t to_len)
 {
     *rules = mem_grow(*rules, (size_t)*n, (size_t)*n + 1, sizeof **rules);
     struct text_rule *r = &(*rules)[(*n)++];
-    r->kind = kind == RULE_PREPEND ? RULE_PREPEND : RULE_REPLACE;
-    r->from = mem_copy_n(from, from_len);
-    r->to = mem_copy_n(to, to_len);
-    r->from_len = from_len;
-    r->to_len = to_len;
+    *r = (struct text_rule){.kind = kind, .from = mem_copy_n(from, from_len), .to = mem_copy_n(to, to_len), .from_len = from_len, .to_len = to_len};
+    return r;
 }
 
-bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, struct gm_error *err)
+bool tokenizer_add_stage(struct tokenizer *t, enum stage_match match, enum split_behavior behavior, bool invert,
+                         const char *pattern, size_t len, struct gm_error *err)
 {
     if (t->n_stages == TOKENIZER_STAGES_MAX)
         return error_set(err, GM_E_UNSUPPORTED, "pre_tokenizer has more than %d stages",
                          TOKENIZER_STAGES_MAX);
-    struct stage *s = &t->stages[t->n_stages++];
-    s->kind = kind;
-    s->pattern = mem_copy(pattern);
-    s->pattern_len = strlen(pattern);
+    if (match == MATCH_REGEX)
+        match = stage_known(pattern, len);
+    struct regex *regex = match == MATCH_REGEX ? regex_compile(pattern, len, err) : NULL;
+    if (match == MATCH_REGEX && !regex)
+        return false;
+    t->stages[t->n_stages++] = (struct stage){match, behavior, invert, mem_copy_n(pattern, len), len, regex};
     return true;
 }
 
@@ -124,8 +124,7 @@ static void fill_cutters(struct tokenizer *t)
             continue;
         }
         struct normal_text n;
-        normal_apply(t, p->text, 0, p->len, &n);
-        if (n.n > 0 && n.n <= UINT16_MAX)
+        if (normal_apply(t, p->text, 0, p->len, &n) && n.n > 0 && n.n <= UINT16_MAX)
             cutter_add(&t->normalized, tokenizer_keep(t, n.data, n.n), n.n, id);
         normal_free(&n);
     }
@@ -237,6 +236,7 @@ static void free_rules(struct text_rule *rules, int n)
     for (int i = 0; i < n; i++) {
         mem_free(rules[i].from);
         mem_free(rules[i].to);
+        regex_free(rules[i].regex);
     }
     mem_free(rules);
 }
@@ -256,8 +256,11 @@ void tokenizer_free(struct tokenizer *t)
     mem_free(t->byte_of);
     free_rules(t->rules, t->n_rules);
     free_rules(t->decode_rules, t->n_decode_rules);
-    for (int i = 0; i < t->n_stages; i++)
+    for (int i = 0; i < t->n_stages; i++) {
         mem_free(t->stages[i].pattern);
+        regex_free(t->stages[i].regex);
+    }
+    mem_free(t->front.space);
     cutter_free(&t->raw);
     cutter_free(&t->normalized);
     mem_free(t->prefix);

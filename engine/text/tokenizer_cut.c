@@ -46,17 +46,20 @@ struct encoding {
     bool all_literal;
     struct id_list *out;
     struct bpe_scratch scratch;
-    struct cached_word *cache; /* NULL: short text, or one that normalising rewrites */
-    /* the text at work: the original, or a normalised part of it with its origins */
+    struct cached_word *cache; /* NULL: short text, or nothing to cut it at */
+    const char *original;
+    /* the text at work: the original, or a rewritten part of it with its origins */
     const char *text;
     const uint32_t *origin;
+    struct pretok pretok;
+    bool too_long; /* a pattern took too many steps: what was encoded is void */
 };
 
 static void encode_word(void *arg, size_t begin, size_t end)
 {
     struct encoding *e = arg;
     struct id_list *out = e->out;
-    if (!e->cache) {
+    if (!e->cache || e->text != e->original) {
         bpe_word(e->t, &e->scratch, e->text, begin, end, out);
         return;
     }
@@ -179,42 +182,75 @@ static void cut(struct encoding *e, const struct cutter *c, size_t begin, size_t
         part(e, from, end);
 }
 
-static void encode_normalized(struct encoding *e, size_t begin, size_t end)
+static void encode_stages(struct encoding *e, size_t begin, size_t end)
 {
+    e->pretok.text = e->text;
     if (e->t->n_stages == 0)
         bpe_word(e->t, &e->scratch, e->text, begin, end, e->out);
+    else if (!pretok_run(&e->pretok, 0, begin, end))
+        e->too_long = true;
+}
+
+/* Works on a rewritten text in place of the one at hand; what is encoded of it gets the places of the original. */
+static void encode_rewritten(struct encoding *e, struct normal_text *n, size_t original_end,
+                             void (*encode)(struct encoding *e, size_t begin, size_t end))
+{
+    const char *text = e->text;
+    const uint32_t *origin = e->origin;
+    size_t first = e->out->n;
+    e->text = n->data;
+    e->origin = n->origin;
+    if (n->n)
+        encode(e, 0, n->n);
+    e->text = text;
+    e->origin = origin;
+    for (size_t i = first; i < e->out->n; i++) {
+        uint32_t s = e->out->starts[i];
+        e->out->starts[i] = s < n->n ? n->origin[s] : (uint32_t)original_end;
+    }
+}
+
+static void encode_normalized(struct encoding *e, size_t begin, size_t end)
+{
+    const struct front *f = &e->t->front;
+    if (!f->space) {
+        encode_stages(e, begin, end);
+        return;
+    }
+    struct normal_text n;
+    char space[] = " ";
+    const struct text_rule spaces = {.kind = RULE_REPLACE, .from = space, .from_len = 1, .to = f->space, .to_len = f->len};
+    size_t original_begin = e->origin ? e->origin[begin] : begin;
+    normal_copy(e->text, begin, end, NULL, &n);
+    if (f->metaspace)
+        normal_replace(&n, &spaces);
+    bool has = n.n >= f->len && memcmp(n.data, f->space, f->len) == 0;
+    if (!has && (f->when == FRONT_ALWAYS || (f->when == FRONT_FIRST && original_begin == 0)))
+        normal_prepend(&n, f->space, f->len, (uint32_t)begin);
+    encode_rewritten(e, &n, end, encode_stages);
+    normal_free(&n);
+}
+
+static void cut_normalized(struct encoding *e, size_t begin, size_t end)
+{
+    if (e->t->normalized.map.n == 0)
+        encode_normalized(e, begin, end);
     else
-        pretok_run(e->t->stages, e->t->n_stages, e->text, begin, end, encode_word, e);
+        cut(e, &e->t->normalized, begin, end, encode_normalized);
 }
 
 static void encode_part(struct encoding *e, size_t begin, size_t end)
 {
     const struct tokenizer *t = e->t;
-    if (t->n_rules == 0) {
-        if (t->normalized.map.n == 0)
-            encode_normalized(e, begin, end);
-        else
-            cut(e, &t->normalized, begin, end, encode_normalized);
+    if (normal_is_plain(t, e->text, begin, end)) {
+        cut_normalized(e, begin, end);
         return;
     }
     struct normal_text n;
-    normal_apply(t, e->text, begin, end, &n);
-    const char *text = e->text;
-    size_t first = e->out->n;
-    e->text = n.data;
-    e->origin = n.origin;
-    if (t->normalized.map.n == 0) {
-        if (n.n)
-            encode_normalized(e, 0, n.n);
-    } else {
-        cut(e, &t->normalized, 0, n.n, encode_normalized);
-    }
-    e->text = text;
-    e->origin = NULL;
-    for (size_t i = first; i < e->out->n; i++) {
-        uint32_t s = e->out->starts[i];
-        e->out->starts[i] = s < n.n ? n.origin[s] : (uint32_t)end;
-    }
+    if (normal_apply(t, e->text, begin, end, &n))
+        encode_rewritten(e, &n, end, cut_normalized);
+    else
+        e->too_long = true;
     normal_free(&n);
 }
 
@@ -239,8 +275,11 @@ bool tokenizer_encode_spans(const struct tokenizer *t, const char *text, size_t 
                          .n_literal = n_spans,
                          .all_literal = flags & TOKENIZE_LITERAL,
                          .out = out,
+                         .original = text,
                          .text = text};
-    if (n >= CACHE_FROM_BYTES && t->n_stages > 0 && t->n_rules == 0)
+    e.pretok = (struct pretok){.stages = t->stages, .n_stages = t->n_stages, .word = encode_word, .arg = &e, .run = regex_run_begin(n)};
+    size_t n_before = out->n;
+    if (n >= CACHE_FROM_BYTES && t->n_stages > 0)
         e.cache = mem_new(CACHE_SLOTS, sizeof *e.cache);
     if (flags & TOKENIZE_ADD_SPECIAL)
         for (size_t i = 0; i < t->n_prefix; i++)
@@ -251,7 +290,14 @@ bool tokenizer_encode_spans(const struct tokenizer *t, const char *text, size_t 
             id_list_add(out, t->suffix[i], (uint32_t)n);
     mem_free(e.cache);
     bpe_scratch_free(&e.scratch);
-    return true;
+    regex_run_free(&e.pretok.run);
+    if (!e.too_long)
+        return true;
+    out->n = n_before;
+    return error_set(err, GM_E_INPUT,
+                     "encode text: the pattern of its pre-tokeniser or normaliser takes more than %d steps a byte on it "
+                     "(give the text in shorter parts)",
+                     REGEX_STEPS_PER_BYTE);
 }
 
 bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,

@@ -189,9 +189,9 @@ bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_er
             return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported",
                              (int)(pre.len < 80 ? pre.len : 80), pre.data);
         t->byte_level = true;
-        if (alone && !tokenizer_add_stage(t, STAGE_DIGITS_ALONE, "", err))
+        if (alone && !tokenizer_add_stage(t, MATCH_NUMERIC, SPLIT_ISOLATED, false, "", 0, err))
             return false;
-        return tokenizer_add_stage(t, STAGE_GPT2, "", err) && read_pieces(t, g, err) &&
+        return tokenizer_add_stage(t, MATCH_GPT2, SPLIT_ISOLATED, false, "", 0, err) && read_pieces(t, g, err) &&
                read_merges(t, g, err) && read_ids(t, g, false, err);
     }
     if (!gguf_text_is(model, "llama"))

@@ -106,7 +106,8 @@ static bool read_model(struct tokenizer *t, const json_t *root, struct gm_error 
         return false;
     const char *type = type_of(model);
     if (*type && strcmp(type, "BPE") != 0)
-        return unsupported(err, "model", type);
+        return error_set(err, GM_E_UNSUPPORTED,
+                         "model \"%.40s\" is not supported, only BPE is (take a model with a BPE tokenizer)", type);
     if (!json_get_object(model, "vocab", REQUIRED, &vocab, err) ||
         !json_get_array(model, "merges", REQUIRED, &merges, err) ||
         !json_get_string(model, "unk_token", OPTIONAL, &unk, err) ||
@@ -165,9 +166,18 @@ static bool read_added(struct tokenizer *t, const json_t *root, struct gm_error 
 
 /* ---- normalizer, pre_tokenizer ---- */
 
-static const char *string_pattern(const json_t *part)
+/* A pattern's text: {"String": ...} or {"Regex": ...}, or, as old files have it, a string. */
+static bool read_pattern(const json_t *part, const char *where, const char **text, bool *regex, struct gm_error *err)
 {
-    return json_string_value(json_object_get(json_object_get(part, "pattern"), "String"));
+    const json_t *pattern = json_object_get(part, "pattern"), *as_text = json_object_get(pattern, "String"),
+                 *as_regex = json_object_get(pattern, "Regex");
+    *regex = json_is_string(as_regex);
+    *text = json_string_value(*regex ? as_regex : as_text ? as_text : pattern);
+    if (!*text || !**text)
+        return unsupported(err, where, "without a pattern");
+    if (strlen(*text) > PIECE_LENGTH_MAX)
+        return unsupported(err, where, "with a long pattern");
+    return true;
 }
 
 /* The parts of a Sequence, or the one part; NULL behind the last. */
@@ -181,14 +191,14 @@ static const json_t *part_at(const json_t *whole, const char *list, size_t i)
 static bool read_replace(struct text_rule **rules, int *n, const json_t *part, const char *where,
                          struct gm_error *err)
 {
-    const char *from = string_pattern(part),
-               *to = json_string_value(json_object_get(part, "content"));
-    if (!from || !*from || !to)
-        return unsupported(err, where, "Replace without a String pattern");
-    if (strlen(from) > PIECE_LENGTH_MAX || strlen(to) > 64)
-        return unsupported(err, where, "Replace with a long text");
-    tokenizer_add_rule(rules, n, RULE_REPLACE, from, strlen(from), to, strlen(to));
-    return true;
+    const char *from, *to = json_string_value(json_object_get(part, "content"));
+    bool regex;
+    if (!read_pattern(part, where, &from, &regex, err))
+        return false;
+    if (!to || strlen(to) > 64)
+        return unsupported(err, where, "Replace without a short content");
+    struct text_rule *r = tokenizer_add_rule(rules, n, RULE_REPLACE, from, strlen(from), to, strlen(to));
+    return !regex || (r->regex = regex_compile(from, strlen(from), err)) || error_context(err, "%s Replace", where);
 }
 
 static bool read_normalizer(struct tokenizer *t, const json_t *whole, struct gm_error *err)
@@ -204,6 +214,13 @@ static bool read_normalizer(struct tokenizer *t, const json_t *whole, struct gm_
         } else if (strcmp(type, "Replace") == 0) {
             if (!read_replace(&t->rules, &t->n_rules, part, "normalizer", err))
                 return false;
+        } else if (strcmp(type, "NFC") == 0 || strcmp(type, "NFD") == 0) {
+            tokenizer_add_rule(&t->rules, &t->n_rules, type[2] == 'C' ? RULE_NFC : RULE_NFD, "", 0, "", 0);
+        } else if (strcmp(type, "Strip") == 0) {
+            if (is_on(part, "strip_left", true))
+                tokenizer_add_rule(&t->rules, &t->n_rules, RULE_STRIP_LEFT, "", 0, "", 0);
+            if (is_on(part, "strip_right", true))
+                tokenizer_add_rule(&t->rules, &t->n_rules, RULE_STRIP_RIGHT, "", 0, "", 0);
         } else {
             return unsupported(err, "normalizer", type);
         }
@@ -213,45 +230,93 @@ static bool read_normalizer(struct tokenizer *t, const json_t *whole, struct gm_
     return true;
 }
 
+static bool read_behavior(const json_t *part, enum split_behavior *behavior, struct gm_error *err)
+{
+    static const char *const names[] = {"Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
+    const char *name = json_string_value(json_object_get(part, "behavior"));
+    for (int i = 0; name && i < 5; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *behavior = (enum split_behavior)i;
+            return true;
+        }
+    }
+    return unsupported(err, "pre_tokenizer with the behavior", name ? name : "");
+}
+
 static bool read_split(struct tokenizer *t, const json_t *part, struct gm_error *err)
 {
-    const char *pattern = string_pattern(part),
-               *behavior = json_string_value(json_object_get(part, "behavior"));
-    const char *regex =
-        json_string_value(json_object_get(json_object_get(part, "pattern"), "Regex"));
-    if (regex)
-        return unsupported(err, "pre_tokenizer Split with the pattern", regex);
-    if (!pattern || !*pattern || !behavior || is_on(part, "invert", false))
-        return unsupported(err, "pre_tokenizer", "Split");
-    if (strcmp(behavior, "Isolated") == 0)
-        return tokenizer_add_stage(t, STAGE_SPLIT_ALONE, pattern, err);
-    if (strcmp(behavior, "MergedWithPrevious") == 0)
-        return tokenizer_add_stage(t, STAGE_SPLIT_WITH_PREVIOUS, pattern, err);
-    return unsupported(err, "pre_tokenizer Split with the behavior", behavior);
+    const char *pattern;
+    bool regex;
+    enum split_behavior behavior = SPLIT_ISOLATED;
+    return read_pattern(part, "pre_tokenizer Split", &pattern, &regex, err) && read_behavior(part, &behavior, err) &&
+           (tokenizer_add_stage(t, regex ? MATCH_REGEX : MATCH_TEXT, behavior, is_on(part, "invert", false), pattern, strlen(pattern), err) ||
+            error_context(err, "pre_tokenizer Split"));
+}
+
+/* Metaspace and ByteLevel may put a space in front of the text: here only as the first stage, where that is a rewriting of
+ * the whole. */
+static bool add_front(struct tokenizer *t, const char *space, int when, bool metaspace, const char *type, struct gm_error *err)
+{
+    if (t->n_stages > 0 || t->front.space)
+        return error_set(err, GM_E_UNSUPPORTED, "pre_tokenizer \"%.40s\" that rewrites the text behind another one is not supported", type);
+    t->front.when = when;
+    t->front.metaspace = metaspace;
+    t->front.space = mem_copy(space);
+    t->front.len = strlen(space);
+    return true;
+}
+
+static bool read_metaspace(const json_t *part, const char **space, int *when, struct gm_error *err)
+{
+    const char *scheme = json_string_value(json_object_get(part, "prepend_scheme"));
+    *space = json_string_value(json_object_get(part, "replacement"));
+    if (!*space || !**space || strlen(*space) > 4)
+        return unsupported(err, "Metaspace", "without a replacement");
+    if (!scheme)
+        *when = is_on(part, "add_prefix_space", true) ? FRONT_ALWAYS : FRONT_NEVER;
+    else if (strcmp(scheme, "always") == 0)
+        *when = FRONT_ALWAYS;
+    else if (strcmp(scheme, "first") == 0)
+        *when = FRONT_FIRST;
+    else if (strcmp(scheme, "never") == 0)
+        *when = FRONT_NEVER;
+    else
+        return unsupported(err, "Metaspace prepend_scheme", scheme);
+    return true;
+}
+
+static bool read_byte_level(struct tokenizer *t, const json_t *part, struct gm_error *err)
+{
+    t->byte_level = true;
+    if (is_on(part, "add_prefix_space", true) && !add_front(t, " ", FRONT_ALWAYS, false, "ByteLevel", err))
+        return false;
+    return !is_on(part, "use_regex", true) || tokenizer_add_stage(t, MATCH_GPT2, SPLIT_ISOLATED, false, "", 0, err);
 }
 
 static bool read_pre_tokenizer(struct tokenizer *t, const json_t *whole, struct gm_error *err)
 {
     const json_t *part;
     for (size_t i = 0; !json_is_null(whole) && (part = part_at(whole, "pretokenizers", i)); i++) {
-        const char *type = type_of(part);
+        const char *type = type_of(part), *space;
         if (t->byte_level)
             return unsupported(err, "pre_tokenizer behind ByteLevel", type);
         bool ok;
-        if (strcmp(type, "Split") == 0) {
+        int when;
+        if (strcmp(type, "Split") == 0)
             ok = read_split(t, part, err);
-        } else if (strcmp(type, "Digits") == 0) {
-            ok = tokenizer_add_stage(
-                t, is_on(part, "individual_digits", false) ? STAGE_DIGITS_ALONE : STAGE_DIGIT_RUNS,
-                "", err);
-        } else if (strcmp(type, "ByteLevel") == 0) {
-            if (is_on(part, "add_prefix_space", true))
-                return unsupported(err, "pre_tokenizer", "ByteLevel with add_prefix_space");
-            ok = !is_on(part, "use_regex", true) || tokenizer_add_stage(t, STAGE_GPT2, "", err);
-            t->byte_level = true;
-        } else {
-            return unsupported(err, "pre_tokenizer", type);
-        }
+        else if (strcmp(type, "Digits") == 0)
+            ok = tokenizer_add_stage(t, MATCH_NUMERIC, is_on(part, "individual_digits", false) ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false, "", 0, err);
+        else if (strcmp(type, "ByteLevel") == 0)
+            ok = read_byte_level(t, part, err);
+        else if (strcmp(type, "Metaspace") == 0)
+            ok = read_metaspace(part, &space, &when, err) && add_front(t, space, when, true, type, err) &&
+                 (!is_on(part, "split", true) || tokenizer_add_stage(t, MATCH_TEXT, SPLIT_WITH_NEXT, false, space, strlen(space), err));
+        else if (strcmp(type, "Whitespace") == 0)
+            ok = tokenizer_add_stage(t, MATCH_WORD, SPLIT_REMOVED, true, "", 0, err);
+        else if (strcmp(type, "WhitespaceSplit") == 0)
+            ok = tokenizer_add_stage(t, MATCH_SPACE, SPLIT_REMOVED, false, "", 0, err);
+        else
+            ok = unsupported(err, "pre_tokenizer", type);
         if (!ok)
             return false;
     }
@@ -274,6 +339,15 @@ static bool read_decoder(struct tokenizer *t, const json_t *whole, struct gm_err
                    t->n_decode_rules < 16) {
             if (!read_replace(&t->decode_rules, &t->n_decode_rules, part, "decoder", err))
                 return false;
+            if (t->decode_rules[t->n_decode_rules - 1].regex)
+                return unsupported(err, "decoder", "Replace with a Regex");
+        } else if (strcmp(type, "Metaspace") == 0 && i == 0) {
+            const char *space;
+            int when;
+            if (!read_metaspace(part, &space, &when, err))
+                return false;
+            tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, space, strlen(space), " ", 1);
+            t->decode_drops_first = when != FRONT_NEVER;
         } else if (strcmp(type, "ByteFallback") == 0 && !fused && !byte_level) {
             t->decode_bytes = true;
         } else if (strcmp(type, "Fuse") == 0) {

@@ -8,6 +8,7 @@
 #define GM_TEXT_TOKENIZER_PRIVATE_H
 
 #include "engine/text/piece_map.h"
+#include "engine/text/regex.h"
 #include "engine/text/tokenizer.h"
 
 enum piece_flag {
@@ -31,21 +32,46 @@ struct cutter {
 enum { TOKENIZER_STAGES_MAX = 8, PIECE_LENGTH_MAX = 4096, PIECES_MAX = 2 << 20 };
 
 struct text_rule { /* of a normaliser or a decoder */
-    enum { RULE_PREPEND, RULE_REPLACE } kind;
+    enum rule_kind { RULE_PREPEND, RULE_REPLACE, RULE_NFC, RULE_NFD, RULE_STRIP_LEFT, RULE_STRIP_RIGHT } kind;
     char *from, *to;
     size_t from_len, to_len;
+    struct regex *regex; /* of RULE_REPLACE, instead of `from` as it stands; or NULL */
 };
 
-struct stage { /* of a pre-tokeniser */
-    enum {
-        STAGE_SPLIT_ALONE,
-        STAGE_SPLIT_WITH_PREVIOUS,
-        STAGE_DIGITS_ALONE,
-        STAGE_DIGIT_RUNS,
-        STAGE_GPT2
-    } kind;
-    char *pattern; /* of STAGE_SPLIT_* */
+/* What a stage of a pre-tokeniser looks for, and what becomes of it (the library's names). */
+enum stage_match {
+    MATCH_TEXT,    /* the pattern as it stands */
+    MATCH_REGEX,   /* any pattern */
+    MATCH_GPT2,    /* published patterns, coded by hand */
+    MATCH_LLAMA3,
+    MATCH_QWEN2,
+    MATCH_NUMERIC, /* one character */
+    MATCH_SPACE,   /* one character */
+    MATCH_WORD     /* a run of word characters, or of marks */
+};
+enum split_behavior { SPLIT_ISOLATED, SPLIT_REMOVED, SPLIT_CONTIGUOUS, SPLIT_WITH_PREVIOUS, SPLIT_WITH_NEXT };
+
+#define STAGE_PATTERN_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define STAGE_PATTERN_LLAMA3                                                                                                \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define STAGE_PATTERN_QWEN2                                                                                                 \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+struct stage {
+    enum stage_match match;
+    enum split_behavior behavior;
+    bool invert;   /* what does not match is the match */
+    char *pattern; /* of MATCH_TEXT and of patterns; "" where ByteLevel brings its own */
     size_t pattern_len;
+    struct regex *regex; /* of MATCH_REGEX */
+};
+
+/* A first stage that rewrites the text: spaces become `space`, and it is put in front of the text. */
+struct front {
+    enum { FRONT_NEVER, FRONT_FIRST, FRONT_ALWAYS } when; /* first: only where the whole text begins */
+    bool metaspace;                                       /* Metaspace; else ByteLevel's add_prefix_space */
+    char *space;                                          /* NULL: there is no such stage */
+    size_t len;
 };
 
 struct piece {
@@ -75,6 +101,7 @@ struct tokenizer {
 
     struct text_rule *rules;
     int n_rules;
+    struct front front;
     struct stage stages[TOKENIZER_STAGES_MAX];
     int n_stages;
     struct cutter raw, normalized;
@@ -84,6 +111,7 @@ struct tokenizer {
 
     struct text_rule *decode_rules; /* RULE_REPLACE only, piece by piece */
     int n_decode_rules;
+    bool decode_drops_first; /* Metaspace: what the first rule replaces vanishes in the first piece */
     char decode_strip; /* leaves the beginning of the text, this many times at most: */
     int decode_strip_count;
 
@@ -101,9 +129,11 @@ bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size
 /* Ends the loading: fills byte tables, cutters, guesses bos and eos where no file named them;
  * checks. */
 bool tokenizer_finish(struct tokenizer *t, struct gm_error *err);
-void tokenizer_add_rule(struct text_rule **rules, int *n, int kind, const char *from,
-                        size_t from_len, const char *to, size_t to_len);
-bool tokenizer_add_stage(struct tokenizer *t, int kind, const char *pattern, struct gm_error *err);
+struct text_rule *tokenizer_add_rule(struct text_rule **rules, int *n, enum rule_kind kind, const char *from,
+                                     size_t from_len, const char *to, size_t to_len);
+/* A pattern that is not one of the published ones is compiled. */
+bool tokenizer_add_stage(struct tokenizer *t, enum stage_match match, enum split_behavior behavior, bool invert,
+                         const char *pattern, size_t len, struct gm_error *err);
 
 /* alphabet.c: GPT-2's characters for bytes. */
 uint32_t alphabet_char(int byte);
@@ -123,14 +153,31 @@ struct normal_text {
     uint32_t *origin;
     size_t n;
 };
-void normal_apply(const struct tokenizer *t, const char *text, size_t begin, size_t end,
-                  struct normal_text *out); /* out: fresh */
+/* Do the rules leave text[begin, end) as it is? (May say no where they do.) */
+bool normal_is_plain(const struct tokenizer *t, const char *text, size_t begin, size_t end);
+/* out: fresh; normal_free in any case. False: a pattern took too many steps. */
+bool normal_apply(const struct tokenizer *t, const char *text, size_t begin, size_t end,
+                  struct normal_text *out);
+/* text[begin, end), whose bytes come from `origin` (NULL: from where they stand). */
+void normal_copy(const char *text, size_t begin, size_t end, const uint32_t *origin,
+                 struct normal_text *out);
+bool normal_replace(struct normal_text *n, const struct text_rule *r);
+void normal_prepend(struct normal_text *n, const char *text, size_t len, uint32_t origin);
 void normal_free(struct normal_text *n);
 
-/* pretok.c: calls word(arg, begin, end) for each stretch of text[begin, end), in order. */
+/* pretok.c: calls word(arg, begin, end) for each stretch of text[begin, end), in order. False: a pattern took too many
+ * steps. */
 typedef void (*pretok_fn)(void *arg, size_t begin, size_t end);
-void pretok_run(const struct stage *stages, int n_stages, const char *text, size_t begin,
-                size_t end, pretok_fn word, void *arg);
+struct pretok {
+    const struct stage *stages;
+    int n_stages;
+    const char *text;
+    pretok_fn word;
+    void *arg;
+    struct regex_run run;
+};
+bool pretok_run(struct pretok *p, int stage, size_t begin, size_t end);
+enum stage_match stage_known(const char *regex, size_t len); /* MATCH_REGEX: not one coded by hand */
 
 /* bpe.c */
 struct bpe_scratch {
@@ -138,6 +185,7 @@ struct bpe_scratch {
     size_t cap_symbols;
     struct bpe_entry *heap;
     size_t cap_heap;
+    struct str spelled;
 };
 /* Appends the ids of one stretch; starts are positions in `text`. */
 void bpe_word(const struct tokenizer *t, struct bpe_scratch *s, const char *text, size_t begin,

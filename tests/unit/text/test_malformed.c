@@ -32,11 +32,17 @@ static void test_named(void **state)
          GM_E_UNSUPPORTED},
         {"{" PRE "," DECODER "," MODEL ", \"post_processor\": {\"type\": \"BertProcessing\"}}",
          "BertProcessing", GM_E_UNSUPPORTED},
-        {"{\"pre_tokenizer\": {\"type\": \"Metaspace\"}," DECODER "," MODEL "}", "Metaspace",
+        {"{\"pre_tokenizer\": {\"type\": \"Metaspace\"}," DECODER "," MODEL "}", "without a replacement",
          GM_E_UNSUPPORTED},
-        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, "
+        {"{\"pre_tokenizer\": {\"type\": \"Punctuation\"}," DECODER "," MODEL "}", "Punctuation",
+         GM_E_UNSUPPORTED},
+        {"{" PRE "," DECODER ", \"model\": {\"type\": \"Unigram\"}}", "BPE tokenizer", GM_E_UNSUPPORTED},
+        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"a(?<=x)\"}, "
          "\"behavior\": \"Isolated\"}," DECODER "," MODEL "}",
-         "x+", GM_E_UNSUPPORTED},
+         "at byte 3", GM_E_UNSUPPORTED},
+        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x\"}, "
+         "\"behavior\": \"Torn\"}," DECODER "," MODEL "}",
+         "Torn", GM_E_UNSUPPORTED},
         {"{" PRE "," DECODER ", \"model\": {\"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}",
          "two pieces", GM_E_INPUT},
         {"{" PRE "," DECODER ", \"model\": {\"vocab\": {\"a\": -1}, \"merges\": []}}", "-1",
@@ -151,6 +157,8 @@ static void test_mutated(void **state)
     mutate("gemma3", 250);
     mutate("llama2", 250);
     mutate("smollm2", 250);
+    mutate("llama3", 250);
+    mutate("phi3", 250);
 }
 
 /* The same for the metadata of a GGUF: the header may lie about anything. */

@@ -156,6 +156,15 @@ static void test_smollm2(void **state)
     check_family("smollm2");
 }
 
+static void test_llama3(void **state)
+{
+    check_family("llama3");
+}
+static void test_phi3(void **state)
+{
+    check_family("phi3");
+}
+
 static void test_getters(void **state)
 {
     struct tokenizer *t = open_family("gemma3");
@@ -475,7 +484,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gemma3),       cmocka_unit_test(test_llama2),
-        cmocka_unit_test(test_smollm2),      cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_smollm2),      cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_phi3),         cmocka_unit_test(test_getters),
         cmocka_unit_test(test_decode),       cmocka_unit_test(test_stream_at_once),
         cmocka_unit_test(test_flags),        cmocka_unit_test(test_gguf_llama),
         cmocka_unit_test(test_gguf_smollm2), cmocka_unit_test(test_long_text),
