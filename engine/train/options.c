@@ -27,7 +27,7 @@ struct field {
 };
 
 static const char *const TUNES[] = {"lora", "full", NULL};
-static const char *const SCHEDULES[] = {"constant", "linear", "cosine", NULL};
+static const char *const SCHEDULES[] = {"constant", "linear", "cosine", "exponential", "step", NULL};
 static const char *const OPTIMIZERS[] = {"adamw", "adam", "sgd", NULL};
 static const char *const CHECKPOINTING[] = {"auto", "off", "on", NULL}; /* value + 1 */
 
@@ -50,6 +50,7 @@ static const struct field FIELDS[] = {
     {"lr_schedule", FIELD_CHOICE, AT(schedule), 0, 0, SCHEDULES},
     {"warmup", FIELD_DOUBLE, AT(warmup), 0, ANY_INT, NULL},
     {"warmup_percent", FIELD_BOOL, AT(warmup_percent), 0, 0, NULL},
+    {"warmup_init", FIELD_DOUBLE, AT(warmup_init), 0, 10, NULL},
     {"optimizer", FIELD_CHOICE, AT(optimizer), 0, 0, OPTIMIZERS},
     {"beta1", FIELD_DOUBLE, AT(beta1), 0, 1, NULL},
     {"beta2", FIELD_DOUBLE, AT(beta2), 0, 1, NULL},
@@ -166,12 +167,35 @@ static bool check_ranges(const struct train_options *o, struct gm_error *err)
     return true;
 }
 
+/* How many numbers a schedule takes; which of them counts steps. */
+static bool check_schedule(const struct train_options *o, struct gm_error *err)
+{
+    static const struct {
+        int least, most, steps; /* place of the steps; 0: none */
+    } takes[] = {[LR_CONSTANT] = {0, 0, 0}, [LR_LINEAR] = {3, 3, 2}, [LR_COSINE] = {2, 3, 1}, [LR_EXPONENTIAL] = {2, 2, 0}, [LR_STEP] = {3, 3, 2}};
+    int n = o->n_lr_arguments, s = (int)o->schedule;
+    bool own = n == 0 && s <= LR_COSINE;
+    if (!own && (n < takes[s].least || n > takes[s].most))
+        return error_set(err, GM_E_USAGE,
+                         "check option lr-schedule: %s takes %d to %d numbers, %d are told (cosine: rate, updates, last rate; linear: rate, "
+                         "last rate, updates; exponential: rate, factor; step: rate, factor, updates)",
+                         SCHEDULES[s], takes[s].least, takes[s].most, n);
+    for (int i = 0; i < n; i++)
+        if (!(o->lr_arguments[i] >= 0 && o->lr_arguments[i] <= ANY_INT) || (i == 0 && o->lr_arguments[0] > 10))
+            return error_set(err, GM_E_USAGE, "check option lr-schedule: its number %d, %g, is out of range", i + 1, o->lr_arguments[i]);
+    if (n > 0 && takes[s].steps && o->lr_arguments[takes[s].steps] < 1)
+        return error_set(err, GM_E_USAGE, "check option lr-schedule: %g updates are less than one", o->lr_arguments[takes[s].steps]);
+    if (n == 0 && o->warmup_init > 0)
+        return error_set(err, GM_E_USAGE, "check option warmup-init: it goes with a schedule that is told with its numbers");
+    return true;
+}
+
 bool train_options_check(const struct train_options *o, struct gm_error *err)
 {
     if (o->n_temps < 0 || o->n_temps > TRAIN_MAX_TEMPS)
         return error_set(err, GM_E_USAGE, "check options: %d sample temperatures (at most %d)",
                          o->n_temps, TRAIN_MAX_TEMPS);
-    if (!check_ranges(o, err))
+    if (!check_ranges(o, err) || !check_schedule(o, err))
         return false;
     if (!o->model || !*o->model)
         return error_set(err, GM_E_USAGE, "check options: no model is named (give --model)");
@@ -223,7 +247,7 @@ static json_t *field_json(const struct train_options *o, const struct field *f)
 
 json_t *train_options_to_json(const struct train_options *o)
 {
-    json_t *j = json_object(), *keys = json_array(), *temps = json_array();
+    json_t *j = json_object(), *keys = json_array(), *temps = json_array(), *numbers = json_array();
     for (int i = 0; i < N_FIELDS; i++)
         json_object_set_new(j, FIELDS[i].key, field_json(o, &FIELDS[i]));
     for (int p = 0; p < PROJ_COUNT; p++)
@@ -231,6 +255,9 @@ json_t *train_options_to_json(const struct train_options *o)
             json_array_append_new(keys, json_string(proj_name((enum proj)p)));
     for (int i = 0; i < o->n_temps; i++)
         json_array_append_new(temps, json_real(round((double)o->temps[i] * 1e6) / 1e6));
+    for (int i = 0; i < o->n_lr_arguments; i++)
+        json_array_append_new(numbers, json_real(o->lr_arguments[i]));
+    json_object_set_new(j, "lr_arguments", numbers);
     json_object_set_new(j, "keys", keys);
     json_object_set_new(j, "sample_temps", temps);
     json_object_set_new(j, "grad_checkpoint", json_string(CHECKPOINTING[o->checkpoint_layers + 1]));
@@ -311,6 +338,23 @@ static bool read_keys(struct train_options *o, const json_t *list, struct gm_err
     return true;
 }
 
+static bool read_lr_arguments(struct train_options *o, const json_t *list, struct gm_error *err)
+{
+    size_t i;
+    json_t *item;
+    if (json_array_size(list) > TRAIN_MAX_LR_ARGUMENTS)
+        return error_set(err, GM_E_INPUT, "field lr_arguments: %zu values (at most %d)", json_array_size(list),
+                         TRAIN_MAX_LR_ARGUMENTS);
+    o->n_lr_arguments = 0;
+    json_array_foreach(list, i, item)
+    {
+        if (!json_is_number(item))
+            return error_set(err, GM_E_INPUT, "field lr_arguments: item %zu is no number", i + 1);
+        o->lr_arguments[o->n_lr_arguments++] = json_number_value(item);
+    }
+    return true;
+}
+
 static bool read_temps(struct train_options *o, const json_t *list, struct gm_error *err)
 {
     size_t i;
@@ -333,11 +377,13 @@ static bool read_all(struct train_options *o, const json_t *j, struct gm_error *
     for (int i = 0; i < N_FIELDS; i++)
         if (!field_read(o, j, &FIELDS[i], err))
             return false;
-    const json_t *keys = NULL, *temps = NULL;
+    const json_t *keys = NULL, *temps = NULL, *numbers = NULL;
     const char *checkpointing = "auto", *compute = "auto", *kernel = "auto";
     if (!json_get_array(j, "keys", OPTIONAL, &keys, err) || (keys && !read_keys(o, keys, err)) ||
         !json_get_array(j, "sample_temps", OPTIONAL, &temps, err) ||
         (temps && !read_temps(o, temps, err)) ||
+        !json_get_array(j, "lr_arguments", OPTIONAL, &numbers, err) ||
+        (numbers && !read_lr_arguments(o, numbers, err)) ||
         !json_get_string(j, "grad_checkpoint", OPTIONAL, &checkpointing, err) ||
         !json_get_string(j, "compute", OPTIONAL, &compute, err) ||
         !json_get_string(j, "kernel", OPTIONAL, &kernel, err))

@@ -12,9 +12,9 @@
 #include "engine/model/lora.h"
 
 enum fine_tune { TUNE_LORA, TUNE_FULL };
-enum lr_schedule { LR_CONSTANT, LR_LINEAR, LR_COSINE };
+enum lr_schedule { LR_CONSTANT, LR_LINEAR, LR_COSINE, LR_EXPONENTIAL, LR_STEP };
 enum optimizer_kind { OPT_ADAMW, OPT_ADAM, OPT_SGD };
-enum { TRAIN_MAX_TEMPS = 8 };
+enum { TRAIN_MAX_TEMPS = 8, TRAIN_MAX_LR_ARGUMENTS = 3 };
 
 struct train_options {
     char *model, *data, *run, *system, *chat_template, *resume_adapter;
@@ -27,6 +27,10 @@ struct train_options {
     enum lr_schedule schedule;
     double warmup; /* a number of updates, or a share (0.03) when warmup_percent */
     bool warmup_percent;
+    /* A schedule with its own numbers, as mlx-lm's lr_schedule tells it; n = 0: ours. */
+    double lr_arguments[TRAIN_MAX_LR_ARGUMENTS];
+    int n_lr_arguments;
+    double warmup_init; /* with arguments: the rate that the warm-up begins at */
     enum optimizer_kind optimizer;
     double beta1, beta2, eps, weight_decay, max_grad_norm;
     bool bias_correction;
@@ -53,7 +57,13 @@ struct train_options train_options_copy(const struct train_options *o); /* owns 
 void train_options_free(struct train_options *o);                       /* the texts */
 
 /* Rate of update t, counted from 1: t <= W: lr t/W; then the schedule down to 0.1 lr at the last
- * update. */
+ * update. With lr_arguments, s = t - 1 counts from 0 as in MLX, and the first update has the rate
+ * warmup_init: s <= W: warmup_init + (lr - warmup_init) s/W, then with s -= W + 1:
+ *     cosine       [lr, steps, end = 0]  end + (lr - end) (1 + cos(pi min(s, steps) / steps)) / 2
+ *     linear       [lr, end, steps]      lr + (end - lr) min(s, steps) / steps
+ *     exponential  [lr, factor]          lr factor^s
+ *     step         [lr, factor, size]    lr factor^floor(s / size)
+ */
 double lr_at(const struct train_options *o, int64_t t, int64_t last);
 
 #endif

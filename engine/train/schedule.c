@@ -11,9 +11,35 @@ static int64_t warmup_updates(const struct train_options *o, int64_t last)
     return w < (double)last ? (int64_t)w : last;
 }
 
+static double lr_by_arguments(const struct train_options *o, int64_t t, int64_t last)
+{
+    const double *a = o->lr_arguments;
+    double s = (double)(t - 1), w = (double)warmup_updates(o, last);
+    if (w > 0 && s <= w)
+        return o->warmup_init + (a[0] - o->warmup_init) * s / w;
+    if (w > 0)
+        s -= w + 1;
+    switch (o->schedule) {
+    case LR_COSINE: {
+        double end = o->n_lr_arguments > 2 ? a[2] : 0;
+        return end + (a[0] - end) * 0.5 * (1 + cos(acos(-1.0) * fmin(s, a[1]) / a[1]));
+    }
+    case LR_LINEAR:
+        return a[0] + (a[1] - a[0]) * fmin(s, a[2]) / a[2];
+    case LR_EXPONENTIAL:
+        return a[0] * pow(a[1], s);
+    case LR_STEP:
+        return a[0] * pow(a[1], floor(s / a[2]));
+    default:
+        return a[0];
+    }
+}
+
 double lr_at(const struct train_options *o, int64_t t, int64_t last)
 {
     const double floor_share = 0.1;
+    if (o->n_lr_arguments > 0)
+        return lr_by_arguments(o, t, last);
     int64_t w = warmup_updates(o, last);
     if (t <= w)
         return o->learning_rate * (double)t / (double)w;

@@ -1,6 +1,8 @@
 /* args.c - reading the command line by tables. */
 #include "src/cli/args.h"
 
+#include "src/cli/args_names.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -214,23 +216,41 @@ static bool set_value(const struct arg *a, const char *value, struct gm_error *e
     return false;
 }
 
-static const struct arg *find(const struct arg *table, const char *name, size_t n)
+static const struct arg *find(const struct arg *table, const char *name)
 {
     for (; table->kind != ARG_NONE; table++)
-        if (strlen(table->name) == n && memcmp(table->name, name, n) == 0)
+        if (strcmp(table->name, name) == 0)
             return table;
     return NULL;
 }
 
-static bool unknown(const struct arg_spec *spec, const struct arg *general, const char *word, struct gm_error *err)
+/* The row of an option in one of its spellings. */
+static const struct arg *find_option(const struct arg_spec *spec, const struct arg *general, const char *name)
+{
+    const struct arg *a = find(spec->table, name);
+    if (!a)
+        a = find(general, name);
+    const char *ours = a ? NULL : args_alias(name);
+    return ours && (spec->mlx_lm || name[1] != '-') ? find(spec->table, ours) : a;
+}
+
+const char *args_near_option(const struct arg_spec *spec, const char *name)
 {
     const char *names[NAMES_MAX];
+    struct general g = {0};
+    struct arg general[GENERAL_ROWS + 1] = {{0}};
     int n = 0;
+    general_table(&g, general);
     for (const struct arg *a = spec->table; a->kind != ARG_NONE && n < NAMES_MAX; a++)
         names[n++] = a->name;
     for (const struct arg *a = general; a->kind != ARG_NONE && n < NAMES_MAX; a++)
         names[n++] = a->name;
-    const char *near = args_nearest(word, names, n);
+    return args_nearest(name, names, n);
+}
+
+static bool unknown(const struct arg_spec *spec, const char *word, struct gm_error *err)
+{
+    const char *near = args_near_option(spec, word);
     if (!*spec->command && spec->n_words) /* the word before was meant as a command, most likely */
         return error_set(err, GM_E_USAGE, "read command line: \"%s\" is no command, and the workbench has no option %s (gemmaiku --help lists the commands)",
                          spec->words[0], word);
@@ -239,6 +259,75 @@ static bool unknown(const struct arg_spec *spec, const struct arg *general, cons
                          near ? near : "");
     error_set(err, GM_E_USAGE, "read command line: %s has no option %s", spec->command, word);
     return near ? error_remedy(err, "did you mean %s?", near) : error_remedy(err, "gemmaiku %s --help lists them", spec->command);
+}
+
+/* A known option that has no row here: skipped when it changes nothing, else told with what to do. */
+static bool pass_over(const struct foreign *f, const char *value, struct gm_error *err)
+{
+    if (!f->remedy || (f->unset && value && (strcmp(value, f->unset) == 0 || (*f->unset == '0' && strtod(value, NULL) == 0))))
+        return true;
+    return error_set(err, GM_E_USAGE, "read option %s: it has no counterpart here (%s)", f->name, f->remedy);
+}
+
+enum args_outcome args_set(const struct arg_spec *spec, struct general *g, const char *name, const char *value, struct gm_error *err)
+{
+    struct arg general[GENERAL_ROWS + 1] = {{0}};
+    char called[ARG_NAME_MAX];
+    general_table(g, general);
+    if (!args_name(name, strlen(name), called) || strcmp(called, "--help") == 0 || strcmp(called, "--version") == 0)
+        return ARGS_UNKNOWN;
+    const struct arg *a = find_option(spec, general, called);
+    const struct foreign *f = a || !spec->mlx_lm ? NULL : args_foreign(called);
+    if (f)
+        return (!f->takes_value && strcmp(value, "off") == 0) || pass_over(f, value, err) ? ARGS_WITHOUT_EFFECT : ARGS_FAILED;
+    if (!a)
+        return ARGS_UNKNOWN;
+    if (a->kind == ARG_FLAG || a->kind == ARG_OFF) {
+        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+            error_set(err, GM_E_USAGE, "read option %s: \"%s\" is neither true nor false", a->name, value);
+            return ARGS_FAILED;
+        }
+        *(bool *)a->target = (strcmp(value, "on") == 0) == (a->kind == ARG_FLAG);
+    } else if (!set_value(a, value, err)) {
+        return ARGS_FAILED;
+    }
+    if (a->given)
+        *a->given = true;
+    return ARGS_SET;
+}
+
+enum arg_kind args_kind(const struct arg_spec *spec, const char *name)
+{
+    struct general g = {0};
+    struct arg general[GENERAL_ROWS + 1] = {{0}};
+    char called[ARG_NAME_MAX];
+    general_table(&g, general);
+    const struct arg *a = args_name(name, strlen(name), called) ? find_option(spec, general, called) : NULL;
+    return a ? a->kind : ARG_NONE;
+}
+
+const char *args_peek(int argc, char **argv, const char *name)
+{
+    char called[ARG_NAME_MAX];
+    const char *value = NULL;
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        size_t n = strcspn(argv[i], "=");
+        if (argv[i][0] != '-' || !args_name(argv[i], n, called))
+            continue;
+        const char *ours = called[1] == '-' ? called : args_alias(called);
+        if (!ours || strcmp(ours, name) != 0)
+            continue;
+        value = argv[i][n] ? argv[i] + n + 1 : i + 1 < argc ? argv[i + 1] : NULL;
+    }
+    return value;
+}
+
+bool args_asks_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help=markdown") == 0)
+            return true;
+    return false;
 }
 
 bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *general, struct gm_error *err)
@@ -267,12 +356,17 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
             spec->words[spec->n_words++] = word;
             continue;
         }
-        size_t length = equals ? (size_t)(equals - word) : strlen(word);
-        const struct arg *a = find(spec->table, word, length);
+        char name[ARG_NAME_MAX];
+        const struct arg *a = args_name(word, equals ? (size_t)(equals - word) : strlen(word), name) ? find_option(spec, general_rows, name) : NULL;
+        const struct foreign *foreign = a || !spec->mlx_lm ? NULL : args_foreign(name);
+        if (foreign) {
+            const char *told = !foreign->takes_value ? NULL : equals ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
+            if (!pass_over(foreign, told, err))
+                return false;
+            continue;
+        }
         if (!a)
-            a = find(general_rows, word, length);
-        if (!a)
-            return unknown(spec, general_rows, word, err);
+            return unknown(spec, word, err);
         if (a->given)
             *a->given = true;
         const char *value = equals ? equals + 1 : NULL;

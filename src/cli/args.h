@@ -68,6 +68,7 @@ struct arg_spec {
     int min_words, max_words;  /* positional words */
     const char *words[256];    /* filled */
     int n_words;
+    bool mlx_lm;               /* mlx-lm has the command, too: its names for options are understood (args_names.h) */
 };
 
 /* False: err says what is wrong with the line (GM_E_USAGE). When general->help came, the rest is not checked. */
@@ -75,6 +76,16 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
 void args_help(const struct arg_spec *spec, struct str *out);
 void args_help_markdown(const struct arg_spec *spec, struct str *out);
 void args_general_markdown(struct str *out);
+
+/* One option by name, in either spelling, as a preset or a file tells it; of flags, the value is on or off. The text must outlive the targets. */
+enum args_outcome { ARGS_FAILED, ARGS_UNKNOWN, ARGS_SET, ARGS_WITHOUT_EFFECT };
+enum args_outcome args_set(const struct arg_spec *spec, struct general *g, const char *name, const char *value, struct gm_error *err);
+enum arg_kind args_kind(const struct arg_spec *spec, const char *name); /* ARG_NONE: there is no such option */
+/* The option whose name is nearest, NULL when none is near. */
+const char *args_near_option(const struct arg_spec *spec, const char *name);
+/* The value of --NAME on the line, before the line is read; NULL: it does not stand there. */
+const char *args_peek(int argc, char **argv, const char *name);
+bool args_asks_help(int argc, char **argv);
 
 /* Closest of n names by edit distance, NULL when none is near. */
 const char *args_nearest(const char *word, const char *const *names, int n);

@@ -202,8 +202,7 @@ int command_bench(int argc, char **argv)
     struct train_args t;
     struct gm_error err = {0};
     int status;
-    if (!train_args_init(&t, 0, NULL, &err))
-        return cli_fail(&err);
+    train_args_init(&t);
     struct arg train_rows[TRAIN_ARG_ROWS] = {{0}};
     train_args_table(&t, train_rows);
     struct bench_args a = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1};

@@ -192,7 +192,7 @@ int command_chat(int argc, char **argv)
         {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
         CLI_SAMPLING_ARGS(sampling),
         {0}};
-    struct arg_spec spec = {.command = "chat", .positional = "[RUN]", .table = table, .max_words = 1,
+    struct arg_spec spec = {.command = "chat", .positional = "[RUN]", .table = table, .max_words = 1, .mlx_lm = true,
                             .summary = "A conversation, with line editing and history on a terminal; from a pipe, a line is a turn."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;

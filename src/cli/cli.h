@@ -20,6 +20,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
     X(demo, "train on the built-in model and data, with the workbench open (without a terminal: to the end, with a report)") \
     X(train, "a training run without a screen") \
     X(resume, "go on with a run that was stopped or killed") \
+    X(lora, "mlx-lm's command line for training and testing") \
+    X(fuse, "mlx-lm's command line for a fused model") \
     X(generate, "text from a prompt") \
     X(chat, "a conversation") \
     X(eval, "loss, perplexity, BLEU, chrF and form rate on a data set") \

@@ -88,8 +88,7 @@ int command_demo(int argc, char **argv)
     struct gm_error err = {0};
     struct arg all[TRAIN_ARG_ROWS] = {{0}}, table[4] = {{0}};
     int status, n = 0;
-    if (!train_args_init(&a, 0, NULL, &err))
-        return cli_fail(&err);
+    train_args_init(&a);
     train_args_demo(&a);
     train_args_table(&a, all);
     for (int i = 0; all[i].kind != ARG_NONE; i++)

@@ -21,14 +21,20 @@ static bool is_cancelled(atomic_bool *cancel, struct gm_error *err)
 
 bool evaluate_loss(const struct session *s, const struct dataset *d, enum split split, atomic_bool *cancel, struct evaluation *e, struct gm_error *err)
 {
+    return evaluate_batches(s, d, split, BATCH_ROWS, -1, cancel, e, err);
+}
+
+bool evaluate_batches(const struct session *s, const struct dataset *d, enum split split, int batch_rows, int batches, atomic_bool *cancel,
+                      struct evaluation *e, struct gm_error *err)
+{
     struct pass_limits limits = {.kind = PASS_FORWARD, .mode = s->compute.mode};
-    struct batcher *b = batcher_new(d, split, BATCH_ROWS, false, 0, err);
+    struct batcher *b = batcher_new(d, split, batch_rows, false, 0, err);
     if (!b)
         return false;
     batcher_limits(b, &limits);
     struct pass *p = pass_new(s->model, s->lora ? &s->lora->options : NULL, &limits, err);
     struct eval_result r;
-    bool ok = p && eval_run(p, &s->compute, s->lora, b, BATCH_ROWS, -1, cancel, &r);
+    bool ok = p && eval_run(p, &s->compute, s->lora, b, batch_rows, batches, cancel, &r);
     pass_free(p);
     batcher_free(b);
     if (!ok || is_cancelled(cancel, err)) {

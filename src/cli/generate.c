@@ -99,7 +99,7 @@ int command_generate(int argc, char **argv)
         {"--form", ARG_TEXT, &a.form, "NAME", "form to judge by", 0, 0, NULL, NULL},
         {"--raw", ARG_FLAG, &a.raw, NULL, "no chat template: go on with the prompt as it stands", 0, 0, NULL, NULL},
         {0}};
-    struct arg_spec spec = {.command = "generate", .positional = "[PROMPT]", .table = table, .max_words = 1, .summary = "Text from a prompt."};
+    struct arg_spec spec = {.command = "generate", .positional = "[PROMPT]", .table = table, .max_words = 1, .mlx_lm = true, .summary = "Text from a prompt."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
     struct gm_error err = {0};

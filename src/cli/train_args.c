@@ -1,8 +1,9 @@
-/* train_args.c - command line to train_options, and the presets of published recipes. */
+/* train_args.c - command line to train_options, by way of defaults, a preset, a file, and the flags. */
 #include "src/cli/train_args.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "src/cli/presets.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,85 +11,51 @@
 
 enum { ALL_KEYS = (1u << PROJ_COUNT) - 1 };
 
-static void preset_gemmaiku(struct train_args *a, int iters)
+void train_args_init(struct train_args *a)
 {
-    a->o.iters = iters;
-    a->o.lora.rank = 16;
-    a->alpha = 32;
-    a->o.lora.keys = ALL_KEYS;
-}
-
-/* TinyLlama on fifty quotations: a small, well-known MLX recipe. */
-static void preset_quotes(struct train_args *a)
-{
-    a->o.lora.rank = 8;
-    a->scale = 20;
-    a->preset_scale = true;
-    a->o.lora.keys = 1u << PROJ_Q | 1u << PROJ_V;
-    a->o.lora.num_layers = 16;
-    a->optimizer = 1; /* adam */
-    a->o.bias_correction = false;
-    a->o.learning_rate = 1e-4;
-    a->schedule = 0; /* constant */
-    a->o.warmup = 0;
-    a->o.batch_size = 1;
-    a->o.iters = 50;
-    a->o.max_seq_length = 512;
-    a->o.seed = 42;
-    a->o.steps_per_report = 5;
-    a->o.steps_per_eval = 20;
-}
-
-/* The defaults of mlx_lm.lora. */
-static void preset_mlx_lm(struct train_args *a)
-{
-    a->o.lora.rank = 8;
-    a->scale = 20;
-    a->preset_scale = true;
-    a->o.lora.num_layers = 16;
-    a->optimizer = 1;
-    a->o.bias_correction = false;
-    a->o.learning_rate = 1e-5;
-    a->schedule = 0;
-    a->o.warmup = 0;
-    a->o.max_grad_norm = 0;
-    a->o.batch_size = 4;
-    a->o.iters = 1000;
-    a->o.max_seq_length = 2048;
-    a->o.steps_per_report = 10;
-    a->o.steps_per_eval = 200;
-    a->o.val_batches = 25;
-    a->o.save_every = 100;
-    a->o.mask_prompt = false;
-}
-
-static bool apply_preset(struct train_args *a, const char *name, struct gm_error *err)
-{
-    if (strcmp(name, "gemmaiku-270m") == 0)
-        preset_gemmaiku(a, 1500);
-    else if (strcmp(name, "gemmaiku-1b") == 0)
-        preset_gemmaiku(a, 2000);
-    else if (strcmp(name, "quotes") == 0)
-        preset_quotes(a);
-    else if (strcmp(name, "mlx-lm") == 0)
-        preset_mlx_lm(a);
-    else
-        return error_set(err, GM_E_USAGE, "use preset %s: there is none of this name (gemmaiku-270m, gemmaiku-1b, quotes, mlx-lm)", name);
-    return true;
-}
-
-bool train_args_init(struct train_args *a, int argc, char **argv, struct gm_error *err)
-{
-    *a = (struct train_args){.o = train_options_default()};
+    *a = (struct train_args){.o = train_options_default(), .test_batches = 500};
     a->schedule = (int)a->o.schedule;
     a->optimizer = (int)a->o.optimizer;
     a->alpha = a->o.lora.alpha;
-    for (int i = 0; i < argc; i++) { /* whatever its place: flags win over the preset */
-        if (strcmp(argv[i], "--preset") == 0 && i + 1 < argc && !apply_preset(a, argv[i + 1], err))
-            return false;
-        if (strncmp(argv[i], "--preset=", 9) == 0 && !apply_preset(a, argv[i] + 9, err))
-            return false;
-    }
+}
+
+void train_args_free(struct train_args *a)
+{
+    train_options_free(&a->o);
+    config_file_close(&a->file);
+}
+
+/* At the end of a layer: the scale is told in one way. */
+static bool settle_scale(struct train_args *a, struct gm_error *err)
+{
+    if (a->alpha_given && a->scale_given)
+        return error_set(err, GM_E_USAGE, "read settings: alpha and scale both set the scale (give one of them)");
+    if (a->alpha_given || a->scale_given)
+        a->use_scale = a->scale_given;
+    a->alpha_given = a->scale_given = false;
+    return true;
+}
+
+bool train_args_layers(struct train_args *a, const struct arg_spec *spec, const char *preset, int argc, char **argv, struct general *g,
+                       struct gm_error *err)
+{
+    const char *config = args_asks_help(argc, argv) ? NULL : args_peek(argc, argv, "--config"), *named = args_peek(argc, argv, "--preset");
+    if (config && !config_file_open(&a->file, config, err))
+        return false;
+    if (!named && config)
+        named = config_file_text(&a->file, "preset");
+    if ((named || preset) && !preset_apply(named ? named : preset, spec, g, err))
+        return false;
+    if (!settle_scale(a, err))
+        return false;
+    a->warmup_given = a->weight_decay_given = a->sample_every_given = false; /* a preset's values give way to those that follow from others */
+    if (!config)
+        return true;
+    a->file.optimizer = args_peek(argc, argv, "--optimizer");
+    if (!config_file_apply(&a->file, spec, g, err) || (!settle_scale(a, err) && !error_context(err, "read %s", config)))
+        return false;
+    if (args_peek(argc, argv, "--data"))
+        a->data.n = 0; /* the flags' sets instead of the file's, not beside them */
     return true;
 }
 
@@ -102,6 +69,58 @@ static bool parse_warmup(void *target, const char *value, struct gm_error *err)
         return error_set(err, GM_E_USAGE, "read option --warmup: \"%s\" is neither a number of updates nor a share (write 20 or 3%%)", value);
     o->warmup = percent ? x / 100 : x;
     o->warmup_percent = percent;
+    return true;
+}
+
+/* Ours, and the names of mlx.optimizers. */
+static bool parse_schedule(void *target, const char *value, struct gm_error *err)
+{
+    static const struct {
+        const char *name;
+        enum lr_schedule schedule;
+    } names[] = {{"constant", LR_CONSTANT},      {"linear", LR_LINEAR}, {"cosine", LR_COSINE}, {"exponential", LR_EXPONENTIAL}, {"step", LR_STEP},
+                 {"linear_schedule", LR_LINEAR}, {"cosine_decay", LR_COSINE}, {"exponential_decay", LR_EXPONENTIAL}, {"step_decay", LR_STEP}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i].name, value) == 0) {
+            *(int *)target = (int)names[i].schedule;
+            return true;
+        }
+    return error_set(err, GM_E_USAGE, "read option --lr-schedule: \"%s\" is none of constant, linear, cosine, exponential, step", value);
+}
+
+/* Up to `most` numbers with commas between them; n: how many came. */
+static bool parse_numbers(const char *option, const char *value, int most, double *out, int *n, struct gm_error *err)
+{
+    *n = 0;
+    for (const char *p = value;; p++) {
+        char *end;
+        double x = strtod(p, &end);
+        if (end == p || (*end && *end != ',') || !isfinite(x) || *n == most)
+            return error_set(err, GM_E_USAGE, "read option %s: \"%s\" is no list of at most %d numbers", option, value, most);
+        out[(*n)++] = x;
+        p = end;
+        if (!*p)
+            return true;
+    }
+}
+
+static bool parse_lr_arguments(void *target, const char *value, struct gm_error *err)
+{
+    struct train_options *o = target;
+    return parse_numbers("--lr-arguments", value, TRAIN_MAX_LR_ARGUMENTS, o->lr_arguments, &o->n_lr_arguments, err);
+}
+
+static bool parse_betas(void *target, const char *value, struct gm_error *err)
+{
+    struct train_options *o = target;
+    double betas[2];
+    int n;
+    if (!parse_numbers("--betas", value, 2, betas, &n, err))
+        return false;
+    if (n != 2)
+        return error_set(err, GM_E_USAGE, "read option --betas: \"%s\" is not two numbers (write 0.9,0.999)", value);
+    o->beta1 = betas[0];
+    o->beta2 = betas[1];
     return true;
 }
 
@@ -153,7 +172,8 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
         {"--run", ARG_TEXT, &a->run, "NAME", "name of the run; default MODEL-DATA-NNN", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &a->system, "TEXT|FILE", "system message put in front of every row that has none", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &a->chat_template, "NAME|FILE", "another template than the model's (gemma3, zephyr, smollm2)", 0, 0, NULL, NULL},
-        {"--preset", ARG_TEXT, &a->preset, "NAME", "gemmaiku-270m, gemmaiku-1b, quotes, mlx-lm; other options win over it", 0, 0, NULL, NULL},
+        {"--preset", ARG_TEXT, &a->preset, "NAME", PRESET_NAMES "; a file and other options win over it", 0, 0, NULL, NULL},
+        {"--config", ARG_TEXT, &a->config, "FILE", "(-c) settings from a YAML or JSON file, mlx-lm's keys or these; options win over it", 0, 0, NULL, NULL},
         {"--init", ARG_CHOICE, &a->init, "weights|random", "random: start from random weights (with --fine-tune-type full)", 0, 0, &a->init_given, NULL},
         {"--fine-tune-type", ARG_CHOICE, &a->fine_tune, "lora|full|dora", "what is trained", 0, 0, NULL, NULL},
         {"--iters", ARG_INT, &o->iters, "N", "updates", 1, 1e9, NULL, NULL},
@@ -161,10 +181,16 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
         {"--batch-size", ARG_INT, &o->batch_size, "N", "rows a micro-batch", 1, 65536, NULL, NULL},
         {"--grad-accumulation-steps", ARG_INT, &o->grad_accumulation, "N", "micro-batches an update", 1, 65536, NULL, NULL},
         {"--learning-rate", ARG_DOUBLE, &o->learning_rate, "X", "highest rate", 0, 10, NULL, NULL},
-        {"--lr-schedule", ARG_CHOICE, &a->schedule, "constant|linear|cosine", "how the rate falls to a tenth at the end", 0, 0, NULL, NULL},
-        {"--warmup", ARG_CUSTOM, o, "N|N%", "updates of rising rate; default 3%", 0, 0, NULL, parse_warmup},
-        {"--optimizer", ARG_CHOICE, &a->optimizer, "adamw|adam|sgd", "optimiser", 0, 0, &a->optimizer_given, NULL},
-        {"--weight-decay", ARG_DOUBLE, &o->weight_decay, "X", "weight decay (adamw)", 0, 10, NULL, NULL},
+        {"--lr-schedule", ARG_CUSTOM, &a->schedule, "constant|linear|cosine", "how the rate falls to a tenth at the end; default cosine", 0, 0, NULL,
+         parse_schedule},
+        {"--lr-arguments", ARG_CUSTOM, o, "X,X,...", "a schedule with its own numbers, as mlx-lm's lr_schedule: cosine RATE,UPDATES[,END]; linear "
+         "RATE,END,UPDATES; exponential RATE,FACTOR; step RATE,FACTOR,UPDATES; default none", 0, 0, NULL, parse_lr_arguments},
+        {"--warmup", ARG_CUSTOM, o, "N|N%", "updates of rising rate; default 3%, with --lr-arguments 0", 0, 0, &a->warmup_given, parse_warmup},
+        {"--warmup-init", ARG_DOUBLE, &o->warmup_init, "X", "with --lr-arguments: the rate that the warm-up begins at", 0, 10, NULL, NULL},
+        {"--optimizer", ARG_CHOICE, &a->optimizer, "adamw|adam|sgd", "optimiser", 0, 0, NULL, NULL},
+        {"--weight-decay", ARG_DOUBLE, &o->weight_decay, "X", "weight decay (adamw)", 0, 10, &a->weight_decay_given, NULL},
+        {"--betas", ARG_CUSTOM, o, "B1,B2", "decay of Adam's moments; default 0.9,0.999", 0, 0, NULL, parse_betas},
+        {"--eps", ARG_DOUBLE, &o->eps, "X", "added to the root of Adam's second moment", 0, 1, NULL, NULL},
         {"--adam-bias-correction", ARG_ON_OFF, &o->bias_correction, NULL, "bias correction of Adam", 0, 0, NULL, NULL},
         {"--max-grad-norm", ARG_DOUBLE, &o->max_grad_norm, "X", "clip gradients to this norm; 0 = off", 0, 1e9, NULL, NULL},
         {"--rank", ARG_INT, &o->lora.rank, "R", "rank of the adapters", 1, 4096, NULL, NULL},
@@ -187,6 +213,10 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
         {"--early-stop", ARG_INT, &o->early_stop, "N", "end after N evaluations without a lower loss; 0 = off", 0, 1e6, NULL, NULL},
         {"--resume-adapter-file", ARG_TEXT, &a->resume_adapter, "FILE", "start from these adapter weights, with a fresh optimiser", 0, 0, NULL, NULL},
         {"--init-seed", ARG_U64, &o->init_seed, "N", "seed of the starting weights; default --seed", 0, 0, &a->init_seed_given, NULL},
+        {"--adapter-path", ARG_TEXT, &a->adapter_path, "FOLDER", "copy the last adapter of the run to this folder, too", 0, 0, NULL, NULL},
+        {"--train", ARG_FLAG, &a->train, NULL, "train (mlx-lm's lora wants it said)", 0, 0, NULL, NULL},
+        {"--test", ARG_FLAG, &a->test, NULL, "loss on the test rows, after the training", 0, 0, NULL, NULL},
+        {"--test-batches", ARG_INT, &a->test_batches, "N", "batches of that test; -1 = all", -1, 1e9, NULL, NULL},
         {"--on-hangup", ARG_CHOICE, &a->on_hangup, "stop|continue", "when the terminal goes away: save and stop, or train on", 0, 0, NULL, NULL},
         {0}};
     _Static_assert(sizeof table / sizeof *table <= TRAIN_ARG_ROWS, "the table holds every row");
@@ -217,14 +247,38 @@ static bool read_system(struct train_args *a, struct gm_error *err)
     return true;
 }
 
+/* mlx-lm counts micro-batches where this program counts updates. */
+static bool count_updates(struct train_options *o, struct gm_error *err)
+{
+    int k = o->grad_accumulation;
+    if (o->iters < k)
+        return error_set(err, GM_E_USAGE, "read settings: %d iterations of mlx-lm are less than one update of %d micro-batches (raise --iters)", o->iters, k);
+    int *counts[] = {&o->iters, &o->steps_per_report, &o->steps_per_eval, &o->save_every, &o->sample_every};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (*counts[i] > 0)
+            *counts[i] = *counts[i] < k ? 1 : *counts[i] / k;
+    return true;
+}
+
+static void finish_schedule(struct train_args *a)
+{
+    struct train_options *o = &a->o;
+    o->schedule = (enum lr_schedule)a->schedule;
+    if (o->n_lr_arguments == 0)
+        return;
+    o->learning_rate = o->lr_arguments[0];
+    if (!a->warmup_given) {
+        o->warmup = 0;
+        o->warmup_percent = false;
+    }
+}
+
 bool train_args_finish(struct train_args *a, const struct general *g, struct gm_error *err)
 {
     struct train_options *o = &a->o;
     if (a->fine_tune == 2)
         return error_set(err, GM_E_UNSUPPORTED, "use --fine-tune-type dora: it is not supported yet (use lora)");
-    if (a->alpha_given && a->scale_given)
-        return error_set(err, GM_E_USAGE, "read command line: --alpha and --scale both set the scale (give one of them)");
-    if (!read_system(a, err))
+    if (!settle_scale(a, err) || !read_system(a, err))
         return false;
     mem_free(o->model);
     mem_free(o->data);
@@ -242,16 +296,18 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
     o->resume_adapter = copy_or_null(a->resume_adapter);
     o->init_random = a->init == 1;
     o->tune = a->fine_tune == 1 ? TUNE_FULL : TUNE_LORA;
-    o->schedule = (enum lr_schedule)a->schedule;
+    finish_schedule(a);
     o->optimizer = (enum optimizer_kind)a->optimizer;
-    if (a->scale_given || (a->preset_scale && !a->alpha_given)) {
+    if (a->mlx_lm && o->optimizer == OPT_ADAMW && !a->weight_decay_given)
+        o->weight_decay = 0.01; /* of mlx.optimizers.AdamW */
+    if (a->use_scale) {
         o->lora.scale = a->scale;
         o->lora.alpha = a->scale * (float)o->lora.rank;
     } else {
         o->lora.alpha = a->alpha;
         o->lora.scale = (float)((double)a->alpha / (o->lora.rslora ? sqrt(o->lora.rank) : o->lora.rank)); /* as readers of adapters do */
     }
-    if (!a->sample_every_given)
+    if (!a->sample_every_given && o->sample_every > 0)
         o->sample_every = o->steps_per_eval;
     if (a->temps.n > 0) {
         if (a->temps.n > TRAIN_MAX_TEMPS)
@@ -259,6 +315,8 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
         memcpy(o->temps, a->temps.items, (size_t)a->temps.n * sizeof *o->temps);
         o->n_temps = a->temps.n;
     }
+    if (a->mlx_lm && !count_updates(o, err))
+        return false;
     if (g->seed_given)
         o->seed = g->seed;
     if (!a->init_seed_given)

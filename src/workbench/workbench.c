@@ -293,11 +293,9 @@ int workbench_main(int argc, char **argv)
     struct train_args demo;
     struct workbench *w = mem_new(1, sizeof *w);
     w->general = g;
-    bool ok = train_args_init(&demo, 0, NULL, &err); /* the start page may begin the demo */
-    if (ok) {
-        train_args_demo(&demo);
-        ok = train_args_finish(&demo, &g, &err) && (demo.o.run = run_new_name(cli_runs_root(), "demo", &err));
-    }
+    train_args_init(&demo); /* the start page may begin the demo */
+    train_args_demo(&demo);
+    bool ok = train_args_finish(&demo, &g, &err) && (demo.o.run = run_new_name(cli_runs_root(), "demo", &err));
     w->start_options = demo.o;
     status = ok ? run(w, dir ? begin_run : begin_start_page, dir) : cli_fail(&err);
     train_options_free(&demo.o);

@@ -35,6 +35,40 @@ static void rate_rises_and_falls(void **state)
     assert_true(isfinite(lr_at(&o, 3, 3)) && isfinite(lr_at(&o, 1, 1)));
 }
 
+/* Against numbers of mlx.optimizers.schedulers, joined as mlx-lm joins them (warm-up of 3 from 1e-7). */
+static void rates_of_mlx(void **state)
+{
+    struct train_options o = train_options_default();
+    o.warmup = 3;
+    o.warmup_percent = false;
+    o.warmup_init = 1e-7;
+    static const struct {
+        enum lr_schedule schedule;
+        int n;
+        double arguments[3], rates[8];
+    } cases[] = {
+        {LR_COSINE, 3, {1e-5, 4, 1e-7}, {1e-7, 3.4e-6, 6.7e-6, 1e-5, 1e-5, 8.550178619e-6, 5.05e-6, 1.549821341e-6}},
+        {LR_LINEAR, 3, {1e-5, 0, 4}, {1e-7, 3.4e-6, 6.7e-6, 1e-5, 1e-5, 7.5e-6, 5e-6, 2.5e-6}},
+        {LR_EXPONENTIAL, 2, {1e-5, 0.5}, {1e-7, 3.4e-6, 6.7e-6, 1e-5, 1e-5, 5e-6, 2.5e-6, 1.25e-6}},
+        {LR_STEP, 3, {1e-5, 0.5, 2}, {1e-7, 3.4e-6, 6.7e-6, 1e-5, 1e-5, 1e-5, 5e-6, 5e-6}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        o.schedule = cases[i].schedule;
+        o.n_lr_arguments = cases[i].n;
+        memcpy(o.lr_arguments, cases[i].arguments, sizeof o.lr_arguments);
+        for (int t = 1; t <= 8; t++)
+            assert_true(fabs(lr_at(&o, t, 100) - cases[i].rates[t - 1]) < 1e-11);
+    }
+    struct gm_error err = {0};
+    o.model = mem_copy("m");
+    o.data = mem_copy("d");
+    assert_true(train_options_check(&o, &err));
+    o.n_lr_arguments = 2;
+    assert_false(train_options_check(&o, &err));
+    assert_non_null(strstr(err.text, "takes 3 to 3 numbers"));
+    train_options_free(&o);
+}
+
 static void defaults_are_those_of_the_manual(void **state)
 {
     struct train_options o = train_options_default();
@@ -122,7 +156,7 @@ static void nonsense_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rate_rises_and_falls),
+        cmocka_unit_test(rate_rises_and_falls), cmocka_unit_test(rates_of_mlx),
         cmocka_unit_test(defaults_are_those_of_the_manual),
         cmocka_unit_test(json_there_and_back),
         cmocka_unit_test(nonsense_is_refused),
