@@ -1,0 +1,18 @@
+#!/bin/sh
+# Do the programs that people carry the results to open our files, and do they compute the same? Needs the network once.
+#
+#     tests/interop/run.sh PROGRAM FIXTURES [interop.py options]       e.g. build/gemmaiku tests/fixtures --json out.json
+#
+# INTEROP_VENV: the folder of the Python environment (default ./interop-venv), made and filled when missing: PyTorch without its GPU libraries,
+# transformers, PEFT, mlx, mlx-lm, llama-cpp-python (built from its source package: needs a C++ compiler and several minutes), gguf.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+venv=${INTEROP_VENV:-interop-venv}
+if [ ! -x "$venv/bin/python" ]; then
+    python3 -m venv "$venv"
+    pip="$venv/bin/pip install -q"
+    $pip --no-deps torch peft accelerate
+    $pip filelock fsspec jinja2 networkx sympy typing-extensions numpy transformers safetensors psutil pyyaml tqdm sentencepiece protobuf gguf "mlx[cpu]" mlx-lm
+    $pip llama-cpp-python
+fi
+exec "$venv/bin/python" "$here/interop.py" "$@"
