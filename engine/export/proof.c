@@ -136,7 +136,10 @@ static bool logits_written(const struct export_request *r, const struct compute 
         return ok;
     }
     struct lora *l = lora_load(folder, &r->model->config, err);
-    bool ok = l && check_adapter(r, l, err) && logits_of(r->model, l, c, ids, logits, err);
+    bool ok = l && check_adapter(r, l, err);
+    if (ok)
+        lora_bind(l, r->model, c);
+    ok = ok && logits_of(r->model, l, c, ids, logits, err);
     lora_free(l);
     return ok;
 }
@@ -153,8 +156,12 @@ bool export_prove(const struct export_request *r, const struct compute *c, enum 
         ids[i] = (int32_t)rng_below(&rng, (uint64_t)vocab);
     result->kl_allowed = kl_allowed(r, type);
     struct compute exact = {0};
-    bool ok = meant && written && compute_init(&exact, c->pool, c->role, GM_COMPUTE_F32, FAMILY_AUTO, err)
-              && logits_of(r->model, r->lora, &exact, ids, meant, err) && logits_written(r, &exact, type, folder, ids, written, err);
+    struct lora *l = r->lora ? lora_copy(r->lora) : NULL; /* whose lengths are exact, too */
+    bool ok = meant && written && compute_init(&exact, c->pool, c->role, GM_COMPUTE_F32, FAMILY_AUTO, err);
+    if (ok && l)
+        lora_bind(l, r->model, &exact);
+    ok = ok && logits_of(r->model, l, &exact, ids, meant, err) && logits_written(r, &exact, type, folder, ids, written, err);
+    lora_free(l);
     compute_free(&exact);
     if (ok) {
         compare(meant, written, vocab, result);

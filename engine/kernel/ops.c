@@ -46,7 +46,7 @@ struct work {
     float *y, *y2, *y3;
     const float *x, *x2, *x3, *x4;
     const int32_t *ids; /* positions or token ids */
-    int64_t count, n, unit;
+    int64_t count, n, unit, rows;
     int n_heads;
     float s;
     bool flag;
@@ -234,6 +234,37 @@ void scale_inplace(const struct compute *c, float *y, float s, int64_t count)
 {
     struct work work = {.y = y, .s = s};
     run(c, &work, scale_block, count, BLOCK_ELEMENTS);
+}
+
+static void scale_columns_block(void *arg, int block, int slot)
+{
+    (void)slot;
+    const struct work *w = arg;
+    int64_t rows, row = range(w, block, &rows);
+    w->k->scale_columns(w->y + row * w->n, w->x, rows, w->n);
+}
+
+void scale_columns(const struct compute *c, float *y, const float *gain, int64_t rows, int64_t n)
+{
+    struct work work = {.y = y, .x = gain, .n = n};
+    run(c, &work, scale_columns_block, rows, rows_per_block(n));
+}
+
+static void scale_columns_backward_block(void *arg, int block, int slot)
+{
+    (void)slot;
+    const struct work *w = arg;
+    int64_t width, column = range(w, block, &width);
+    w->k->scale_columns_backward(w->y + column, w->y2 + column, w->flag ? NULL : (const float *)w->more + column,
+                                 w->flag ? (const uint16_t *)w->more + column : NULL, w->x ? w->x + column : NULL, w->x2 + column,
+                                 w->x3 + column, w->rows, w->n, (int)width);
+}
+
+void scale_columns_backward(const struct compute *c, float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain,
+                            const float *by, int64_t rows, int64_t n)
+{
+    struct work work = {.y = dgain, .y2 = g, .more = y, .flag = bf16, .x = bias, .x2 = gain, .x3 = by, .rows = rows, .n = n};
+    run(c, &work, scale_columns_backward_block, n, OPS_DW_COLUMNS);
 }
 
 static void to_bf16_block(void *arg, int block, int slot)

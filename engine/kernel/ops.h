@@ -37,6 +37,11 @@ void glu_backward(const struct compute *c, float *dgate, float *dup, const float
 
 void add_inplace(const struct compute *c, float *y, const float *x, int64_t count);             /* y += x */
 void scale_inplace(const struct compute *c, float *y, float s, int64_t count);
+/* y[t,i] *= gain[i], [rows, n]; and its way back: dgain[i] += sum over t of g y / by[i] (0 where by is 0), then g[t,i] *= gain[i]. y is what
+ * scale_columns left, in f32 or bf16, plus `bias` (NULL: none): with by = gain that is the gradient by the gain. */
+void scale_columns(const struct compute *c, float *y, const float *gain, int64_t rows, int64_t n);
+void scale_columns_backward(const struct compute *c, float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain,
+                            const float *by, int64_t rows, int64_t n);
 void to_bf16(const struct compute *c, uint16_t *dst, const float *src, int64_t count);
 void from_bf16(const struct compute *c, float *dst, const uint16_t *src, int64_t count);
 /* x[t,:] = scale * E[ids[t],:]; E in any storage type, [V, d]. */
@@ -61,6 +66,9 @@ void plain_rope(float *x, int64_t ldx, const int32_t *positions, int64_t T, int 
 void plain_glu(float *h, const float *gate, const float *up, int64_t count, enum activation act);
 void plain_glu_backward(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t count,
                         enum activation act);
+void plain_scale_columns(float *y, const float *gain, int64_t rows, int64_t n);
+void plain_scale_columns_backward(float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain, const float *by,
+                                  int64_t rows, int64_t n);
 void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale);
 double plain_sum_squares(const float *x, int64_t count);
 void plain_adamw_update(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t count);

@@ -20,6 +20,10 @@ struct ops_kernels {
                          enum activation act);
     void (*add)(float *y, const float *x, int64_t n);
     void (*scale)(float *y, const float *x, float s, int64_t n);
+    void (*scale_columns)(float *y, const float *gain, int64_t rows, int64_t n);
+    /* columns [0, width) of arrays with rows of n; width <= OPS_DW_COLUMNS */
+    void (*scale_columns_backward)(float *dgain, float *g, const float *y, const uint16_t *y16, const float *bias, const float *gain,
+                                   const float *by, int64_t rows, int64_t n, int width);
     void (*to_bf16)(uint16_t *dst, const float *src, int64_t n);
     void (*from_bf16)(float *dst, const uint16_t *src, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);

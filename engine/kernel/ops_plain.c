@@ -84,6 +84,28 @@ void plain_glu_backward(float *dgate, float *dup, const float *dh, const float *
     }
 }
 
+void plain_scale_columns(float *y, const float *gain, int64_t rows, int64_t n)
+{
+    for (int64_t i = 0; i < rows * n; i++)
+        y[i] *= gain[i % n];
+}
+
+void plain_scale_columns_backward(float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain, const float *by,
+                                  int64_t rows, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t t = 0; t < rows; t++) {
+            int64_t at = t * n + i;
+            double v = (double)(bf16 ? bf16_to_f32(((const uint16_t *)y)[at]) : ((const float *)y)[at]);
+            sum += (double)g[at] * (v - (bias ? (double)bias[i] : 0));
+            g[at] *= gain[i];
+        }
+        if (by[i] != 0)
+            dgain[i] = (float)((double)dgain[i] + sum / (double)by[i]);
+    }
+}
+
 void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale)
 {
     for (int64_t t = 0; t < T; t++) {

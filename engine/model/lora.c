@@ -61,6 +61,11 @@ struct lora *lora_lay_out(const struct model_config *c, const struct lora_option
     return NULL;
 }
 
+double lora_scale_of(double alpha, int rank, bool rslora)
+{
+    return alpha / (rslora ? sqrt(rank) : rank);
+}
+
 int lora_first_layer(const struct model_config *c, const struct lora_options *o)
 {
     return o->num_layers > 0 && o->num_layers < c->n_layers ? c->n_layers - o->num_layers : 0;

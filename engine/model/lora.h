@@ -41,7 +41,7 @@ struct lora {
         const struct model *base; /* NULL: lora_bind has yet to come */
         bool m_is_length;         /* of a new adapter: m shall be the lengths of the rows of W */
         float *length2, *gain;    /* [n_rows] |W|² and m/|V|, per row */
-        float *work;              /* [rank, rank + widest out]; not of copies */
+        float *work;              /* of lora_changed; not of copies */
     } dora;
 };
 
@@ -64,10 +64,12 @@ static inline const struct lora_pair *lora_at(const struct lora *l, int layer, e
     const struct lora_pair *pair = &l->pairs[layer * PROJ_COUNT + p];
     return pair->a < 0 ? 0 : pair;
 }
-/* MLX layout (lora_a [in, rank], lora_b [rank, out], raw scale) or PEFT layout, recognised by
- * content; a folder or the safetensors file. Checks every shape against the model; an unknown
- * tensor is an error. */
+/* alpha / rank, rsLoRA: alpha / sqrt(rank). Everybody who reads or writes an alpha calls this. */
+double lora_scale_of(double alpha, int rank, bool rslora);
+/* MLX layout, PEFT layout or GGUF LoRA, recognised by content; a folder or the file. Checks every shape against the model; what would
+ * change the numbers and is not known is an error. DoRA: lora_bind has to follow. */
 struct lora *lora_load(const char *path, const struct model_config *c, struct gm_error *err);
+char *lora_find_file(const char *path, struct gm_error *err); /* the weights that lora_load would read; mem_free */
 /* The same for an adapter that a person named: an error says both names. */
 struct lora *lora_load_for(const char *path, const char *called, const char *model, const struct model_config *c, struct gm_error *err);
 /* Writes adapters.safetensors + adapter_config.json (MLX layout) into an existing folder. */

@@ -1,121 +1,172 @@
-/* lora_file.c - adapters on disk: reads the MLX and the PEFT layout, writes the MLX layout.
+/* lora_file.c - adapters from disk, whatever wrote them.
  *
- *   MLX   adapters.safetensors        model.layers.0.self_attn.q_proj.lora_a [in, rank], .lora_b
- * [rank, out]; `scale` multiplies PEFT  adapter_model.safetensors
- * base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [rank, in], .lora_B.weight [out,
- * rank]; alpha / rank multiplies (alpha / sqrt(rank): rsLoRA)
+ *   MLX   adapters.safetensors       model.layers.0.self_attn.q_proj.lora_a [in, rank], .lora_b [rank, out], .m [out]
+ *   PEFT  adapter_model.safetensors  base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight [rank, in], .lora_B.weight
+ *                                    [out, rank], .lora_magnitude_vector [out] (with .weight behind it in some versions)
+ *   GGUF  anything.gguf              blk.0.attn_q.weight.lora_a [rank, in], .lora_b [out, rank]
+ *
+ * An adapter in memory has one rank and one scale. Parts of a smaller rank get rows and columns of zeros, which stay zero in training;
+ * a scale of its own goes into B.
  */
 #include "engine/model/lora_private.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "engine/format/json.h"
-#include "engine/format/safetensors.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { CONFIG_MAX_BYTES = 4 << 20 };
-static const char MLX_FILE[] = "adapters.safetensors", PEFT_FILE[] = "adapter_model.safetensors",
-                  CONFIG_FILE[] = "adapter_config.json";
 static const char PEFT_PREFIX[] = "base_model.model.";
 
-struct reading {
-    const struct model_config *config;
-    struct safetensors file;
-    bool peft;
-    struct lora_options options;
-    bool *present;                     /* [n_layers * PROJ_COUNT] */
-    const struct tensor_info **a, **b; /* likewise */
-};
+/* ---- names ---- */
 
-/* "model.layers.3.mlp.up_proj.lora_b" -> layer, projection, half. */
-static bool parse_name(const struct reading *r, const char *name, int *index, char *half)
+static bool starts_with(const char **text, const char *prefix)
 {
-    if (r->peft) {
-        if (strncmp(name, PEFT_PREFIX, sizeof PEFT_PREFIX - 1) != 0)
-            return false;
-        name += sizeof PEFT_PREFIX - 1;
-    }
+    size_t n = strlen(prefix);
+    if (strncmp(*text, prefix, n) != 0)
+        return false;
+    *text += n;
+    return true;
+}
+
+/* ".lora_A.weight" at the end of `name`: what stands before it is the module. */
+static bool ends_with(const char *name, const char *tail, size_t *module)
+{
+    size_t n = strlen(name), k = strlen(tail);
+    if (n < k || strcmp(name + n - k, tail) != 0)
+        return false;
+    *module = n - k;
+    return true;
+}
+
+static char which_half(const struct lora_reading *r, const char *name, size_t *module)
+{
+    static const struct {
+        enum lora_layout layout;
+        const char *tail;
+        char half;
+    } tails[] = {{LAYOUT_MLX, ".lora_a", 'a'},
+                 {LAYOUT_MLX, ".lora_b", 'b'},
+                 {LAYOUT_MLX, ".m", 'm'},
+                 {LAYOUT_PEFT, ".lora_A.weight", 'a'},
+                 {LAYOUT_PEFT, ".lora_B.weight", 'b'},
+                 {LAYOUT_PEFT, ".lora_magnitude_vector", 'm'},
+                 {LAYOUT_PEFT, ".lora_magnitude_vector.weight", 'm'}};
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+        if (tails[i].layout == r->layout && ends_with(name, tails[i].tail, module))
+            return tails[i].half;
+    return 0;
+}
+
+/* The language model's layers, as text-only and multimodal models call them. */
+static bool skip_prefix(const char **name)
+{
+    return starts_with(name, "model.layers.") || starts_with(name, "language_model.model.layers.") ||
+           starts_with(name, "model.language_model.layers.") || starts_with(name, "language_model.layers.");
+}
+
+/* "model.layers.3.mlp.up_proj.lora_b" -> part and half. */
+static bool parse_name(const struct lora_reading *r, const char *name, int *index, char *half)
+{
+    if (r->layout == LAYOUT_GGUF)
+        return lora_gguf_name(r, name, index, half);
     int layer = 0, used = 0;
+    size_t end;
     char module[64];
-    if (sscanf(name, "model.layers.%4d.%n", &layer, &used) != 1 || used == 0 || layer < 0 ||
+    if (r->layout == LAYOUT_PEFT)
+        starts_with(&name, PEFT_PREFIX);
+    *half = which_half(r, name, &end);
+    const char *rest = name;
+    if (!*half || !skip_prefix(&rest) || sscanf(rest, "%4d.%n", &layer, &used) != 1 || used == 0 || layer < 0 ||
         layer >= r->config->n_layers)
         return false;
-    const char *rest = name + used, *tail = strstr(rest, r->peft ? ".lora_A.weight" : ".lora_a");
-    *half = 'a';
-    if (!tail) {
-        tail = strstr(rest, r->peft ? ".lora_B.weight" : ".lora_b");
-        *half = 'b';
-    }
-    if (!tail || strcmp(tail + 7, r->peft ? ".weight" : "") != 0 ||
-        (size_t)(tail - rest) >= sizeof module)
-        return false;
-    memcpy(module, rest, (size_t)(tail - rest));
-    module[tail - rest] = 0;
+    rest += used;
+    size_t n = end > (size_t)(rest - name) ? end - (size_t)(rest - name) : 0;
     enum proj p;
+    if (n == 0 || n >= sizeof module)
+        return false;
+    memcpy(module, rest, n);
+    module[n] = 0;
     if (!strchr(module, '.') || !proj_parse(module, &p))
         return false;
     *index = layer * PROJ_COUNT + (int)p;
     return true;
 }
 
-static bool is_peft(const struct safetensors *s)
+static bool refuse_tensor(const struct lora_reading *r, const char *name, struct gm_error *err)
 {
-    for (int i = 0; i < s->n_tensors; i++)
-        if (strncmp(s->tensors[i].name, PEFT_PREFIX, sizeof PEFT_PREFIX - 1) == 0)
-            return true;
-    return false;
+    static const char *const others[] = {"embed", "lm_head", "output", "vision", "projector", "visual", "modules_to_save", ".bias"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strstr(name, others[i]))
+            return error_set(err, GM_E_UNSUPPORTED,
+                             "tensor \"%s\" is not supported: only the seven projections of the layers can be adapted (merge it into the base "
+                             "with the program that made it, and open the result)",
+                             name);
+    return error_set(err, GM_E_UNSUPPORTED,
+                     "tensor \"%s\" is not supported (known: A, B and DoRA's magnitudes of the seven projections of layers 0 to %d)", name,
+                     r->config->n_layers - 1);
 }
 
-static bool sort_tensors(struct reading *r, struct gm_error *err)
+static bool sort_tensors(struct lora_reading *r, const struct tensor_info *tensors, int n, struct gm_error *err)
 {
-    for (int i = 0; i < r->file.n_tensors; i++) {
-        const struct tensor_info *t = &r->file.tensors[i];
+    if (n == 0)
+        return error_set(err, GM_E_INPUT, "there is no tensor in it");
+    for (int i = 0; i < n; i++) {
+        const struct tensor_info *t = &tensors[i];
         int index;
         char half;
         if (!parse_name(r, t->name, &index, &half))
-            return error_set(err, GM_E_UNSUPPORTED,
-                             "tensor \"%s\" is not supported (known: lora_a and lora_b of the "
-                             "seven projections of layers 0 to %d)",
-                             t->name, r->config->n_layers - 1);
-        if (t->n_dims != 2)
+            return refuse_tensor(r, t->name, err);
+        struct lora_part *part = &r->parts[index];
+        const struct tensor_info **at = half == 'a' ? &part->a : half == 'b' ? &part->b : &part->m;
+        if (*at)
+            return error_set(err, GM_E_INPUT, "tensors \"%s\" and \"%s\" are for the same projection", (*at)->name, t->name);
+        if (half != 'm' && t->n_dims != 2)
             return error_set(err, GM_E_INPUT, "tensor \"%s\" is no matrix", t->name);
-        (half == 'a' ? r->a : r->b)[index] = t;
-        r->present[index] = true;
+        *at = t;
     }
-    if (r->file.n_tensors == 0)
-        return error_set(err, GM_E_INPUT, "there is no tensor in it");
     return true;
 }
 
-/* Rank, keys and layers as the tensors have them. */
-static bool read_shape(struct reading *r, struct gm_error *err)
+/* ---- shapes ---- */
+
+static bool check_part(struct lora_reading *r, int index, struct gm_error *err)
+{
+    struct lora_part *part = &r->parts[index];
+    const struct tensor_info *a = part->a, *b = part->b, *m = part->m;
+    const bool mlx = r->layout == LAYOUT_MLX;
+    if (!a || !b)
+        return error_set(err, GM_E_INPUT, "tensor \"%s\" has no partner (A and B come in pairs)", (a ? a : b ? b : m)->name);
+    if (r->options.dora != (m != NULL))
+        return error_set(err, GM_E_INPUT, "tensor \"%s\" %s", (m ? m : a)->name,
+                         m ? "is a magnitude of DoRA, but the configuration says LoRA" : "has no magnitude, but the configuration says DoRA");
+    int64_t rank = a->shape[mlx ? 1 : 0], out, in;
+    proj_shape(r->config, (enum proj)(index % PROJ_COUNT), &out, &in);
+    if (rank < 1 || rank > LORA_MAX_RANK)
+        return error_set(err, GM_E_UNSUPPORTED, "tensor \"%s\" has rank %lld, which is not supported (known: 1 to %d)", a->name, (long long)rank,
+                         LORA_MAX_RANK);
+    struct mat mat;
+    if (!tensor_mat_expect(a, mlx ? in : rank, mlx ? rank : in, &mat, err) ||
+        !tensor_mat_expect(b, mlx ? rank : out, mlx ? out : rank, &mat, err) || (m && !tensor_mat_expect(m, 0, out, &mat, err)) ||
+        !tensor_check_finite(a, err) || !tensor_check_finite(b, err) || (m && !tensor_check_finite(m, err)))
+        return false;
+    part->rank = (int)rank;
+    part->factor = 1;
+    return true;
+}
+
+/* Ranks, keys and layers as the tensors have them. */
+static bool read_shapes(struct lora_reading *r, struct gm_error *err)
 {
     int first = r->config->n_layers;
     for (int i = 0; i < r->config->n_layers * PROJ_COUNT; i++) {
-        if (!r->present[i])
+        const struct lora_part *part = &r->parts[i];
+        if (!part->a && !part->b && !part->m)
             continue;
-        const struct tensor_info *a = r->a[i], *b = r->b[i];
-        if (!a || !b)
-            return error_set(err, GM_E_INPUT,
-                             "tensor \"%s\" has no partner (A and B come in pairs)",
-                             (a ? a : b)->name);
-        int64_t rank = a->shape[r->peft ? 0 : 1], out, in;
-        proj_shape(r->config, (enum proj)(i % PROJ_COUNT), &out, &in);
-        if (r->options.rank == 0 && rank >= 1 && rank <= LORA_MAX_RANK)
-            r->options.rank = (int)rank;
-        if (rank != r->options.rank)
-            return error_set(err, GM_E_UNSUPPORTED,
-                             "tensor \"%s\" has rank %lld, others %d, which is not supported "
-                             "(known: one rank from 1 to %d)",
-                             a->name, (long long)rank, r->options.rank, LORA_MAX_RANK);
-        struct mat m;
-        if (!tensor_mat_expect(a, r->peft ? rank : in, r->peft ? in : rank, &m, err) ||
-            !tensor_mat_expect(b, r->peft ? out : rank, r->peft ? rank : out, &m, err) ||
-            !tensor_check_finite(a, err) || !tensor_check_finite(b, err))
+        if (!check_part(r, i, err))
             return false;
+        r->options.rank = part->rank > r->options.rank ? part->rank : r->options.rank;
         r->options.keys |= 1u << (i % PROJ_COUNT);
         first = i / PROJ_COUNT < first ? i / PROJ_COUNT : first;
     }
@@ -123,137 +174,149 @@ static bool read_shape(struct reading *r, struct gm_error *err)
     return true;
 }
 
-static bool is_empty(const json_t *v)
+void lora_scale_parts(struct lora_reading *r, const double *alphas, double alpha)
 {
-    return !v || json_is_null(v) || json_is_false(v) ||
-           (json_is_object(v) && json_object_size(v) == 0) ||
-           (json_is_array(v) && json_array_size(v) == 0);
-}
-
-static bool read_peft_config(struct reading *r, const json_t *o, struct gm_error *err)
-{
-    static const char *const empty[] = {"use_dora",
-                                        "rank_pattern",
-                                        "alpha_pattern",
-                                        "modules_to_save",
-                                        "lora_bias",
-                                        "fan_in_fan_out",
-                                        "use_qalora",
-                                        "layer_replication",
-                                        "target_parameters",
-                                        "trainable_token_indices",
-                                        "alora_invocation_tokens",
-                                        "use_bdlora"};
-    const char *type = "LORA", *bias = "none";
-    double alpha = 0, dropout = 0;
-    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++)
-        if (!is_empty(json_object_get(o, empty[i])))
-            return json_unsupported(json_object_get(o, empty[i]), empty[i], "absent, null, false or empty", err);
-    if (!json_get_string(o, "peft_type", OPTIONAL, &type, err) ||
-        !json_get_string(o, "bias", OPTIONAL, &bias, err) ||
-        !json_get_double(o, "lora_alpha", REQUIRED, -1e6, 1e6, &alpha, err) ||
-        !json_get_double(o, "lora_dropout", OPTIONAL, 0, 0.999, &dropout, err) ||
-        !json_get_bool(o, "use_rslora", OPTIONAL, &r->options.rslora, err))
-        return false;
-    if (strcmp(type, "LORA") != 0)
-        return json_unsupported(json_object_get(o, "peft_type"), "peft_type", "LORA", err);
-    if (strcmp(bias, "none") != 0)
-        return json_unsupported(json_object_get(o, "bias"), "bias", "none", err);
-    double rank = r->options.rank;
+    const double scale = lora_scale_of(alpha, r->options.rank, r->options.rslora);
     r->options.alpha = (float)alpha;
-    r->options.scale = (float)(alpha / (r->options.rslora ? sqrt(rank) : rank));
-    r->options.dropout = (float)dropout;
-    return true;
-}
-
-static bool read_mlx_config(struct reading *r, const json_t *o, struct gm_error *err)
-{
-    const json_t *p = NULL;
-    const char *type = "lora";
-    double scale = 0, alpha, dropout = 0;
-    if (!json_get_string(o, "fine_tune_type", OPTIONAL, &type, err) ||
-        !json_get_object(o, "lora_parameters", REQUIRED, &p, err))
-        return false;
-    if (strcmp(type, "lora") != 0)
-        return json_unsupported(json_object_get(o, "fine_tune_type"), "fine_tune_type", "lora", err);
-    if (!json_get_double(p, "scale", REQUIRED, -1e6, 1e6, &scale, err) ||
-        !json_get_double(p, "dropout", OPTIONAL, 0, 0.999, &dropout, err))
-        return error_context(err, "\"lora_parameters\"");
-    alpha = scale * r->options.rank;
-    if (!json_get_double(p, "alpha", OPTIONAL, -1e6, 1e6, &alpha, err) ||
-        !json_get_bool(p, "rslora", OPTIONAL, &r->options.rslora, err))
-        return error_context(err, "\"lora_parameters\"");
     r->options.scale = (float)scale;
-    r->options.alpha = (float)alpha;
-    r->options.dropout = (float)dropout;
-    return true;
+    for (int i = 0; i < r->config->n_layers * PROJ_COUNT; i++) {
+        struct lora_part *part = &r->parts[i];
+        double own = alphas ? alphas[i] : alpha;
+        if (part->a && (part->rank != r->options.rank || own != alpha))
+            part->factor = scale != 0 ? lora_scale_of(own, part->rank, r->options.rslora) / scale : 0;
+    }
 }
 
-static bool read_config(struct reading *r, const char *folder, struct gm_error *err)
-{
-    char *path = path_join(folder, CONFIG_FILE);
-    json_t *o = json_load_file_checked(path, CONFIG_MAX_BYTES, err);
-    bool ok = o != NULL;
-    if (ok)
-        ok = (r->peft ? read_peft_config : read_mlx_config)(r, o, err) ||
-             error_context(err, "read %s", path);
-    json_decref(o);
-    mem_free(path);
-    return ok;
-}
+/* ---- values ---- */
 
-/* dst [rows, cols] from t, which is the same or its transpose. */
-static void copy_values(float *dst, const struct tensor_info *t, int64_t rows, int64_t cols,
-                        bool transposed)
+/* Row by row into dst [rows, stride], whose first cols columns are filled. t is [rows, cols], or [cols, rows] when transposed. */
+static void copy_matrix(float *dst, int64_t stride, const struct tensor_info *t, int64_t rows, int64_t cols, bool transposed)
 {
     struct mat m;
     if (!tensor_mat(t, &m, NULL))
         return; /* cannot be: the shape was checked */
     if (!transposed) {
         for (int64_t i = 0; i < rows; i++)
-            mat_row_to_f32(&m, i, dst + i * cols);
+            mat_row_to_f32(&m, i, dst + i * stride);
         return;
     }
     float *row = mem_new((size_t)rows, sizeof *row);
     for (int64_t j = 0; j < cols; j++) {
         mat_row_to_f32(&m, j, row);
         for (int64_t i = 0; i < rows; i++)
-            dst[i * cols + j] = row[i];
+            dst[i * stride + j] = row[i];
     }
     mem_free(row);
 }
 
-static struct lora *build(struct reading *r, struct gm_error *err)
+/* Rows of a GGUF's B into Hugging Face's order. */
+static void turn_rows(const struct lora_reading *r, enum proj p, float *b, int64_t rows, int64_t rank)
 {
-    struct lora *l = lora_lay_out(r->config, &r->options, r->present, err);
-    for (int i = 0; l && i < r->config->n_layers * PROJ_COUNT; i++) {
-        if (!r->present[i])
-            continue;
-        const struct lora_pair *pair = &l->pairs[i];
-        copy_values(l->set.w + pair->a, r->a[i], r->options.rank, pair->in, !r->peft);
-        copy_values(l->set.w + pair->b, r->b[i], pair->out, r->options.rank, !r->peft);
-    }
+    const size_t n = (size_t)(rows * rank);
+    float *copy = mem_new(n, sizeof *copy);
+    memcpy(copy, b, n * sizeof *copy);
+    for (int64_t o = 0; o < rows; o++)
+        memcpy(b + o * rank, copy + lora_gguf_row(r->config, p, o) * rank, (size_t)rank * sizeof *b);
+    mem_free(copy);
+}
+
+static void fill(const struct lora_reading *r, struct lora *l, int index)
+{
+    const struct lora_part *part = &r->parts[index];
+    const struct lora_pair *pair = &l->pairs[index];
+    const int rank = l->options.rank;
+    float *b = l->set.w + pair->b;
+    copy_matrix(l->set.w + pair->a, pair->in, part->a, part->rank, pair->in, r->layout == LAYOUT_MLX);
+    copy_matrix(b, rank, part->b, pair->out, part->rank, r->layout == LAYOUT_MLX);
+    if (r->layout == LAYOUT_GGUF)
+        turn_rows(r, (enum proj)(index % PROJ_COUNT), b, pair->out, rank);
+    for (int64_t i = 0; i < (int64_t)pair->out * rank && part->factor != 1; i++)
+        b[i] = (float)((double)b[i] * part->factor);
+    struct mat m;
+    if (part->m && tensor_mat(part->m, &m, NULL))
+        mat_row_to_f32(&m, 0, l->set.w + pair->m);
+}
+
+static struct lora *build(const struct lora_reading *r, struct gm_error *err)
+{
+    const int n = r->config->n_layers * PROJ_COUNT;
+    bool *present = mem_new((size_t)n, sizeof *present);
+    for (int i = 0; i < n; i++)
+        present[i] = r->parts[i].a != NULL;
+    struct lora *l = lora_lay_out(r->config, &r->options, present, err);
+    for (int i = 0; l && i < n; i++)
+        if (present[i])
+            fill(r, l, i);
+    mem_free(present);
     return l;
 }
 
-/* The weights file of an adapter folder, or `path` itself when it is a file; *folder: where its
- * configuration stands. Both: mem_free. */
-static char *find_file(const char *path, char **folder, struct gm_error *err)
+/* ---- files ---- */
+
+static bool is_peft(const struct safetensors *s)
 {
-    if (!dir_exists(path)) {
-        size_t n = (size_t)(path_base(path) - path);
-        *folder = n == 0 ? mem_copy(".") : mem_copy_n(path, n);
+    size_t module;
+    for (int i = 0; i < s->n_tensors; i++)
+        if (strncmp(s->tensors[i].name, PEFT_PREFIX, sizeof PEFT_PREFIX - 1) == 0 || ends_with(s->tensors[i].name, ".lora_A.weight", &module))
+            return true;
+    return false;
+}
+
+static struct lora *read_safetensors(struct lora_reading *r, const char *file, const char *folder, struct gm_error *err)
+{
+    struct safetensors s;
+    struct lora *l = NULL;
+    if (!safetensors_open(&s, file, err))
+        return NULL;
+    r->layout = is_peft(&s) ? LAYOUT_PEFT : LAYOUT_MLX;
+    char *path = path_join(folder, LORA_CONFIG_FILE);
+    json_t *config = json_load_file_checked(path, CONFIG_MAX_BYTES, err);
+    if (config && (lora_config_check(r, config, err) || error_context(err, "read %s", path)) &&
+        ((sort_tensors(r, s.tensors, s.n_tensors, err) && read_shapes(r, err)) || error_context(err, "read %s", file)) &&
+        (lora_config_scale(r, config, err) || error_context(err, "read %s", path)))
+        l = build(r, err);
+    json_decref(config);
+    mem_free(path);
+    safetensors_close(&s);
+    return l;
+}
+
+static struct lora *read_gguf(struct lora_reading *r, const char *file, struct gm_error *err)
+{
+    struct gguf g;
+    struct lora *l = NULL;
+    if (!gguf_open(&g, file, err))
+        return NULL;
+    r->layout = LAYOUT_GGUF;
+    if (lora_gguf_check(r, &g, err) && sort_tensors(r, g.tensors, g.n_tensors, err) && read_shapes(r, err) && lora_gguf_scale(r, &g, err))
+        l = build(r, err);
+    else
+        error_context(err, "read %s", file);
+    gguf_close(&g);
+    return l;
+}
+
+static bool is_gguf(const char *path)
+{
+    struct mapping m;
+    if (!mapping_open(&m, path, NULL))
+        return false;
+    bool yes = m.size >= 4 && memcmp(m.data, "GGUF", 4) == 0;
+    mapping_close(&m);
+    return yes;
+}
+
+char *lora_find_file(const char *path, struct gm_error *err)
+{
+    if (!dir_exists(path))
         return mem_copy(path);
-    }
-    *folder = mem_copy(path);
-    char *mlx = path_join(path, MLX_FILE), *peft = path_join(path, PEFT_FILE), *chosen = NULL;
+    char *mlx = path_join(path, LORA_MLX_FILE), *peft = path_join(path, LORA_PEFT_FILE), *chosen = NULL;
     if (file_exists(mlx))
         chosen = mem_copy(mlx);
     else if (file_exists(peft))
         chosen = mem_copy(peft);
     else
-        error_set(err, GM_E_INPUT, "read adapter %s: neither %s nor %s is there", path, MLX_FILE,
-                  PEFT_FILE);
+        error_set(err, GM_E_INPUT, "read adapter %s: neither %s nor %s is there", path, LORA_MLX_FILE, LORA_PEFT_FILE);
     mem_free(mlx);
     mem_free(peft);
     return chosen;
@@ -261,100 +324,21 @@ static char *find_file(const char *path, char **folder, struct gm_error *err)
 
 struct lora *lora_load(const char *path, const struct model_config *c, struct gm_error *err)
 {
-    struct reading r = {.config = c};
-    struct lora *l = NULL;
-    char *folder, *file = find_file(path, &folder, err);
-    if (file && safetensors_open(&r.file, file, err)) {
-        size_t n = (size_t)c->n_layers * PROJ_COUNT;
-        r.present = mem_new(n, sizeof *r.present);
-        r.a = mem_new(n, sizeof *r.a);
-        r.b = mem_new(n, sizeof *r.b);
-        r.peft = is_peft(&r.file);
-        bool ok =
-            (sort_tensors(&r, err) && read_shape(&r, err)) || error_context(err, "read %s", file);
-        if (ok && read_config(&r, folder, err))
-            l = build(&r, err);
-        mem_free(r.present);
-        mem_free(r.a);
-        mem_free(r.b);
-        safetensors_close(&r.file);
-    }
+    struct lora_reading r = {.config = c};
+    char *file = lora_find_file(path, err);
+    if (!file)
+        return NULL;
+    r.parts = mem_new((size_t)c->n_layers * PROJ_COUNT, sizeof *r.parts);
+    size_t n = (size_t)(path_base(file) - file);
+    char *folder = n == 0 ? mem_copy(".") : mem_copy_n(file, n);
+    struct lora *l = is_gguf(file) ? read_gguf(&r, file, err) : read_safetensors(&r, file, folder, err);
     mem_free(folder);
+    mem_free(r.parts);
     mem_free(file);
     return l;
 }
 
-struct transposed { /* a matrix [rows, cols] that is written as [cols, rows] */
-    const float *from;
-    int64_t rows, cols;
-};
-
-static bool write_transposed(void *arg, struct writer *w, struct gm_error *err)
-{
-    (void)err;
-    const struct transposed *t = arg;
-    float *row = mem_new((size_t)t->rows, sizeof *row);
-    for (int64_t j = 0; j < t->cols; j++) {
-        for (int64_t i = 0; i < t->rows; i++)
-            row[i] = t->from[i * t->cols + j];
-        writer_write(w, row, (size_t)t->rows * sizeof *row);
-    }
-    mem_free(row);
-    return true;
-}
-
-static bool write_mlx_config(const struct lora *l, const char *path, const char *model_name,
-                             struct gm_error *err)
-{
-    json_t *keys = json_array(), *parameters = json_object(), *o = json_object();
-    for (int p = 0; p < PROJ_COUNT; p++)
-        if (l->options.keys >> p & 1)
-            json_array_append_new(keys, json_string(proj_name((enum proj)p)));
-    json_object_set_new(parameters, "rank", json_integer(l->options.rank));
-    json_object_set_new(parameters, "scale", json_real((double)l->options.scale));
-    json_object_set_new(parameters, "dropout", json_real((double)l->options.dropout));
-    json_object_set_new(parameters, "keys", keys);
-    json_object_set_new(parameters, "alpha", json_real((double)l->options.alpha));
-    json_object_set_new(parameters, "rslora", json_boolean(l->options.rslora));
-    json_object_set_new(o, "fine_tune_type", json_string("lora"));
-    json_object_set_new(o, "model", json_string(model_name ? model_name : ""));
-    json_object_set_new(o, "num_layers", json_integer(l->n_layers - l->first_layer));
-    json_object_set_new(o, "lora_parameters", parameters);
-    bool ok = json_write_file(path, o, err);
-    json_decref(o);
-    return ok;
-}
-
-bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name,
-                   struct gm_error *err)
-{
-    int n = l->set.n_params;
-    struct tensor_out *out = mem_new((size_t)n, sizeof *out);
-    struct transposed *turned = mem_new((size_t)n, sizeof *turned);
-    for (int i = 0; i < n; i++) {
-        const struct param *p = &l->set.params[i];
-        turned[i] =
-            (struct transposed){.from = l->set.w + p->offset, .rows = p->rows, .cols = p->cols};
-        out[i] = (struct tensor_out){.name = p->name,
-                                     .type = DT_F32,
-                                     .n_dims = 2,
-                                     .shape = {p->cols, p->rows},
-                                     .produce = write_transposed,
-                                     .arg = &turned[i]};
-    }
-    static const char *const meta[] = {"format", "mlx"};
-    char *file = path_join(dir, MLX_FILE), *config = path_join(dir, CONFIG_FILE);
-    bool ok = safetensors_write(file, out, n, meta, 1, err) &&
-              write_mlx_config(l, config, model_name, err);
-    mem_free(file);
-    mem_free(config);
-    mem_free(out);
-    mem_free(turned);
-    return ok;
-}
-
-struct lora *lora_load_for(const char *path, const char *called, const char *model,
-                           const struct model_config *c, struct gm_error *err)
+struct lora *lora_load_for(const char *path, const char *called, const char *model, const struct model_config *c, struct gm_error *err)
 {
     struct lora *l = lora_load(path, c, err);
     if (!l && err && (err->code == GM_E_INPUT || err->code == GM_E_UNSUPPORTED))

@@ -26,7 +26,7 @@ struct field {
     const char *const *names; /* FIELD_CHOICE: the enum's values, NULL-terminated */
 };
 
-static const char *const TUNES[] = {"lora", "full", NULL};
+static const char *const TUNES[] = {"lora", "full", "dora", NULL};
 static const char *const SCHEDULES[] = {"constant", "linear", "cosine", "exponential", "step", NULL};
 static const char *const OPTIMIZERS[] = {"adamw", "adam", "sgd", NULL};
 static const char *const CHECKPOINTING[] = {"auto", "off", "on", NULL}; /* value + 1 */
@@ -115,6 +115,12 @@ struct train_options train_options_default(void)
         .compute = GM_COMPUTE_AUTO,
         .kernel = FAMILY_AUTO,
     };
+}
+
+void train_options_tune(struct train_options *o, enum fine_tune tune)
+{
+    o->tune = tune;
+    o->lora.dora = tune == TUNE_DORA;
 }
 
 void train_options_free(struct train_options *o)
@@ -209,9 +215,11 @@ bool train_options_check(const struct train_options *o, struct gm_error *err)
         return error_set(err, GM_E_USAGE,
                          "check options: full fine-tuning has no adapter to start from (drop "
                          "--resume-adapter-file)");
-    if (o->tune == TUNE_LORA && (o->lora.keys & ((1u << PROJ_COUNT) - 1)) == 0)
+    if (o->tune != TUNE_FULL && (o->lora.keys & ((1u << PROJ_COUNT) - 1)) == 0)
         return error_set(err, GM_E_USAGE,
                          "check options: no projection gets an adapter (give --keys)");
+    if (o->lora.dora != (o->tune == TUNE_DORA))
+        return error_set(err, GM_E_USAGE, "check options: fine-tune type and adapter do not say the same");
     if (o->warmup_percent && o->warmup > 1)
         return error_set(err, GM_E_USAGE, "check option warmup: a share above 100 %%");
     if (o->beta1 >= 1 || o->beta2 >= 1)
@@ -377,6 +385,7 @@ static bool read_all(struct train_options *o, const json_t *j, struct gm_error *
     for (int i = 0; i < N_FIELDS; i++)
         if (!field_read(o, j, &FIELDS[i], err))
             return false;
+    train_options_tune(o, o->tune);
     const json_t *keys = NULL, *temps = NULL, *numbers = NULL;
     const char *checkpointing = "auto", *compute = "auto", *kernel = "auto";
     if (!json_get_array(j, "keys", OPTIONAL, &keys, err) || (keys && !read_keys(o, keys, err)) ||

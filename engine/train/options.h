@@ -11,7 +11,7 @@
 #include "engine/format/json.h"
 #include "engine/model/lora.h"
 
-enum fine_tune { TUNE_LORA, TUNE_FULL };
+enum fine_tune { TUNE_LORA, TUNE_FULL, TUNE_DORA };
 enum lr_schedule { LR_CONSTANT, LR_LINEAR, LR_COSINE, LR_EXPONENTIAL, LR_STEP };
 enum optimizer_kind { OPT_ADAMW, OPT_ADAM, OPT_SGD };
 enum { TRAIN_MAX_TEMPS = 8, TRAIN_MAX_LR_ARGUMENTS = 3 };
@@ -19,7 +19,7 @@ enum { TRAIN_MAX_TEMPS = 8, TRAIN_MAX_LR_ARGUMENTS = 3 };
 struct train_options {
     char *model, *data, *run, *system, *chat_template, *resume_adapter;
     bool init_random;
-    enum fine_tune tune;
+    enum fine_tune tune; /* lora.dora says the same as TUNE_DORA (train_options_tune) */
     int iters;     /* optimiser updates */
     double epochs; /* > 0: instead of iters */
     int batch_size, grad_accumulation;
@@ -49,6 +49,7 @@ struct train_options {
 };
 
 struct train_options train_options_default(void);
+void train_options_tune(struct train_options *o, enum fine_tune tune);
 bool train_options_check(const struct train_options *o, struct gm_error *err);
 json_t *train_options_to_json(const struct train_options *o); /* for run.json */
 bool train_options_from_json(struct train_options *o, json_t *json, const char *label,

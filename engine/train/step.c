@@ -32,7 +32,9 @@ enum step_outcome step_run(struct step *s, double lr, int64_t n_targets, int n_m
         pthread_mutex_lock(s->weights);
     optimizer_apply(o, s->compute, lr, s->lora ? s->lora->set.w : s->model->full.w, s->grads,
                     r->grad_norm);
-    if (!s->lora)
+    if (s->lora)
+        lora_changed(s->lora, s->compute);
+    else
         model_norms_changed(s->model);
     if (s->weights)
         pthread_mutex_unlock(s->weights);

@@ -19,7 +19,7 @@
 struct step {
     struct pass *pass;
     const struct compute *compute;
-    struct lora *lora;   /* trained, or NULL: */
+    struct lora *lora;   /* trained (bound, where it is DoRA), or NULL: */
     struct model *model; /* all of it (model_make_trainable was called) */
     struct optimizer *optimizer;
     float *grads; /* [number of parameters] */

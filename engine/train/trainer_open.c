@@ -75,9 +75,13 @@ static bool load_start_adapter(struct trainer *t, struct gm_error *err)
     if (!l)
         return false;
     const struct lora_options *a = &l->options, *b = &t->lora->options;
-    bool ok = a->rank == b->rank && a->keys == b->keys && l->set.count == t->lora->set.count;
-    if (ok)
+    bool ok = a->dora == b->dora && a->rank == b->rank && a->keys == b->keys && l->set.count == t->lora->set.count;
+    if (ok) {
         memcpy(t->lora->set.w, l->set.w, l->set.count * sizeof *l->set.w);
+        lora_changed(t->lora, &t->compute);
+    } else if (a->dora != b->dora)
+        error_set(err, GM_E_INPUT, "read %s: it is of the other kind of adapter (give --fine-tune-type %s)", t->o.resume_adapter,
+                  a->dora ? "dora" : "lora");
     else
         error_set(err, GM_E_INPUT,
                   "read %s: rank %d, %zu parameters, but the run asks for rank %d, %zu parameters "
@@ -90,8 +94,10 @@ static bool load_start_adapter(struct trainer *t, struct gm_error *err)
 static bool open_trained(struct trainer *t, struct gm_error *err)
 {
     size_t count = t->model->full.count;
-    if (t->o.tune == TUNE_LORA) {
+    if (t->o.tune != TUNE_FULL) {
         t->lora = lora_new(&t->model->config, &t->o.lora, t->o.init_seed, err);
+        if (t->lora)
+            lora_bind(t->lora, t->model, &t->compute);
         if (!t->lora || (t->o.resume_adapter && !load_start_adapter(t, err)))
             return false;
         count = t->lora->set.count;
@@ -270,6 +276,8 @@ static bool load_newest(struct trainer *t, struct str *damaged, struct gm_error 
     mem_free(steps);
     if (n > 0 && !loaded)
         return error_set(err, GM_E_INPUT, "resume %s: %s", t->run_dir, str_text(damaged));
+    if (loaded && t->lora)
+        lora_changed(t->lora, &t->compute);
     t->saved_whole = true;
     t->resumed_from = t->now.step;
     t->elapsed_before_s = t->now.elapsed_s;

@@ -99,6 +99,8 @@ static bool measure(const struct bench_args *a, const struct general *g, const s
     struct lora *l = lora_new(&m->config, &a->lora, 1, err);
     struct pass *p = l ? pass_new(m, &a->lora, &limits, err) : NULL;
     size_t bytes = l ? l->set.count * sizeof(float) : 0;
+    if (l)
+        lora_bind(l, m, c);
     float *memory = p ? mem_alloc(3 * bytes, "gradients and moments", err) : NULL;
     bool ok = memory != NULL;
     out->peak_gflops = peak_of_machine(c, pool_threads(c->pool)) / 2;
@@ -110,6 +112,7 @@ static bool measure(const struct bench_args *a, const struct general *g, const s
         double norm = sqrt(sum_squares(c, grads, (int64_t)l->set.count));
         struct adam adam = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .bias1 = 1, .bias2 = 1};
         adamw_update(c, &adam, l->set.w, m1, m2, grads, norm > 1 ? (float)(1 / norm) : 1, (int64_t)l->set.count);
+        lora_changed(l, c);
         double ms = 1000 * (clock_seconds() - began);
         if (!isfinite(nll))
             ok = error_set(err, GM_E_INPUT, "bench step %d: the loss is no number", i);
@@ -216,7 +219,7 @@ int command_bench(int argc, char **argv)
         {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, STEPS_MAX, NULL, NULL}};
     int n = 7;
     for (int i = 0; train_rows[i].kind != ARG_NONE; i++) /* these mean here what they mean for train */
-        if (strcmp(train_rows[i].name, "--rank") == 0 || strcmp(train_rows[i].name, "--keys") == 0 || strcmp(train_rows[i].name, "--num-layers") == 0)
+        if (strcmp(train_rows[i].name, "--rank") == 0 || strcmp(train_rows[i].name, "--keys") == 0 || strcmp(train_rows[i].name, "--fine-tune-type") == 0 || strcmp(train_rows[i].name, "--num-layers") == 0)
             table[n++] = train_rows[i];
     struct arg_spec spec = {.command = "bench", .positional = "", .table = table,
                             .summary = "One training step of a model's real shape, random weights, measured; no model file is needed."};
@@ -225,9 +228,14 @@ int command_bench(int argc, char **argv)
         return status;
     }
     a.lora = t.o.lora;
+    a.lora.dora = t.fine_tune == TUNE_DORA;
     train_options_free(&t.o);
     static const enum dtype types[] = {DT_BF16, DT_F16, DT_F32};
-    const struct shape *shape = find_shape(a.shape, &err);
+    const struct shape *shape = NULL;
+    if (t.fine_tune == TUNE_FULL)
+        error_set(&err, GM_E_USAGE, "bench --fine-tune-type full: only adapters are measured (lora or dora)");
+    else
+        shape = find_shape(a.shape, &err);
     struct model_config config;
     struct pool *pool = NULL;
     struct compute c = {0};

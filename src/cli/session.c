@@ -91,6 +91,8 @@ bool session_open(struct session *s, const struct session_options *o, const stru
     ok = ok && (s->syllables = syllables_open(err));
     if (ok && o->needs_weights)
         ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
+    if (ok && s->lora)
+        lora_bind(s->lora, s->model, &s->compute);
     s->model_name = model;
     if (!s->adapter_name)
         s->adapter_name = mem_copy("base");

@@ -196,7 +196,7 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
         {"--rank", ARG_INT, &o->lora.rank, "R", "rank of the adapters", 1, 4096, NULL, NULL},
         {"--alpha", ARG_FLOAT, &a->alpha, "X", "scale = alpha / rank", 0, 1e6, &a->alpha_given, NULL},
         {"--scale", ARG_FLOAT, &a->scale, "X", "scale as a plain factor, instead of --alpha; default alpha / rank", 0, 1e6, &a->scale_given, NULL},
-        {"--dropout", ARG_FLOAT, &o->lora.dropout, "P", "dropout in front of the adapters", 0, 0.99, NULL, NULL},
+        {"--dropout", ARG_FLOAT, &o->lora.dropout, "P", "dropout in front of the adapters; dora: in front of A only", 0, 0.99, NULL, NULL},
         {"--rslora", ARG_FLAG, &o->lora.rslora, NULL, "scale = alpha / sqrt(rank)", 0, 0, NULL, NULL},
         {"--keys", ARG_CUSTOM, &o->lora.keys, "q_proj,v_proj,...|all-linear", "projections that get an adapter; default all-linear", 0, 0, NULL, parse_keys},
         {"--num-layers", ARG_INT, &o->lora.num_layers, "N", "adapt the last N layers; -1 = all", -1, 1000, NULL, NULL},
@@ -276,8 +276,6 @@ static void finish_schedule(struct train_args *a)
 bool train_args_finish(struct train_args *a, const struct general *g, struct gm_error *err)
 {
     struct train_options *o = &a->o;
-    if (a->fine_tune == 2)
-        return error_set(err, GM_E_UNSUPPORTED, "use --fine-tune-type dora: it is not supported yet (use lora)");
     if (!settle_scale(a, err) || !read_system(a, err))
         return false;
     mem_free(o->model);
@@ -295,7 +293,7 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
     o->chat_template = copy_or_null(a->chat_template);
     o->resume_adapter = copy_or_null(a->resume_adapter);
     o->init_random = a->init == 1;
-    o->tune = a->fine_tune == 1 ? TUNE_FULL : TUNE_LORA;
+    train_options_tune(o, (enum fine_tune)a->fine_tune);
     finish_schedule(a);
     o->optimizer = (enum optimizer_kind)a->optimizer;
     if (a->mlx_lm && o->optimizer == OPT_ADAMW && !a->weight_decay_given)
@@ -305,7 +303,7 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
         o->lora.alpha = a->scale * (float)o->lora.rank;
     } else {
         o->lora.alpha = a->alpha;
-        o->lora.scale = (float)((double)a->alpha / (o->lora.rslora ? sqrt(o->lora.rank) : o->lora.rank)); /* as readers of adapters do */
+        o->lora.scale = (float)lora_scale_of((double)a->alpha, o->lora.rank, o->lora.rslora);
     }
     if (!a->sample_every_given && o->sample_every > 0)
         o->sample_every = o->steps_per_eval;

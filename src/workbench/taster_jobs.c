@@ -97,8 +97,10 @@ static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, 
     }
     if (!here && !(k->lora = lora_load(j->folder, &j->tools.model->config, err)))
         return false;
-    if (!here)
+    if (!here) {
+        lora_bind(k->lora, j->tools.model, &k->compute);
         k->folder = mem_copy(j->folder);
+    }
     *step = j->step;
     snprintf(who, size, "checkpoint %d", j->step);
     return true;

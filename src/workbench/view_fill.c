@@ -40,8 +40,8 @@ static void fill_facts(struct workbench *w, const struct train_options *o)
     char *data = dataset_title(o->data);
     fact(w, "data", "%s", data);
     mem_free(data);
-    if (o->tune == TUNE_LORA)
-        fact(w, "adapter", "LoRA r%d  scale %g", o->lora.rank, (double)o->lora.scale);
+    if (o->tune != TUNE_FULL)
+        fact(w, "adapter", "%s r%d  scale %g", o->lora.dora ? "DoRA" : "LoRA", o->lora.rank, (double)o->lora.scale);
     else
         fact(w, "adapter", "none: all weights");
     fact(w, "rate", "%g %s", o->learning_rate, schedules[o->schedule]);
@@ -67,8 +67,8 @@ static void fill_run(struct workbench *w)
     snprintf(w->model_name, sizeof w->model_name, "%s", model);
     mem_free(model);
     run->model = w->model_name;
-    if (o->tune == TUNE_LORA)
-        snprintf(w->about, sizeof w->about, "LoRA r%d  %d threads", o->lora.rank, pool_threads(w->pool));
+    if (o->tune != TUNE_FULL)
+        snprintf(w->about, sizeof w->about, "%s r%d  %d threads", o->lora.dora ? "DoRA" : "LoRA", o->lora.rank, pool_threads(w->pool));
     else
         snprintf(w->about, sizeof w->about, "all weights  %d threads", pool_threads(w->pool));
     run->about = w->about;

@@ -289,6 +289,67 @@ static void test_glu(void **state)
     assert_true(isnan(h[6]));
 }
 
+struct columns {
+    int64_t rows, n;
+    const float *y, *g, *gain, *bias;
+    bool bf16;
+};
+static void do_scale_columns(const struct compute *c, void *args, float *out)
+{
+    struct columns *a = args;
+    memcpy(out, a->y, (size_t)(a->rows * a->n) * sizeof(float));
+    scale_columns(c, out, a->gain, a->rows, a->n);
+}
+static void do_columns_backward(const struct compute *c, void *args, float *out)
+{
+    struct columns *a = args;
+    float *g = out + a->n;
+    for (int64_t i = 0; i < a->n; i++)
+        out[i] = 0.5f;
+    memcpy(g, a->g, (size_t)(a->rows * a->n) * sizeof(float));
+    scale_columns_backward(c, out, g, a->y, a->bf16, a->bias, a->gain, a->gain, a->rows, a->n);
+}
+
+static void test_columns(void **state)
+{
+    (void)state;
+    const int64_t shapes[][2] = {{0, 7}, {1, 1}, {5, 17}, {64, 130}, {300, 193}};
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+        for (int kind = 0; kind < 4; kind++) {
+            const int64_t rows = shapes[k][0], n = shapes[k][1], all = rows * n;
+            float *y = normals((size_t)all + 1, "y", 1), *g = normals((size_t)all + 1, "g", 1), *gain = normals((size_t)n, "gain", 1),
+                  *bias = normals((size_t)n, "bias", 1), *got = mem_new((size_t)(all + n) + 1, sizeof(float)),
+                  *want = mem_new((size_t)(all + n) + 1, sizeof(float));
+            uint16_t *half = mem_new((size_t)all + 1, sizeof *half);
+            for (int64_t i = 0; i < all; i++)
+                half[i] = f32_to_bf16(y[i]);
+            gain[n / 2] = 0; /* nothing is learnt there */
+            struct columns a = {rows, n, y, g, gain, kind % 2 ? bias : NULL, kind >= 2};
+            same_bits(do_scale_columns, &a, got, (size_t)all);
+            memcpy(want, y, (size_t)all * sizeof *want);
+            plain_scale_columns(want, gain, rows, n);
+            assert_memory_equal(got, want, (size_t)all * sizeof *want);
+            if (a.bf16)
+                a.y = (const float *)(const void *)half;
+            same_bits(do_columns_backward, &a, got, (size_t)(all + n));
+            for (int64_t i = 0; i < n; i++)
+                want[i] = 0.5f;
+            memcpy(want + n, g, (size_t)all * sizeof *want);
+            plain_scale_columns_backward(want, want + n, a.y, a.bf16, a.bias, gain, gain, rows, n);
+            assert_memory_equal(got + n, want + n, (size_t)all * sizeof *want);
+            for (int64_t i = 0; i < n; i++)
+                assert_true(fabsf(got[i] - want[i]) <= 1e-5f * (float)(rows + 1) / fabsf(gain[i] == 0 ? 1 : gain[i]));
+            assert_true(got[n / 2] == 0.5f);
+            mem_free(y);
+            mem_free(g);
+            mem_free(gain);
+            mem_free(bias);
+            mem_free(got);
+            mem_free(want);
+            mem_free(half);
+        }
+}
+
 struct simple {
     int64_t count;
     const float *x, *y;
@@ -455,7 +516,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_functions), cmocka_unit_test(test_rmsnorm),   cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_glu),       cmocka_unit_test(test_simple),    cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_glu),       cmocka_unit_test(test_columns), cmocka_unit_test(test_simple),    cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_embedding), cmocka_unit_test(test_adamw),
     };
     return cmocka_run_group_tests(tests, start_pools, stop_pools);

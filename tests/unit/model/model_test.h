@@ -16,7 +16,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -142,6 +144,39 @@ static inline float *logits_of(const struct model *m, const struct lora *l, cons
     pass_free(p);
     mem_free(o);
     return logits;
+}
+
+/* logits.0 .. logits.2 of expected numbers; the last may be the last rows only. */
+static inline void check_logits(const struct model *m, const struct lora *l, const struct compute *c,
+                         const struct safetensors *s, const char *what, double tolerance)
+{
+    for (int k = 0; k < 3; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "ids.%d", k);
+        const struct tensor_info *ids = safetensors_find(s, name);
+        if (!ids)
+            continue; /* GGUF expectations have one sequence */
+        const struct tensor_info *want = tensor(s, "logits.%d", k);
+        int64_t n = ids->shape[0], last = want->shape[0], vocab = m->config.vocab_size;
+        float *logits = logits_of(m, l, c, ids->data, n, NULL, NULL);
+        snprintf(name, sizeof name, "%s logits.%d", what, k);
+        near(name, logits + (n - last) * vocab, want->data, last * vocab, tolerance);
+        mem_free(logits);
+    }
+}
+
+/* A folder that a test may fill; *path is mem_free'd by drop_folder. */
+static inline char *new_folder(void)
+{
+    char *path = mem_copy("/tmp/gm-model-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+static inline void drop_folder(char *path)
+{
+    struct gm_error err = {0};
+    dir_remove(path, &err);
+    mem_free(path);
 }
 
 /* A training batch of the fixtures: rows of `batch.B.ids`, packed without the padding. */

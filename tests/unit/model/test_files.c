@@ -2,9 +2,6 @@
  * is not. */
 #include "model_test.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 static const char LLAMA[] = "{\"model_type\":\"llama\",\"vocab_size\":40,\"hidden_size\":8,"
                             "\"intermediate_size\":12,\"num_hidden_layers\":2,"
                             "\"num_attention_heads\":2,\"num_key_value_heads\":1,\"max_position_"
@@ -203,20 +200,6 @@ static void test_config_refused(void **state)
     }
 }
 
-/* A folder that a test may fill; *path is mem_free'd by drop_folder. */
-static char *new_folder(void)
-{
-    char *path = mem_copy("/tmp/gm-model-XXXXXX");
-    assert_non_null(mkdtemp(path));
-    return path;
-}
-static void drop_folder(char *path)
-{
-    struct gm_error err = {0};
-    dir_remove(path, &err);
-    mem_free(path);
-}
-
 /* smollm2's weights, with one tensor changed, left out, or added. */
 struct change {
     const char *tensor;
@@ -325,115 +308,6 @@ static void test_gguf_config(void **state)
     fixture_close(&f);
 }
 
-static void test_adapter_round_trip(void **state)
-{
-    struct gm_error err = {0};
-    struct fixture f;
-    fixture_open(&f, "gemma3_text");
-    struct lora_options o = {.rank = 3,
-                             .alpha = 6,
-                             .scale = 2,
-                             .dropout = 0.125f,
-                             .keys = 1u << PROJ_Q | 1u << PROJ_UP,
-                             .num_layers = 2};
-    struct lora *l = lora_new(&f.model->config, &o, 11, &err);
-    for (int i = 1; i < l->set.n_params; i += 2)
-        for (int64_t k = 0; k < l->set.params[i].rows * l->set.params[i].cols; k++)
-            l->set.w[l->set.params[i].offset + (size_t)k] = (float)k / 64;
-    char *folder = new_folder();
-    assert_true(lora_save_mlx(l, folder, "models/gemma3_text", &err));
-    struct lora *again = lora_load(folder, &f.model->config, &err);
-    if (!again)
-        fail_msg("%s", err.text);
-    assert_memory_equal(&again->options, &l->options, sizeof l->options);
-    assert_int_equal(again->set.count, l->set.count);
-    assert_memory_equal(again->set.w, l->set.w, l->set.count * sizeof(float));
-    assert_int_equal(again->first_layer, l->first_layer);
-    struct lora *copy = lora_copy(again);
-    memset(copy->set.w, 0, copy->set.count * sizeof(float));
-    lora_copy_from(copy, l);
-    assert_memory_equal(copy->set.w, l->set.w, l->set.count * sizeof(float));
-    lora_free(copy);
-    lora_free(again);
-    char *file = path_join(
-        folder, "adapters.safetensors"); /* the file names the adapter as well as its folder */
-    again = lora_load(file, &f.model->config, &err);
-    assert_non_null(again);
-    lora_free(again);
-    struct fixture other; /* and does not fit another model */
-    fixture_open(&other, "smollm2");
-    assert_null(lora_load(file, &other.model->config, &err));
-    assert_non_null(strstr(err.text, "layers.6"));
-    fixture_close(&other);
-    mem_free(file);
-    lora_free(l);
-    drop_folder(folder);
-    fixture_close(&f);
-}
-
-static void test_adapter_refused(void **state)
-{
-    struct gm_error err = {0};
-    struct fixture f;
-    fixture_open(&f, "llama");
-    char *folder = new_folder(), *file = path_join(folder, "adapters.safetensors"),
-         *config = path_join(folder, "adapter_config.json");
-    static const float values[4 * 64];
-    static const struct {
-        const char *name[2];
-        int64_t shape[2][2];
-        const char *config, *says;
-    } bad[] = {
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"},
-         {{64, 2}, {2, 32}},
-         "{\"lora_parameters\":{\"scale\":1}}",
-         "[2, 64]"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.k_proj.lora_b"},
-         {{64, 2}, {2, 32}},
-         "{\"lora_parameters\":{\"scale\":1}}",
-         "partner"},
-        {{"model.layers.9.self_attn.q_proj.lora_a", "model.layers.9.self_attn.q_proj.lora_b"},
-         {{64, 2}, {2, 64}},
-         "{\"lora_parameters\":{\"scale\":1}}",
-         "layers.9"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.m"},
-         {{64, 2}, {2, 64}},
-         "{\"lora_parameters\":{\"scale\":1}}",
-         "q_proj.m"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"},
-         {{64, 2}, {2, 64}},
-         "{\"lora_parameters\":{}}",
-         "scale"},
-        {{"model.layers.0.self_attn.q_proj.lora_a", "model.layers.0.self_attn.q_proj.lora_b"},
-         {{64, 2}, {2, 64}},
-         "{\"fine_tune_type\":\"dora\",\"lora_parameters\":{\"scale\":1}}",
-         "dora"}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct tensor_out out[2];
-        for (int k = 0; k < 2; k++)
-            out[k] = (struct tensor_out){.name = bad[i].name[k],
-                                         .type = DT_F32,
-                                         .n_dims = 2,
-                                         .shape = {bad[i].shape[k][0], bad[i].shape[k][1]},
-                                         .data = values};
-        assert_true(safetensors_write(file, out, 2, NULL, 0, &err) &&
-                    file_replace(config, bad[i].config, strlen(bad[i].config), &err));
-        err = (struct gm_error){0};
-        assert_null(lora_load(folder, &f.model->config, &err));
-        if (!strstr(err.text, bad[i].says) || !strstr(err.text, folder))
-            fail_msg("case %zu: \"%s\" lacks \"%s\"", i, err.text, bad[i].says);
-    }
-    assert_null(lora_load("/nowhere", &f.model->config, &err));
-    assert_null(lora_load(FIXTURES "/models/llama", &f.model->config, &err));
-    struct lora_options none = {.rank = 4, .scale = 1}, flat = {.scale = 1, .keys = 1};
-    assert_null(lora_new(&f.model->config, &none, 1, &err));
-    assert_null(lora_new(&f.model->config, &flat, 1, &err));
-    mem_free(file);
-    mem_free(config);
-    drop_folder(folder);
-    fixture_close(&f);
-}
-
 static void test_random(void **state)
 {
     struct gm_error err = {0};
@@ -470,8 +344,6 @@ int main(void)
                                        cmocka_unit_test(test_config_refused),
                                        cmocka_unit_test(test_weights_refused),
                                        cmocka_unit_test(test_gguf_config),
-                                       cmocka_unit_test(test_adapter_round_trip),
-                                       cmocka_unit_test(test_adapter_refused),
                                        cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

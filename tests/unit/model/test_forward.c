@@ -6,24 +6,6 @@ static const char *const MODELS[] = {"gemma3_text", "llama",         "smollm2", 
                                      "llama_f16",   "llama_sharded", "stories260k"};
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
 
-static void check_logits(const struct model *m, const struct lora *l, const struct compute *c,
-                         const struct safetensors *s, const char *what, double tolerance)
-{
-    for (int k = 0; k < 3; k++) {
-        char name[64];
-        snprintf(name, sizeof name, "ids.%d", k);
-        const struct tensor_info *ids = safetensors_find(s, name);
-        if (!ids)
-            continue; /* GGUF expectations have one sequence */
-        const struct tensor_info *want = tensor(s, "logits.%d", k);
-        int64_t n = ids->shape[0], last = want->shape[0], vocab = m->config.vocab_size;
-        float *logits = logits_of(m, l, c, ids->data, n, NULL, NULL);
-        snprintf(name, sizeof name, "%s logits.%d", what, k);
-        near(name, logits + (n - last) * vocab, want->data, last * vocab, tolerance);
-        mem_free(logits);
-    }
-}
-
 static void test_logits(void **state)
 {
     struct tools t;
@@ -122,31 +104,6 @@ static void test_packing(void **state)
     tools_free(&t);
 }
 
-static void test_adapters(void **state)
-{
-    struct tools t;
-    tools_init(&t, 2, GM_COMPUTE_F32);
-    for (int i = 0; i < 4; i++) {
-        struct gm_error err = {0};
-        struct fixture f;
-        struct safetensors expected;
-        const char *name = i < 2 ? "gemma3_text" : "llama";
-        char *path = mem_printf(FIXTURES "/adapters/%s/%s", name, i % 2 ? "peft" : "mlx");
-        char *numbers = mem_printf(FIXTURES "/adapters/%s/expected.safetensors", name);
-        fixture_open(&f, name);
-        struct lora *l = lora_load(path, &f.model->config, &err);
-        if (!l || !safetensors_open(&expected, numbers, &err))
-            fail_msg("%s", err.text);
-        check_logits(f.model, l, &t.compute, &expected, path, 5e-4);
-        lora_free(l);
-        safetensors_close(&expected);
-        fixture_close(&f);
-        mem_free(path);
-        mem_free(numbers);
-    }
-    tools_free(&t);
-}
-
 static void test_gguf(void **state)
 {
     static const char *const files[] = {"llama_f16", "smollm2_q8_0", "gemma3_mm_f16",
@@ -177,6 +134,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits),   cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_loss),     cmocka_unit_test(test_packing),
-        cmocka_unit_test(test_adapters), cmocka_unit_test(test_gguf)};
+        cmocka_unit_test(test_gguf)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

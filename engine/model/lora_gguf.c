@@ -1,0 +1,82 @@
+/* lora_gguf.c - GGUF LoRA files, as llama.cpp's converter writes them: general.type "adapter", adapter.type "lora", one alpha for all;
+ * what multiplies B A is alpha / rank of the tensor, or 1 where alpha is 0. */
+#include "engine/model/lora_private.h"
+
+#include "engine/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const NAMES[PROJ_COUNT] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
+
+bool lora_gguf_name(const struct lora_reading *r, const char *name, int *index, char *half)
+{
+    int layer = 0, used = 0;
+    if (sscanf(name, "blk.%4d.%n", &layer, &used) != 1 || used == 0 || layer < 0 || layer >= r->config->n_layers)
+        return false;
+    const char *rest = name + used;
+    for (int p = 0; p < PROJ_COUNT; p++) {
+        size_t n = strlen(NAMES[p]);
+        if (strncmp(rest, NAMES[p], n) != 0)
+            continue;
+        bool a = strcmp(rest + n, ".weight.lora_a") == 0;
+        if (!a && strcmp(rest + n, ".weight.lora_b") != 0)
+            continue;
+        *index = layer * PROJ_COUNT + p;
+        *half = a ? 'a' : 'b';
+        return true;
+    }
+    return false;
+}
+
+/* Row h*D + s*D/2 + k of Hugging Face's q and k is row h*D + 2k + s of a llama GGUF: the rotary pairs stand side by side there. */
+int64_t lora_gguf_row(const struct model_config *c, enum proj p, int64_t o)
+{
+    if (strcmp(c->family, "llama") != 0 || (p != PROJ_Q && p != PROJ_K))
+        return o;
+    int64_t head = c->head_dim, half = head / 2, in = o % head;
+    return o - in + 2 * (in % half) + in / half;
+}
+
+/* "gemma3_text" is "gemma3" there; the others have one name in both worlds. */
+static bool same_architecture(struct gguf_text have, const char *family)
+{
+    size_t n = strlen(family);
+    if (n > 5 && strcmp(family + n - 5, "_text") == 0)
+        n -= 5;
+    return have.len == n && memcmp(have.data, family, n) == 0;
+}
+
+bool lora_gguf_check(const struct lora_reading *r, const struct gguf *g, struct gm_error *err)
+{
+    struct gguf_text type = {"", 0}, kind = {"", 0}, architecture = {"", 0};
+    if (!gguf_string(g, "general.type", OPTIONAL, &type, err) || !gguf_string(g, "adapter.type", OPTIONAL, &kind, err) ||
+        !gguf_string(g, "general.architecture", REQUIRED, &architecture, err))
+        return false;
+    if (!gguf_text_is(type, "adapter"))
+        return error_set(err, GM_E_INPUT, "it is a model, not an adapter: \"general.type\" is \"%.*s\" (name it with --model)",
+                         (int)(type.len < 40 ? type.len : 40), type.data);
+    if (!gguf_text_is(kind, "lora"))
+        return error_set(err, GM_E_UNSUPPORTED, "\"adapter.type\" is \"%.*s\", which is not supported (known: lora)",
+                         (int)(kind.len < 40 ? kind.len : 40), kind.data);
+    if (!same_architecture(architecture, r->config->family))
+        return error_set(err, GM_E_INPUT, "it is for \"%.*s\", the model is \"%s\"", (int)(architecture.len < 40 ? architecture.len : 40),
+                         architecture.data, r->config->family);
+    if (gguf_has(g, "adapter.alora.invocation_tokens"))
+        return error_set(err, GM_E_UNSUPPORTED, "\"adapter.alora.invocation_tokens\" is not supported (adapters that wait for a call)");
+    return true;
+}
+
+bool lora_gguf_scale(struct lora_reading *r, const struct gguf *g, struct gm_error *err)
+{
+    double alpha = 0;
+    if (!gguf_f64(g, "adapter.lora.alpha", OPTIONAL, -1e9, 1e9, &alpha, err))
+        return false;
+    if (alpha != 0) {
+        lora_scale_parts(r, NULL, alpha);
+    } else {
+        r->options.scale = 1;
+        r->options.alpha = (float)r->options.rank;
+    }
+    return true;
+}

@@ -1,0 +1,78 @@
+/* lora_save.c - writes the MLX layout: adapters.safetensors + adapter_config.json, as mlx-lm reads them. */
+#include "engine/model/lora_private.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+
+struct transposed { /* a matrix [rows, cols] that is written as [cols, rows] */
+    const float *from;
+    int64_t rows, cols;
+};
+
+static bool write_transposed(void *arg, struct writer *w, struct gm_error *err)
+{
+    (void)err;
+    const struct transposed *t = arg;
+    float *row = mem_new((size_t)t->rows, sizeof *row);
+    for (int64_t j = 0; j < t->cols; j++) {
+        for (int64_t i = 0; i < t->rows; i++)
+            row[i] = t->from[i * t->cols + j];
+        writer_write(w, row, (size_t)t->rows * sizeof *row);
+    }
+    mem_free(row);
+    return true;
+}
+
+static bool write_config(const struct lora *l, const char *path, const char *model_name, struct gm_error *err)
+{
+    json_t *keys = json_array(), *parameters = json_object(), *o = json_object();
+    for (int p = 0; p < PROJ_COUNT; p++)
+        if (l->options.keys >> p & 1)
+            json_array_append_new(keys, json_string(proj_name((enum proj)p)));
+    json_object_set_new(parameters, "rank", json_integer(l->options.rank));
+    json_object_set_new(parameters, "scale", json_real((double)l->options.scale));
+    json_object_set_new(parameters, "dropout", json_real((double)l->options.dropout));
+    json_object_set_new(parameters, "keys", keys);
+    json_object_set_new(parameters, "alpha", json_real((double)l->options.alpha));
+    json_object_set_new(parameters, "rslora", json_boolean(l->options.rslora));
+    json_object_set_new(o, "fine_tune_type", json_string(l->options.dora ? "dora" : "lora"));
+    json_object_set_new(o, "model", json_string(model_name ? model_name : ""));
+    json_object_set_new(o, "num_layers", json_integer(l->n_layers - l->first_layer));
+    json_object_set_new(o, "lora_parameters", parameters);
+    bool ok = json_write_file(path, o, err);
+    json_decref(o);
+    return ok;
+}
+
+bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name, struct gm_error *err)
+{
+    int n = l->set.n_params;
+    const size_t matrices = l->set.count - l->dora.n_rows;
+    struct tensor_out *out = mem_new((size_t)n, sizeof *out);
+    struct transposed *turned = mem_new((size_t)n, sizeof *turned);
+    for (int i = 0; i < n; i++) {
+        const struct param *p = &l->set.params[i];
+        const float *from = l->set.w + p->offset;
+        out[i] = (struct tensor_out){.name = p->name, .type = DT_F32};
+        if (p->offset >= matrices) { /* DoRA's m */
+            out[i].n_dims = 1;
+            out[i].shape[0] = p->cols;
+            out[i].data = from;
+            continue;
+        }
+        turned[i] = (struct transposed){.from = from, .rows = p->rows, .cols = p->cols};
+        out[i].n_dims = 2;
+        out[i].shape[0] = p->cols;
+        out[i].shape[1] = p->rows;
+        out[i].produce = write_transposed;
+        out[i].arg = &turned[i];
+    }
+    static const char *const meta[] = {"format", "mlx"};
+    char *file = path_join(dir, LORA_MLX_FILE), *config = path_join(dir, LORA_CONFIG_FILE);
+    bool ok = safetensors_write(file, out, n, meta, 1, err) && write_config(l, config, model_name, err);
+    mem_free(file);
+    mem_free(config);
+    mem_free(out);
+    mem_free(turned);
+    return ok;
+}
