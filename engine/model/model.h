@@ -61,8 +61,8 @@ model_open(const char *name,
            struct gm_error *err); /* dir, .gguf, hub id, builtin; refuses NaN and infinities */
 struct model *model_open_source(struct model_source *source,
                                 struct gm_error *err); /* takes the source on success */
-/* Random weights in storage type `type` (bench; F32 for --init random, as Hugging Face initialises:
- * normal, 0.02; norms 1). */
+/* Random weights in any storage type that quantise.h writes, MLX codes (groups of 64) included, made without a full f32 copy
+ * (bench; F32 for --init random, as Hugging Face initialises: normal, 0.02; norms 1). */
 struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed,
                            struct gm_error *err);
 /* The tokenizer that stands beside the weights; refuses one with more pieces than the model has rows. `name`: the model, as told. */

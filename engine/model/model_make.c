@@ -5,16 +5,12 @@
 #include "engine/base/checked.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "engine/kernel/quantise.h"
 
 #include <assert.h>
 #include <string.h>
 
 static const double INIT_DEVIATION = 0.02;
-
-static size_t stored_bytes(const struct item *i, enum dtype type)
-{
-    return (size_t)i->rows * (size_t)i->cols * dtype_block_bytes(type);
-}
 
 /* Real random numbers for a model that will be trained (f32). */
 static void fill_normal(float *to, size_t n, uint64_t seed, uint64_t number)
@@ -24,39 +20,118 @@ static void fill_normal(float *to, size_t n, uint64_t seed, uint64_t number)
         to[k] = (float)(INIT_DEVIATION * rng_normal(&r));
 }
 
-/* Weights to measure speed with: a tile of a prime length, repeated. */
-enum { TILE = 65521 };
-static void fill_tiled(uint16_t *to, size_t n, const uint16_t *tile, size_t *at)
+/* Weights to measure speed with: a tile of a prime number of units (values, blocks, or MLX groups) is made once and
+ * repeated, so that nothing but the stored form ever stands. MLX: codes, scales and biases are three streams of the same tile. */
+enum { TILE_VALUES = 65536, MLX_GROUP = 64, STREAMS = 3 };
+static const enum dtype MLX_SCALES = DT_BF16;
+
+struct tile {
+    enum dtype type;
+    int64_t unit; /* values */
+    size_t n, at; /* units in the tile; the next one */
+    unsigned char *streams[STREAMS];
+    size_t unit_bytes[STREAMS]; /* 0: there is no such stream */
+};
+
+static size_t prime_up_to(size_t n)
 {
-    for (size_t k = 0; k < n;) {
-        size_t run = TILE - *at < n - k ? TILE - *at : n - k;
-        memcpy(to + k, tile + *at, run * sizeof *to);
-        k += run;
-        *at = (*at + run) % TILE;
+    for (;; n--) {
+        size_t d = 2;
+        while (d * d <= n && n % d != 0)
+            d++;
+        if (d * d > n)
+            return n;
     }
 }
 
-static uint16_t *make_tile(enum dtype type, uint64_t seed)
+static void tile_init(struct tile *t, enum dtype type, uint64_t seed)
 {
-    uint16_t *tile = mem_new(TILE, sizeof *tile);
-    struct rng r = rng_stream(seed, "model-init", 0);
-    for (int k = 0; k < TILE; k++) {
-        float v = (float)(INIT_DEVIATION * rng_normal(&r));
-        tile[k] = type == DT_BF16 ? f32_to_bf16(v) : f32_to_f16(v);
+    bool mlx = dtype_is_mlx(type);
+    size_t each = dtype_block_bytes(type);
+    *t = (struct tile){.type = type, .unit = mlx ? MLX_GROUP : dtype_block(type)};
+    t->unit_bytes[0] = mlx ? each * MLX_GROUP / (size_t)dtype_block(type) : each;
+    t->unit_bytes[1] = t->unit_bytes[2] = mlx ? dtype_block_bytes(MLX_SCALES) : 0;
+    t->n = prime_up_to(TILE_VALUES / (size_t)t->unit);
+    size_t n = t->n * (size_t)t->unit;
+    float *values = mem_new(n, sizeof *values);
+    fill_normal(values, n, seed, 0);
+    for (int i = 0; i < STREAMS; i++)
+        t->streams[i] = mem_new(t->n + 1, t->unit_bytes[i]);
+    if (mlx)
+        quantise_mlx_row((int)each * 8 / dtype_block(type), MLX_GROUP, MLX_SCALES, values,
+                         (uint32_t *)(void *)t->streams[0], t->streams[1], t->streams[2], n);
+    else
+        quantise_row(type, values, t->streams[0], n);
+    mem_free(values);
+}
+
+static void tile_free(struct tile *t)
+{
+    for (int i = 0; i < STREAMS; i++)
+        mem_free(t->streams[i]);
+}
+
+/* Bytes of n values, each stream beginning on a cache line. */
+static size_t tiled_bytes(const struct tile *t, size_t n)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < STREAMS; i++)
+        bytes += arena_cost(n / (size_t)t->unit * t->unit_bytes[i]);
+    return bytes;
+}
+
+/* The matrix of an item at `to`, filled. */
+static struct mat tile_fill(struct tile *t, const struct item *item, unsigned char *to)
+{
+    size_t n = (size_t)(item->rows * item->cols / t->unit), done;
+    const void *parts[STREAMS];
+    for (int i = 0; i < STREAMS; i++) {
+        size_t each = t->unit_bytes[i];
+        parts[i] = each ? to : NULL;
+        for (done = 0; each && done < n;) {
+            size_t from = (t->at + done) % t->n, run = t->n - from < n - done ? t->n - from : n - done;
+            memcpy(to + done * each, t->streams[i] + from * each, run * each);
+            done += run;
+        }
+        to += arena_cost(n * each);
     }
-    return tile;
+    t->at = (t->at + n) % t->n;
+    struct mat m = {.data = parts[0],
+                    .type = t->type,
+                    .rows = item->rows,
+                    .cols = item->cols,
+                    .row_bytes = (size_t)(item->cols / t->unit) * t->unit_bytes[0],
+                    .scales = parts[1],
+                    .biases = parts[2]};
+    if (parts[1]) {
+        m.scale_type = MLX_SCALES;
+        m.group = MLX_GROUP;
+    }
+    return m;
+}
+
+static bool widths_fit(const struct tile *t, const struct item *items, int n, struct gm_error *err)
+{
+    for (int i = 0; i < n; i++)
+        if (items[i].mat && items[i].cols % t->unit != 0)
+            return error_set(err, GM_E_UNSUPPORTED, "%s is %lld wide, %s needs a multiple of %lld (choose another type)",
+                             items[i].name, (long long)items[i].cols, dtype_name(t->type), (long long)t->unit);
+    return true;
 }
 
 static bool fill_random(struct model *m, enum dtype type, uint64_t seed, struct gm_error *err)
 {
     struct model_memory *memory = m->owned;
+    struct tile tile;
     int n;
     struct item *items = model_items(m, &n);
-    size_t bytes = 0, at = 0;
+    tile_init(&tile, type, seed);
+    size_t bytes = 0;
     for (int i = 0; i < n; i++)
-        bytes += items[i].mat ? arena_cost(stored_bytes(&items[i], type)) : 0;
-    unsigned char *to = memory->copies = mem_alloc(bytes, "random weights", err);
-    uint16_t *tile = to && type != DT_F32 ? make_tile(type, seed) : NULL;
+        bytes += items[i].mat ? tiled_bytes(&tile, (size_t)items[i].rows * (size_t)items[i].cols) : 0;
+    unsigned char *to = NULL;
+    if (widths_fit(&tile, items, n, err))
+        to = memory->copies = mem_alloc(bytes, "random weights", err);
     for (int i = 0; to && i < n; i++) {
         struct item *item = &items[i];
         if (item->norm) {
@@ -65,29 +140,26 @@ static bool fill_random(struct model *m, enum dtype type, uint64_t seed, struct 
             continue;
         }
         size_t count = (size_t)item->rows * (size_t)item->cols;
-        if (tile)
-            fill_tiled((uint16_t *)(void *)to, count, tile, &at);
-        else
+        if (type == DT_F32) {
             fill_normal((float *)(void *)to, count, seed, (uint64_t)i);
-        *item->mat = (struct mat){.data = to,
-                                  .type = type,
-                                  .rows = item->rows,
-                                  .cols = item->cols,
-                                  .row_bytes = (size_t)item->cols * dtype_block_bytes(type)};
-        to += arena_cost(stored_bytes(item, type));
+            *item->mat = mat_f32((const float *)(const void *)to, item->rows, item->cols);
+        } else {
+            *item->mat = tile_fill(&tile, item, to);
+        }
+        m->weight_bytes += mat_bytes(item->mat);
+        to += tiled_bytes(&tile, count);
     }
-    mem_free(tile);
+    tile_free(&tile);
     mem_free(items);
-    m->weight_bytes = bytes;
     return memory->copies != NULL;
 }
 
 struct model *model_random(const struct model_config *c, enum dtype type, uint64_t seed,
                            struct gm_error *err)
 {
-    if (type != DT_F32 && type != DT_F16 && type != DT_BF16) {
+    if (!quantise_can(type) && (!dtype_is_mlx(type) || type == DT_MLX_FP4)) {
         error_set(err, GM_E_UNSUPPORTED,
-                  "make random model: weights of type %s (known: F32, F16, BF16)",
+                  "make random model: weights of type %s cannot be written (choose another type)",
                   dtype_name(type));
         return NULL;
     }

@@ -31,6 +31,31 @@ static float *floats(struct planner *pl, int64_t rows, int64_t cols)
     return take(pl, rows, cols, sizeof(float));
 }
 
+/* Buffers whose uses never meet lie over one another: begin, take, next, take, ..., end. */
+struct overlay {
+    size_t start, most, mark;
+};
+
+static struct overlay overlay_begin(const struct planner *pl)
+{
+    return (struct overlay){
+        .start = pl->bytes, .most = pl->bytes, .mark = pl->arena ? arena_mark(pl->arena) : 0};
+}
+
+static void overlay_next(struct planner *pl, struct overlay *o)
+{
+    o->most = pl->bytes > o->most ? pl->bytes : o->most;
+    pl->bytes = o->start;
+    if (pl->arena)
+        arena_reset(pl->arena, o->mark);
+}
+
+static void overlay_end(struct planner *pl, struct overlay *o)
+{
+    overlay_next(pl, o);
+    take(pl, 1, (int64_t)(o->most - o->start), 1);
+}
+
 static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_t T)
 {
     const struct model_config *c = &p->m->config;
@@ -56,13 +81,6 @@ static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
     p->dx = floats(pl, T, p->d);
     p->dn = floats(pl, T, p->d);
     p->dout = floats(pl, p->dora || c->sandwich_norm ? T : 0, p->d);
-    p->dq = floats(pl, T, p->q);
-    p->dk = floats(pl, T, p->kv);
-    p->dv = floats(pl, T, p->kv);
-    p->datt = floats(pl, T, p->q);
-    p->dup = floats(pl, T, p->ff);
-    p->q_turned = floats(pl, T, p->q);
-    p->k_turned = floats(pl, T, p->kv);
     p->rstd = floats(pl, T, 1);
     p->rstd_out = floats(pl, T, 1);
     p->rstd_heads = floats(pl, T, c->n_heads);
@@ -80,22 +98,43 @@ static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
     }
 }
 
+/* The gated unit, attention (forward and backward) and the head: what one leaves behind is kept elsewhere before the next begins. */
+static void plan_widest(struct pass *p, struct planner *pl, int64_t T, int64_t targets)
+{
+    const int64_t back = p->limits.kind != PASS_FORWARD ? T : 0;
+    struct overlay o = overlay_begin(pl);
+    p->gate = floats(pl, T, p->ff);
+    p->up = floats(pl, T, p->ff);
+    p->h = floats(pl, T, p->ff);
+    p->dup = p->up; /* element by element */
+    overlay_next(pl, &o);
+    p->qs = floats(pl, T, p->q);
+    p->ks = floats(pl, T, p->kv);
+    p->vs = floats(pl, T, p->kv);
+    p->att = floats(pl, T, p->q);
+    p->dq = floats(pl, back, p->q);
+    p->dk = floats(pl, back, p->kv);
+    p->dv = floats(pl, back, p->kv);
+    p->datt = floats(pl, back, p->q);
+    p->q_turned = floats(pl, back, p->q);
+    p->k_turned = floats(pl, back, p->kv);
+    overlay_next(pl, &o);
+    p->head_work =
+        targets > 0
+            ? take(pl, 1, (int64_t)head_workspace_bytes(targets, p->m->config.vocab_size), 1)
+            : NULL;
+    overlay_end(pl, &o);
+}
+
 static void plan(struct pass *p, struct planner *pl)
 {
-    const struct model_config *c = &p->m->config;
     int64_t T = p->rows, targets = p->targets;
     int64_t widest = p->q > p->d ? p->q : p->d;
     widest = p->ff > widest ? p->ff : widest;
     p->x = floats(pl, T, p->d);
     p->n = floats(pl, T, p->d);
     p->o = floats(pl, T, p->d);
-    p->qs = floats(pl, T, p->q);
-    p->ks = floats(pl, T, p->kv);
-    p->vs = floats(pl, T, p->kv);
-    p->att = floats(pl, T, p->q);
-    p->gate = floats(pl, T, p->ff);
-    p->up = floats(pl, T, p->ff);
-    p->h = floats(pl, T, p->ff);
+    plan_widest(p, pl, T, targets);
     for (int i = 0; i < 3; i++)
         p->u[i] = floats(pl, p->keys ? T : 0, p->rank);
     p->dropped = floats(pl, p->dropout ? T : 0, widest);
@@ -107,8 +146,6 @@ static void plan(struct pass *p, struct planner *pl)
     p->head_h = floats(pl, targets, p->d);
     p->head_dh = floats(pl, p->limits.kind != PASS_FORWARD ? targets : 0, p->d);
     p->head_rstd = floats(pl, targets, 1);
-    p->head_work =
-        targets > 0 ? take(pl, 1, (int64_t)head_workspace_bytes(targets, c->vocab_size), 1) : NULL;
 }
 
 static void describe(struct pass *p, const struct model *m, const struct lora_options *lora,

@@ -30,7 +30,20 @@ static const struct shape SHAPES[] = {
                   "\"num_attention_heads\":4,\"num_key_value_heads\":1,\"head_dim\":256,\"query_pre_attn_scalar\":256,\"sliding_window\":512,"
                   "\"hidden_activation\":\"gelu_pytorch_tanh\",\"rms_norm_eps\":1e-6,\"rope_theta\":1000000.0,\"rope_local_base_freq\":10000.0,"
                   "\"max_position_embeddings\":32768,\"sliding_window_pattern\":6,\"bos_token_id\":2,\"eos_token_id\":1}"},
+    {"gemma3-4b", "{\"model_type\":\"gemma3_text\",\"vocab_size\":262208,\"hidden_size\":2560,\"intermediate_size\":10240,\"num_hidden_layers\":34,"
+                  "\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":256,\"query_pre_attn_scalar\":256,\"sliding_window\":1024,"
+                  "\"hidden_activation\":\"gelu_pytorch_tanh\",\"rms_norm_eps\":1e-6,\"rope_theta\":1000000.0,\"rope_local_base_freq\":10000.0,"
+                  "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0},"
+                  "\"max_position_embeddings\":131072,\"sliding_window_pattern\":6,\"bos_token_id\":2,\"eos_token_id\":1}"},
 };
+/* Names of --weights, as export's --type spells them. */
+static const struct {
+    const char *name;
+    enum dtype type;
+} WEIGHTS[] = {{"bf16", DT_BF16}, {"f16", DT_F16}, {"f32", DT_F32}, {"q8_0", DT_Q8_0}, {"q4_0", DT_Q4_0}, {"q4_1", DT_Q4_1},
+               {"q5_0", DT_Q5_0}, {"q5_1", DT_Q5_1}, {"q4_k", DT_Q4_K}, {"q5_k", DT_Q5_K}, {"q6_k", DT_Q6_K}, {"iq4_nl", DT_IQ4_NL},
+               {"mlx4", DT_MLX4}, {"mlx8", DT_MLX8}};
+#define WEIGHT_CHOICES "bf16|f16|f32|q8_0|q4_0|q4_1|q5_0|q5_1|q4_k|q5_k|q6_k|iq4_nl|mlx4|mlx8" /* in the order of WEIGHTS */
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES, STEPS_MAX = 100 };
 
 struct bench_args {
@@ -172,6 +185,8 @@ static void report(const struct bench_args *a, const struct general *g, const st
         json_object_set_new(o, "step_ms_min", json_real(r->ms[0]));
         json_object_set_new(o, "step_ms_max", json_real(r->ms[r->n - 1]));
         json_object_set_new(o, "peak_memory_bytes", json_integer((json_int_t)mem_rss_peak_bytes()));
+        json_object_set_new(o, "weights", json_string(WEIGHTS[a->weights].name));
+        json_object_set_new(o, "weight_bytes", json_integer((json_int_t)m->weight_bytes));
         json_object_set_new(o, "compute", json_string(compute_mode_name(c->mode)));
         json_object_set_new(o, "kernel", json_string(family_name(c->family)));
         json_object_set_new(o, "threads", json_integer(pool_threads(c->pool)));
@@ -180,10 +195,10 @@ static void report(const struct bench_args *a, const struct general *g, const st
         cli_print_json(o);
         return;
     }
-    printf("%s  %d x %d tokens  %s %s  %d threads\n", a->shape, a->batch, a->seq, compute_mode_name(c->mode), family_name(c->family),
+    printf("%s %s  %d x %d tokens  %s %s  %d threads\n", a->shape, WEIGHTS[a->weights].name, a->batch, a->seq, compute_mode_name(c->mode), family_name(c->family),
            pool_threads(c->pool));
-    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   peak memory %.0f MB   %.0f %% of the measured peak\n\n", 1000 * tokens / median, median,
-           r->ms[0], r->ms[r->n - 1], (double)mem_rss_peak_bytes() / 1e6, 100 * share);
+    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak memory %.0f MB   %.0f %% of the measured peak\n\n", 1000 * tokens / median, median,
+           r->ms[0], r->ms[r->n - 1], (double)m->weight_bytes / 1e6, (double)mem_rss_peak_bytes() / 1e6, 100 * share);
     for (int i = 0; i < r->n_parts; i++)
         printf("%-24s %9.2f ms %9.1f GFLOP/s\n", r->parts[i].name, 1000 * r->parts[i].seconds,
                r->parts[i].seconds > 0 ? r->parts[i].flops / r->parts[i].seconds / 1e9 : 0);
@@ -195,7 +210,7 @@ static const struct shape *find_shape(const char *name, struct gm_error *err)
         if (strcmp(SHAPES[i].name, name) == 0)
             return &SHAPES[i];
     error_set(err, GM_E_USAGE, "find shape %s: %s", name ? name : "to bench", name ? "it is not known" : "none is told");
-    error_remedy(err, "--train-shape smollm2-135m, tinyllama, gemma3-270m or gemma3-1b");
+    error_remedy(err, "--train-shape smollm2-135m, tinyllama, gemma3-270m, gemma3-1b or gemma3-4b");
     return NULL;
 }
 
@@ -210,11 +225,11 @@ int command_bench(int argc, char **argv)
     train_args_table(&t, train_rows);
     struct bench_args a = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1};
     struct arg table[16] = {
-        {"--train-shape", ARG_TEXT, &a.shape, "NAME", "smollm2-135m, tinyllama, gemma3-270m, gemma3-1b", 0, 0, NULL, NULL},
+        {"--train-shape", ARG_TEXT, &a.shape, "NAME", "smollm2-135m, tinyllama, gemma3-270m, gemma3-1b, gemma3-4b", 0, 0, NULL, NULL},
         {"--seq", ARG_INT, &a.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
         {"--batch", ARG_INT, &a.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
         {"--supervised", ARG_DOUBLE, &a.supervised, "SHARE", "share of each row that carries loss", 0.001, 1, NULL, NULL},
-        {"--weights", ARG_CHOICE, &a.weights, "bf16|f16|f32", "storage type of the random weights", 0, 0, NULL, NULL},
+        {"--weights", ARG_CHOICE, &a.weights, WEIGHT_CHOICES, "storage type of the random weights", 0, 0, NULL, NULL},
         {"--grad-checkpoint", ARG_TRI, &a.checkpoint, NULL, "recompute instead of keeping", 0, 0, NULL, NULL},
         {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, STEPS_MAX, NULL, NULL}};
     int n = 7;
@@ -230,7 +245,6 @@ int command_bench(int argc, char **argv)
     a.lora = t.o.lora;
     a.lora.dora = t.fine_tune == TUNE_DORA;
     train_options_free(&t.o);
-    static const enum dtype types[] = {DT_BF16, DT_F16, DT_F32};
     const struct shape *shape = NULL;
     if (t.fine_tune == TUNE_FULL)
         error_set(&err, GM_E_USAGE, "bench --fine-tune-type full: only adapters are measured (lora or dora)");
@@ -243,7 +257,7 @@ int command_bench(int argc, char **argv)
     struct measured result = {0};
     bool ok = shape && model_config_parse(&config, shape->config, strlen(shape->config), shape->name, &err)
               && (pool = pool_new(g.threads, &err)) && compute_init(&c, pool, GM_TRAIN, general_mode(&g), general_family(&g), &err)
-              && (m = model_random(&config, types[a.weights], 1, &err)) && measure(&a, &g, m, &c, &result, &err);
+              && (m = model_random(&config, WEIGHTS[a.weights].type, 1, &err)) && measure(&a, &g, m, &c, &result, &err);
     if (ok)
         report(&a, &g, m, &c, &result);
     model_free(m);

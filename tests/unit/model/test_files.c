@@ -336,6 +336,44 @@ static void test_random(void **state)
     }
 }
 
+/* Stored forms: rows are made of blocks that fit, the same numbers from the same seed, bytes counted as they lie. */
+static void test_random_stored(void **state)
+{
+    struct gm_error err = {0};
+    struct model_config c;
+    static const enum dtype types[] = {DT_Q8_0, DT_Q4_1, DT_MLX4, DT_MLX8};
+    static const double bits[] = {8.5, 5, 4.5, 8.5};
+    assert_true(parse(&c, GEMMA, "", &err));
+    assert_null(model_random(&c, DT_MLX4, 3, &err));
+    assert_non_null(strstr(err.text, "is 8 wide, MLX4 needs a multiple of 64"));
+    assert_null(model_random(&c, DT_Q2_K, 3, &err));
+    static const char wide[] =
+        "{\"model_type\":\"gemma3_text\",\"vocab_size\":40,\"hidden_size\":128,\"intermediate_size\":192,"
+        "\"num_hidden_layers\":3,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":64";
+    assert_true(parse(&c, wide, "", &err));
+    for (int i = 0; i < 4; i++) {
+        struct model *m = model_random(&c, types[i], 3, &err), *again = model_random(&c, types[i], 3, &err);
+        float row[192], other[192];
+        double sum = 0;
+        const struct mat *w = &m->layers[2].w[PROJ_DOWN];
+        assert_int_equal(w->type, types[i]);
+        mat_row_to_f32(w, 7, row);
+        mat_row_to_f32(&again->layers[2].w[PROJ_DOWN], 7, other);
+        assert_memory_equal(row, other, sizeof row);
+        for (int k = 0; k < 192; k++)
+            sum += (double)row[k] * row[k];
+        assert_true(sum / 192 > 0.0002 && sum / 192 < 0.0008); /* 0.02 squared */
+        assert_true((double)mat_bytes(w) * 8 == bits[i] * 128 * 192);
+        size_t all = mat_bytes(&m->embed);
+        for (int l = 0; l < c.n_layers; l++)
+            for (int p = 0; p < PROJ_COUNT; p++)
+                all += mat_bytes(&m->layers[l].w[p]);
+        assert_int_equal(m->weight_bytes, all);
+        model_free(m);
+        model_free(again);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_config),
@@ -344,6 +382,7 @@ int main(void)
                                        cmocka_unit_test(test_config_refused),
                                        cmocka_unit_test(test_weights_refused),
                                        cmocka_unit_test(test_gguf_config),
-                                       cmocka_unit_test(test_random)};
+                                       cmocka_unit_test(test_random),
+                                       cmocka_unit_test(test_random_stored)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
