@@ -360,6 +360,18 @@ static bool wait_or_kill(pid_t pid, double seconds)
     return false;
 }
 
+/* Its last checkpoint is whole: the process was killed on its way out. */
+static bool has_ended(const char *dir, int last)
+{
+    struct checkpoint_state s;
+    char *path = checkpoint_path(dir, last);
+    bool ended = dir_exists(path) && checkpoint_read_state(path, &s, NULL, NULL) && strcmp(s.why, "end") == 0;
+    if (ended)
+        checkpoint_sweep(dir);
+    mem_free(path);
+    return ended;
+}
+
 static void killed_at_any_moment_it_goes_on_the_same(void **state)
 {
     enum { LONG = 60, ROUNDS = 6 };
@@ -386,6 +398,7 @@ static void killed_at_any_moment_it_goes_on_the_same(void **state)
             done = wait_or_kill(start(self, begun ? "resume" : "train", name, LONG, 1 + k % 3),
                                 tries < 6 ? rng_uniform(&moments) * whole : 120);
             kills += !done;
+            done = done || has_ended(dir, LONG);
         }
         assert_true(done);
         assert_same_checkpoint("long", name, LONG);
@@ -707,6 +720,53 @@ static void adapter_to_start_from(void **state)
     assert_non_null(strstr(bad.err.text, "--rank"));
 }
 
+/* The magnitudes are trained, saved and found again; a run says which kind of adapter it has. */
+static void dora_goes_on_the_same(void **state)
+{
+    struct gm_error err = {0};
+    struct train_options o = options("dora");
+    train_options_tune(&o, TUNE_DORA);
+    struct outcome r = run_with(&o, NULL, 0, 1, 0);
+    must_finish(&r);
+    o = options("dora-stop");
+    train_options_tune(&o, TUNE_DORA);
+    r = run_with(&o, NULL, 0, 4, 3);
+    assert_int_equal(r.err.code, GM_E_CANCELLED);
+    char *dir = dir_of("dora-stop"), *whole = mem_printf("%s/dora/checkpoints/%07d", root, ITERS);
+    r = run_with(NULL, dir, 0, 2, 0);
+    must_finish(&r);
+    assert_same_checkpoint("dora", "dora-stop", ITERS);
+
+    struct model *m = model_open(FIXTURES "/models/smollm2", &err);
+    struct pool *pool = pool_new(2, &err);
+    struct compute c;
+    assert_true(m && compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_F32, FAMILY_AUTO, &err));
+    struct lora *l = lora_load(whole, &m->config, &err);
+    assert_true(l && l->options.dora);
+    lora_bind(l, m, &c);
+    size_t moved = 0;
+    for (size_t i = 0; i < l->dora.n_rows; i++)
+        moved += l->set.w[l->set.count - l->dora.n_rows + i] != sqrtf(l->dora.length2[i]);
+    assert_true(moved > l->dora.n_rows / 2);
+    lora_free(l);
+    compute_free(&c);
+    pool_free(pool);
+    model_free(m);
+
+    o = options("dora-further"); /* weights only, a fresh optimiser */
+    train_options_tune(&o, TUNE_DORA);
+    o.resume_adapter = mem_copy(whole);
+    r = run_with(&o, NULL, 0, 2, 0);
+    must_finish(&r);
+    o = options("not-dora");
+    o.resume_adapter = mem_copy(whole);
+    r = run_with(&o, NULL, 0, 2, 0);
+    assert_false(r.ok);
+    assert_non_null(strstr(r.err.text, "--fine-tune-type dora"));
+    mem_free(dir);
+    mem_free(whole);
+}
+
 static void a_new_goal_goes_on(void **state)
 {
     char *dir = dir_of("threads-1");
@@ -763,6 +823,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(early_stop_and_pruning),
         cmocka_unit_test(full_fine_tuning_resumes_and_opens_as_a_model),
         cmocka_unit_test(adapter_to_start_from),
+        cmocka_unit_test(dora_goes_on_the_same),
         cmocka_unit_test(a_new_goal_goes_on),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
