@@ -30,6 +30,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
     X(tokenize, "ids of text, text of ids, chat templates rendered") \
     X(logits, "next-token logits, to compare with other programs") \
     X(export, "adapters and fused models for other programs, proved by reading them back") \
+    X(inspect, "what a model, an adapter, a GGUF or a run holds") \
+    X(check, "what a path is, and whether it would work") \
     X(runs, "the runs that are here: list, show") \
     X(vocab, "a vocabulary from a text, to make a model from nothing") \
     X(bench, "how fast this machine trains a model of a given shape")

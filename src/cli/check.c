@@ -1,0 +1,105 @@
+/* check.c - `gemmaiku check`: what each path is, and whether it would work. */
+#include "src/cli/facts.h"
+
+#include "engine/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void print_list(const json_t *facts, const char *list, const char *path, const char *word)
+{
+    size_t i;
+    json_t *line;
+    json_array_foreach(json_object_get(facts, list), i, line)
+    {
+        struct str clean = {0};
+        const char *text = json_string_value(line);
+        text_clean(&clean, text, strlen(text), false, false);
+        fprintf(stderr, "gemmaiku: %s%s: %s\n", word, path, str_text(&clean));
+        str_free(&clean);
+    }
+}
+
+/* Errors name the file themselves. */
+static void print_faults(const json_t *facts)
+{
+    size_t i;
+    json_t *line;
+    json_array_foreach(json_object_get(facts, "faults"), i, line)
+    {
+        struct str clean = {0};
+        const char *text = json_string_value(line);
+        text_clean(&clean, text, strlen(text), false, false);
+        fprintf(stderr, "gemmaiku: %s\n", str_text(&clean));
+        str_free(&clean);
+    }
+}
+
+static void print_answer(const json_t *facts, bool works)
+{
+    const char *path = json_string_value(json_object_get(facts, "path")), *kind = json_string_value(json_object_get(facts, "kind")),
+               *summary = json_string_value(json_object_get(facts, "summary"));
+    struct str line = {0};
+    str_printf(&line, "%s: %s", path, kind);
+    if (works)
+        str_printf(&line, "%s%s: works", *summary ? ", " : "", summary);
+    else
+        str_add(&line, ": would not work");
+    cli_print_clean(str_text(&line), line.len);
+    putchar('\n');
+    fflush(stdout);
+    str_free(&line);
+}
+
+static json_t *answer_json(const json_t *facts, bool works)
+{
+    static const char *const keys[] = {"path", "kind", "summary", "warnings", "notes"};
+    json_t *o = json_object(), *first = json_array_get(json_object_get(facts, "faults"), 0);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        json_object_set(o, keys[i], json_object_get(facts, keys[i]));
+    json_object_set_new(o, "works", json_boolean(works));
+    json_object_set(o, "error", first ? first : json_null());
+    return o;
+}
+
+int command_check(int argc, char **argv)
+{
+    struct general g = {0};
+    int status = EXIT_DONE;
+    const struct arg table[] = {{0}};
+    struct arg_spec spec = {.command = "check", .positional = "PATH...", .table = table, .min_words = 1, .max_words = 256,
+                            .summary = "Says of each path what it is and whether it would work: a model folder, a GGUF, safetensors, an adapter (MLX, PEFT, "
+                                       "GGUF), a run, data, a tokenizer, a Modelfile, a chat template, a configuration, settings for -c, a theme, or a model of "
+                                       "the Hugging Face cache. All of it is read: every weight has to be a finite number. Exit status 1 when one would not work."};
+    if (!cli_begin(&spec, argc, argv, &g, &status))
+        return status;
+    struct gm_error err = {0};
+    struct pool *pool = pool_new(g.threads, &err);
+    if (!pool)
+        return cli_fail(&err);
+    struct facts_options o = {.verify = true, .pool = pool};
+    for (int i = 0; i < spec.n_words; i++) {
+        err = (struct gm_error){0};
+        json_t *facts = facts_of(spec.words[i], &o, &err);
+        bool works = facts && facts_works(facts);
+        if (!works)
+            status = EXIT_FAILED;
+        if (!facts) {
+            if (g.json)
+                cli_print_json(json_pack("{s:o, s:n, s:b, s:o}", "path", json_text(spec.words[i]), "kind", "works", 0, "error", json_text(err.text)));
+            fprintf(stderr, "gemmaiku: %s\n", err.text);
+            continue;
+        }
+        if (g.json)
+            cli_print_json(answer_json(facts, works));
+        else
+            print_answer(facts, works);
+        print_list(facts, "warnings", spec.words[i], "warning: ");
+        if (!g.quiet)
+            print_list(facts, "notes", spec.words[i], "");
+        print_faults(facts);
+        json_decref(facts);
+    }
+    pool_free(pool);
+    return cli_end(status);
+}

@@ -1,0 +1,207 @@
+#!/bin/sh
+# `gemmaiku check` and `inspect`: what a path is, whether it would work, and one clear line for each way in which it would not.
+# Usage: check.sh PROGRAM FIXTURES
+set -u
+g=$(realpath "$1") fixtures=$(realpath "$2")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+export GEMMAIKU_RUNS=$work/runs HOME=$work HF_HOME=$work/hf LC_ALL=C
+failures=0
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+# good SAYS PATH: it works
+good() {
+    "$g" check "$2" >out 2>err </dev/null || {
+        fail "$2: it would not work"
+        sed 's/^/    /' err
+    }
+    grep -q "^$2: .*$1.*: works\$" out || {
+        fail "$2: \"$1\" is not said"
+        sed 's/^/    /' out
+    }
+}
+# bad SAYS PATH: exit 1, and a line on stderr that says it
+bad() {
+    "$g" check "$2" >out 2>err </dev/null
+    [ $? = 1 ] || fail "$2: the exit status is not 1"
+    grep -q "^gemmaiku: .*$1" err || {
+        fail "$2: \"$1\" is not said"
+        sed 's/^/    /' err
+    }
+    [ "$(grep -vc '^gemmaiku: warning' err)" -le 2 ] || fail "$2: more than two lines"
+}
+f=$fixtures
+
+# all that there is
+for m in gemma3_text llama llama_f16 llama_f32 llama_sharded smollm2 stories260k; do good "model, .* parameters, .*tokenizer" "$f/models/$m"; done
+for q in "$f"/quantised/gguf/*_q8_0.gguf; do good "GGUF, .*Q8_0" "$q"; done
+for a in "$f"/adapters/*/mlx "$f"/adapters/*/peft; do [ ! -d "$a" ] || good "adapter, .*RA, rank [0-9]*, scale" "$a"; done
+good "tokenizer, " "$f/tokenizers/gemma3"
+good "tokenizer, " "$f/tokenizers/llama2/tokenizer.json"
+good "model config, llama" "$f/models/llama/config.json"
+good "data, 587 rows of messages" haiku
+good "model, gemma3_text" nano
+"$g" train --model "$f/models/smollm2" --iters 2 --sample-every 0 --run one --quiet 2>err || fail "train: $(cat err)"
+good "run, finished at step 2 of 2, 1 checkpoint" one
+good "checkpoint, step 2, .*fits its base" one:last
+good "adapter, MLX LoRA" runs/one/checkpoints/0000002/adapters.safetensors
+good "journal, [0-9]* events" runs/one/journal.jsonl
+printf 'model: nano\niters: 7\nbatch_size: 2\n' >good.yaml
+good "settings, .*7 updates of 2 rows" good.yaml
+printf 'name plain\ninherit washi\n' >plain.theme
+good "theme, plain" plain.theme
+printf '{"text": "one"}\n{"text": "two"}\n{"text": "three"}\n' >rows.jsonl
+good "data, 3 rows of text" rows.jsonl
+cp "$f/models/smollm2/config.json" "half.json"
+good "model config, llama" half.json
+
+# model folders that are damaged in one place each; the header is text, so sed can damage it without moving a byte
+damage() { # NAME SED-SCRIPT [FILE]: a copy of the f32 model
+    rm -rf "$1"
+    cp -r "$f/models/llama_f32" "$1"
+    chmod -R u+w "$1"
+    sed -i "$2" "$1/${3:-model.safetensors}"
+}
+damage missing 's/"model\.norm\.weight"/"model.nrom.weight"/'
+bad 'tensor "model.norm.weight" .*is missing' missing
+damage type 's/"dtype":"F32"/"dtype":"F99"/'
+bad 'F99' type
+damage nofloat 's/"dtype":"F32"/"dtype":"I32"/'
+bad 'I32' nofloat
+damage shape 's/"hidden_size": 48/"hidden_size": 24/' config.json
+bad 'tensor ".*" .*\[' shape
+damage overlap 's/"data_offsets":\[0,/"data_offsets":[4,/'
+bad 'model.safetensors' overlap
+damage config 's/"model_type"/"model_tyqe"/' config.json
+bad 'model_type' config
+damage family 's/"model_type": *"llama"/"model_type": "gpt9"/' config.json
+bad 'gpt9.*not supported' family
+damage twice 's/"vocab_size"/"hidden_size"/' config.json
+bad 'config.json:[0-9]*:.*duplicate' twice
+rm -rf vocabulary && cp -r "$f/models/llama_f32" vocabulary && chmod -R u+w vocabulary
+cp "$f/models/gemma3_text/tokenizer.json" "$f/models/gemma3_text/tokenizer_config.json" vocabulary
+bad 'they do not belong together' vocabulary
+rm -rf notokenizer && cp -r "$f/models/llama_f32" notokenizer && chmod -R u+w notokenizer && rm notokenizer/tokenizer*
+bad 'there is no tokenizer' notokenizer
+rm -rf noweights && cp -r "$f/models/llama_f32" noweights && chmod -R u+w noweights && rm noweights/model.safetensors
+bad 'there is no model.safetensors' noweights
+rm -rf nan && cp -r "$f/models/llama_f32" nan && chmod -R u+w nan
+size=$(stat -c %s nan/model.safetensors)
+printf '\000\000\300\177' | dd of=nan/model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+bad 'is not a finite number' nan
+rm -rf shard && cp -r "$f/models/llama_sharded" shard && chmod -R u+w shard && rm "shard/$(ls shard | grep -m1 '^model-.*safetensors$')"
+bad 'model-0' shard
+
+# safetensors files made by hand: header, then that many bytes of zeros
+st() { # NAME HEADER BYTES
+    n=$(printf %s "$2" | wc -c)
+    { printf "\\$(printf %03o $((n % 256)))\\$(printf %03o $((n / 256)))\000\000\000\000\000\000%s" "$2"; head -c "$3" /dev/zero; } >"$1"
+}
+st ok.safetensors '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8
+good "weights, 1 tensors" ok.safetensors
+st twice.safetensors '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}' 16
+bad '"a".*twice\|"a".*duplicate\|"a".*second' twice.safetensors
+st overlap.safetensors '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}' 12
+bad 'overlap' overlap.safetensors
+st gap.safetensors '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[12,20]}}' 20
+bad 'read gap.safetensors' gap.safetensors
+st size.safetensors '{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}' 8
+bad '"a"' size.safetensors
+st unknown.safetensors '{"a":{"dtype":"Q9","shape":[2],"data_offsets":[0,8]}}' 8
+bad 'Q9' unknown.safetensors
+st short.safetensors '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 4
+bad 'cut short' short.safetensors
+st huge.safetensors '{"a":{"dtype":"F32","shape":[4611686018427387904,16],"data_offsets":[0,8]}}' 8
+bad 'read huge.safetensors' huge.safetensors
+printf '\377\377\377\377\377\377\377\177' >header.safetensors
+bad 'header.safetensors' header.safetensors
+
+# GGUF
+head -c 500 "$f/quantised/gguf/smollm2_q8_0.gguf" >cut.gguf
+bad 'cut.gguf' cut.gguf
+printf 'GGUF\003\000\000\000\377\377\377\377\377\377\377\177\001\000\000\000\000\000\000\000' >counts.gguf
+bad 'counts.gguf' counts.gguf
+sed 's/output_norm\.weight/output_nrom.weight/' "$f/quantised/gguf/smollm2_q8_0.gguf" >missing.gguf
+bad 'output_norm.weight.*is missing' missing.gguf
+sed 's/llama\.block_count/llama.blokc_count/' "$f/quantised/gguf/smollm2_q8_0.gguf" >key.gguf
+bad 'llama.block_count' key.gguf
+
+# adapters
+adapter() { # NAME SED-SCRIPT FILE
+    rm -rf "$1"
+    cp -r runs/one/checkpoints/0000002 "$1"
+    rm -f "$1/state.json" "$1/optimizer.safetensors"
+    sed -i "$2" "$1/$3"
+}
+adapter partner 's/model\.layers\.0\.self_attn\.q_proj\.lora_a/model.layers.0.self_attn.q_proj.lora_c/' adapters.safetensors
+bad 'lora_c' partner
+adapter module 's/model\.layers\.0\.self_attn\.q_proj\.lora/model.layers.0.self_attn.x_proj.lora/g' adapters.safetensors
+bad 'x_proj' module
+adapter noscale 's/"scale"/"scael"/' adapter_config.json
+bad 'scale' noscale
+rm -rf noconfig && cp -r partner noconfig && cp runs/one/checkpoints/0000002/adapters.safetensors noconfig && rm noconfig/adapter_config.json
+bad 'adapter_config.json' noconfig/adapters.safetensors
+
+# a run whose checkpoint was changed
+cp -r runs/one runs/two
+printf x >>runs/two/checkpoints/0000002/adapters.safetensors
+bad 'adapters.safetensors' two
+echo '{' >runs/two/run.json
+bad 'run.json' runs/two
+
+# small files
+: >empty.jsonl
+bad 'empty' empty.jsonl
+printf '{"messages": [\n' >torn.jsonl
+bad 'torn.jsonl:1' torn.jsonl
+printf '{"no": 1}\n' >form.jsonl
+bad 'form.jsonl:1' form.jsonl
+printf 'model: nano\nlerning_rate: 1\n' >wrong.yaml
+bad 'wrong.yaml:2: there is no setting "lerning_rate" (did you mean learning_rate' wrong.yaml
+printf 'rank: 4\nrank: 8\n' >twice.yaml
+bad 'twice.yaml:2: .*second time' twice.yaml
+printf 'name x\ncolor text nosuch\n' >wrong.theme
+bad 'wrong.theme:2' wrong.theme
+printf '{"version": "1.0", "added_tokens": [], "pre_tokenizer": null, "model": {"type": "WordPiece", "vocab": {}}}' >wordpiece.json
+bad 'read wordpiece.json: ' wordpiece.json
+printf '<!doctype html><html>' >page
+bad 'web page' page
+printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\n' >pointer.gguf
+bad 'git-lfs pointer' pointer.gguf
+printf 'hello' >letter
+bad 'nothing that is known here' letter
+mkdir -p nothing
+bad 'the folder is empty' nothing
+bad 'no such file or folder' nowhere
+bad 'hf download org/name' org/name
+
+# several at once: each is told, and the last word is the worst
+"$g" check nano nowhere haiku >out 2>err </dev/null
+[ $? = 1 ] || fail "several: the exit status is not 1"
+[ "$(grep -c ': works$' out)" = 2 ] || fail "several: two should work"
+"$g" check --json nano nowhere >out 2>err </dev/null
+[ "$(grep -c '"works":true' out)" = 1 ] && [ "$(grep -c '"works":false' out)" = 1 ] || fail "check --json: $(cat out)"
+
+# inspect
+"$g" inspect --json "$f/models/gemma3_text" >out 2>err </dev/null || fail "inspect: $(cat err)"
+for word in '"family":"gemma3_text"' '"type":"BF16"' '"pieces":' '"name":"gemma3"'; do
+    grep -q "$word" out || fail "inspect --json: no $word"
+done
+"$g" inspect --tensors "$f/models/llama_f32" >out 2>err </dev/null || fail "inspect --tensors: $(cat err)"
+grep -q "F32 .*\[48\].*model.norm.weight" out || fail "inspect --tensors: no model.norm.weight"
+"$g" inspect "$f/quantised/gguf/smollm2_q8_0.gguf" >out 2>err </dev/null || fail "inspect GGUF: $(cat err)"
+grep -q "length *384" out || fail "inspect GGUF: long arrays are not shortened"
+"$g" inspect one:last --json >out 2>err </dev/null || fail "inspect adapter: $(cat err)"
+grep -q '"layout":"MLX".*"rank":16' out || fail "inspect adapter: no layout"
+"$g" inspect one >out 2>err </dev/null || fail "inspect run: $(cat err)"
+grep -q "model_sha256" out || fail "inspect run: no lineage"
+"$g" inspect missing >out 2>err </dev/null # a damaged model is told as far as it can be
+grep -q "parameters" out || fail "inspect of a damaged model says nothing"
+"$g" inspect --template --json "$f/models/gemma3_text" >out 2>err </dev/null
+grep -q '"text":' out || fail "inspect --template: no text"
+
+[ $failures = 0 ] && echo "check: all as it should be"
+exit $((failures > 0))
