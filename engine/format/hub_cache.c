@@ -1,5 +1,4 @@
-/* hub_cache.c - models--ORG--NAME/refs/main -> a commit -> snapshots/COMMIT (huggingface_hub,
- * file_download.py). */
+/* hub_cache.c - org/name@revision -> models--ORG--NAME/refs/REVISION -> a commit -> snapshots/COMMIT. */
 #include "engine/format/hub_cache.h"
 
 #include "engine/base/file.h"
@@ -10,10 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ID_MAX = 96, REVISION_MAX = 200 };
+
+/* Branches, tags, "refs/pr/3", commits; no step upwards, no empty part. */
+static bool revision_valid(const char *r)
+{
+    size_t n = strlen(r);
+    for (const char *p = r; *p; p++) {
+        bool plain = isalnum((unsigned char)*p) || *p == '-' || *p == '_';
+        if (!plain && !((*p == '.' || *p == '/') && p > r && p[1] && p[1] != '.' && p[1] != '/'))
+            return false;
+    }
+    return n > 0 && n <= REVISION_MAX;
+}
+
 bool hub_id_valid(const char *id)
 {
     int slashes = 0, letters = 0;
-    for (const char *p = id; *p; p++) {
+    const char *p = id;
+    for (; *p && *p != '@'; p++) {
         if (*p == '/') {
             if (letters == 0 || ++slashes > 1)
                 return false;
@@ -25,7 +39,7 @@ bool hub_id_valid(const char *id)
             return false;
         }
     }
-    return letters > 0 && strlen(id) <= 96;
+    return letters > 0 && p - id <= ID_MAX && (!*p || revision_valid(p + 1));
 }
 
 static const char *set(const char *variable)
@@ -34,13 +48,33 @@ static const char *set(const char *variable)
     return value && *value ? value : NULL;
 }
 
-/* A path from the environment, its leading "~" replaced. */
+/* A path from the environment, with its leading "~" and its $VARIABLES replaced; one that is not set stays as it stands. */
 static char *expanded(const char *path)
 {
+    struct str out = {0};
     const char *home = set("HOME");
-    return path[0] == '~' && (path[1] == '/' || !path[1]) && home
-               ? mem_printf("%s%s", home, path + 1)
-               : mem_copy(path);
+    if (path[0] == '~' && (path[1] == '/' || !path[1]) && home) {
+        str_add(&out, home);
+        path++;
+    }
+    while (*path) {
+        size_t brace = path[0] == '$' && path[1] == '{', n = 0;
+        while (path[0] == '$' && (isalnum((unsigned char)path[1 + brace + n]) || path[1 + brace + n] == '_'))
+            n++;
+        if (n > 0 && (!brace || path[2 + n] == '}')) {
+            char *name = mem_copy_n(path + 1 + brace, n);
+            const char *value = getenv(name);
+            if (value)
+                str_add(&out, value);
+            else
+                str_add_n(&out, path, 1 + n + 2 * brace);
+            mem_free(name);
+            path += 1 + n + 2 * brace;
+        } else {
+            str_add_char(&out, *path++);
+        }
+    }
+    return str_take(&out);
 }
 
 static char *cache_folder(void)
@@ -57,15 +91,15 @@ static char *cache_folder(void)
     return folder;
 }
 
-/* The commit in refs/main; "main" itself when there is no such file (the cache's own rule). */
-static bool read_ref(const char *repo, char **commit, struct gm_error *err)
+/* The commit in refs/REVISION; the revision itself when there is no such file (the cache's own rule). */
+static bool read_ref(const char *repo, const char *revision, char **commit, struct gm_error *err)
 {
-    char *path = path_join(repo, "refs/main");
+    char *refs = path_join(repo, "refs"), *path = path_join(refs, revision);
     struct str text = {0};
     bool ok = true;
     *commit = NULL;
     if (!file_exists(path)) {
-        *commit = mem_copy("main");
+        *commit = mem_copy(revision);
     } else if (file_read_all(path, 256, &text, err)) {
         size_t n = text.len;
         while (n > 0 && isspace((unsigned char)text.data[n - 1]))
@@ -82,15 +116,24 @@ static bool read_ref(const char *repo, char **commit, struct gm_error *err)
         ok = false;
     }
     mem_free(path);
+    mem_free(refs);
     return ok;
+}
+
+/* "org/name", "org/name --revision v1": what `hf download` takes. mem_free. */
+static char *download_words(const char *id)
+{
+    const char *at = strchr(id, '@');
+    return at ? mem_printf("%.*s --revision %s", (int)(at - id), id, at + 1) : mem_copy(id);
 }
 
 char *hub_cache_find(const char *id, struct gm_error *err)
 {
-    char *folder = cache_folder(), *found = NULL, *commit = NULL;
+    char *folder = cache_folder(), *found = NULL, *commit = NULL, *words = download_words(id);
+    const char *at = strchr(id, '@');
     struct str name = {0};
     str_add(&name, "models--");
-    for (const char *p = id; *p; p++)
+    for (const char *p = id; *p && *p != '@'; p++)
         str_add_n(&name, *p == '/' ? "--" : p, *p == '/' ? 2 : 1);
     char *repo = path_join(folder, str_text(&name));
     if (!dir_exists(repo)) {
@@ -98,22 +141,64 @@ char *hub_cache_find(const char *id, struct gm_error *err)
                   "open %s: there is no such file or folder, and no such model in %s (check the "
                   "name, or download it with "
                   "`hf download %s`)",
-                  id, folder, id);
-    } else if (read_ref(repo, &commit, err)) {
+                  id, folder, words);
+    } else if (read_ref(repo, at ? at + 1 : "main", &commit, err)) {
         char *snapshots = path_join(repo, "snapshots");
         found = path_join(snapshots, commit);
         mem_free(snapshots);
         if (!dir_exists(found)) {
             error_set(err, GM_E_INPUT,
                       "open %s: %s is not there (download it again with `hf download %s`)", id,
-                      found, id);
+                      found, words);
             mem_free(found);
             found = NULL;
         }
     }
+    mem_free(words);
     mem_free(commit);
     mem_free(repo);
     str_free(&name);
     mem_free(folder);
     return found;
+}
+
+/* A link whose blob is not there, or not yet: its name (mem_free), or NULL. */
+static char *missing_file(const char *folder, bool *any_weights)
+{
+    char **names, *missing = NULL;
+    size_t n;
+    if (!dir_list(folder, &names, &n, NULL))
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        char *path = path_join(folder, names[i]);
+        size_t length = strlen(names[i]);
+        if (!missing && !file_exists(path) && !dir_exists(path))
+            missing = mem_copy(names[i]);
+        *any_weights = *any_weights || (strncmp(names[i], "model", 5) == 0 && strstr(names[i], ".safetensors")) ||
+                       strstr(names[i], ".gguf") ||
+                       (length > 4 && strcmp(names[i] + length - 4, ".bin") == 0);
+        mem_free(path);
+        mem_free(names[i]);
+    }
+    mem_free(names);
+    return missing;
+}
+
+bool hub_cache_whole(const char *snapshot, const char *id, struct gm_error *err)
+{
+    bool any_weights = false;
+    char *missing = missing_file(snapshot, &any_weights), *words = download_words(id);
+    bool ok = !missing && any_weights;
+    if (missing)
+        error_set(err, GM_E_INPUT,
+                  "open %s: its snapshot in the cache is not whole: %s was not downloaded to its end "
+                  "(finish it with `hf download %s`)",
+                  id, missing, words);
+    else if (!ok)
+        error_set(err, GM_E_INPUT,
+                  "open %s: its snapshot in the cache, %s, holds no weights (finish it with `hf download %s`)", id,
+                  snapshot, words);
+    mem_free(missing);
+    mem_free(words);
+    return ok;
 }

@@ -294,8 +294,8 @@ static bool open_any(struct model_source *s, const char *model, bool weights, st
     if (file_exists(model) || !hub_id_valid(model))
         return open_file(s, model, err);
     char *snapshot = hub_cache_find(model, err);
-    bool ok = snapshot && open_folder(s, model, snapshot, weights, err);
-    if (snapshot && !ok)
+    bool ok = snapshot && (!weights || hub_cache_whole(snapshot, model, err));
+    if (ok && !(ok = open_folder(s, model, snapshot, weights, err)))
         error_context(err, "open %s from the cache", model);
     mem_free(snapshot);
     return ok;

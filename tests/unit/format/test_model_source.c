@@ -335,10 +335,40 @@ static void test_hub_cache(void **state)
     unsetenv("HF_HOME");
     open_ok(&s, "some/tiny");
     model_source_close(&s);
+    setenv("GM_TEST_HOME", home, 1);
+    setenv("HF_HUB_CACHE", "$GM_TEST_HOME/hub", 1);
+    open_ok(&s, "some/tiny");
+    model_source_close(&s);
+    setenv("HF_HUB_CACHE", "${GM_TEST_HOME}/hub", 1);
+    open_ok(&s, "some/tiny");
+    model_source_close(&s);
+    setenv("HF_HUB_CACHE", "$GM_TEST_NOWHERE/hub", 1);
+    refused("some/tiny", "$GM_TEST_NOWHERE/hub");
     setenv("HF_HUB_CACHE", "~/hub", 1);
     setenv("HOME", home, 1);
     open_ok(&s, "some/tiny");
     model_source_close(&s);
+    /* revisions: a name in refs, or a commit that needs none */
+    write_text(refs, "v1.0", "0123456789abcdef0123456789abcdef01234567");
+    open_ok(&s, "some/tiny@v1.0");
+    assert_string_equal(s.path, snapshot);
+    model_source_close(&s);
+    open_ok(&s, "some/tiny@0123456789abcdef0123456789abcdef01234567");
+    model_source_close(&s);
+    refused("some/tiny@v2", "hf download some/tiny --revision v2");
+    refused("some/tiny@../../x", "some/tiny@../../x");
+    /* downloaded in part */
+    char *link = path_join(snapshot, "generation_config.json"), *weights = path_join(snapshot, "model.safetensors");
+    unlink(link);
+    assert_int_equal(symlink("../../blobs/0123", link), 0);
+    refused("some/tiny", "generation_config.json was not downloaded to its end");
+    assert_true(model_source_open_tokenizer(&s, "some/tiny", &err)); /* needs no weights */
+    model_source_close(&s);
+    unlink(link);
+    unlink(weights);
+    refused("some/tiny", "holds no weights");
+    mem_free(link);
+    mem_free(weights);
     char *config = path_join(snapshot, "config.json");
     unlink(config);
     assert_false(model_source_open(&s, "some/tiny", &err));
