@@ -126,29 +126,30 @@ void rmsnorm_backward(const struct compute *c, float *dx, float *dw, const float
     run(c, &work, rmsnorm_dx_block, rows, rows_per_block(n));
 }
 
-bool rope_table_init(struct rope_table *t, int64_t n_positions, int head_dim, double theta, double linear_factor,
+bool rope_table_init(struct rope_table *t, int64_t n_positions, int head_dim, int half, const double *frequencies, double scale,
                      struct gm_error *err)
 {
-    *t = (struct rope_table){.n_positions = n_positions, .half = head_dim / 2};
-    if (n_positions <= 0 || head_dim <= 0 || head_dim % 2 != 0 || n_positions > INT64_MAX / 8 / head_dim)
-        return error_set(err, GM_E_INPUT, "make rotary table: %lld positions of head dimension %d", (long long)n_positions,
+    *t = (struct rope_table){.n_positions = n_positions, .half = half, .head_dim = head_dim};
+    if (n_positions <= 0 || half <= 0 || 2 * half > head_dim || n_positions > INT64_MAX / 8 / head_dim)
+        return error_set(err, GM_E_INPUT, "make rotary table: %lld positions of %d of %d dimensions", (long long)n_positions, 2 * half,
                          head_dim);
-    if (!(theta > 0) || !isfinite(theta) || !(linear_factor > 0) || !isfinite(linear_factor))
-        return error_set(err, GM_E_INPUT, "make rotary table: base %g, factor %g (both must be positive)", theta, linear_factor);
-    size_t bytes = (size_t)n_positions * (size_t)t->half * sizeof(float);
+    for (int i = 0; i < half; i++)
+        if (!(frequencies[i] > 0) || !isfinite(frequencies[i]) || !(scale > 0) || !isfinite(scale))
+            return error_set(err, GM_E_INPUT, "make rotary table: frequency %d is %g, scale %g (both must be positive)", i, frequencies[i],
+                             scale);
+    size_t bytes = (size_t)n_positions * (size_t)half * sizeof(float);
     t->cos = mem_alloc(bytes, "rotary table", err);
     t->sin = t->cos ? mem_alloc(bytes, "rotary table", err) : NULL;
     if (!t->sin) {
         rope_table_free(t);
         return false;
     }
-    for (int i = 0; i < t->half; i++) {
-        double frequency = pow(theta, -2.0 * i / head_dim) / linear_factor;
-        for (int64_t p = 0; p < n_positions; p++) {
-            t->cos[p * t->half + i] = (float)cos((double)p * frequency);
-            t->sin[p * t->half + i] = (float)sin((double)p * frequency);
+    for (int64_t p = 0; p < n_positions; p++)
+        for (int i = 0; i < half; i++) {
+            double angle = (double)p * frequencies[i];
+            t->cos[p * half + i] = (float)(scale * cos(angle));
+            t->sin[p * half + i] = (float)(scale * sin(angle));
         }
-    }
     return true;
 }
 
@@ -168,7 +169,7 @@ static void rope_block(void *arg, int block, int slot)
     for (; rows > 0; rows--, row++) {
         assert(w->ids[row] >= 0 && w->ids[row] < t->n_positions);
         int64_t at = (int64_t)w->ids[row] * t->half;
-        w->k->rope(w->y + row * w->n, t->cos + at, t->sin + at, w->n_heads, t->half, w->flag ? -1.0f : 1.0f);
+        w->k->rope(w->y + row * w->n, t->cos + at, t->sin + at, w->n_heads, t->head_dim, t->half, w->flag ? -1.0f : 1.0f);
     }
 }
 
@@ -176,7 +177,7 @@ void rope(const struct compute *c, float *x, int64_t ldx, const int32_t *positio
           const struct rope_table *t, bool inverse)
 {
     struct work work = {.y = x, .n = ldx, .more = t, .ids = positions, .n_heads = n_heads, .flag = inverse};
-    run(c, &work, rope_block, T, rows_per_block((int64_t)n_heads * t->half * 2));
+    run(c, &work, rope_block, T, rows_per_block((int64_t)n_heads * t->head_dim));
 }
 
 static void glu_block(void *arg, int block, int slot)
@@ -265,6 +266,36 @@ void scale_columns_backward(const struct compute *c, float *dgain, float *g, con
 {
     struct work work = {.y = dgain, .y2 = g, .more = y, .flag = bf16, .x = bias, .x2 = gain, .x3 = by, .rows = rows, .n = n};
     run(c, &work, scale_columns_backward_block, n, OPS_DW_COLUMNS);
+}
+
+static void bias_block(void *arg, int block, int slot)
+{
+    (void)slot;
+    const struct work *w = arg;
+    int64_t rows, row = range(w, block, &rows);
+    for (; rows > 0; rows--, row++)
+        w->k->add(w->y + row * w->n, w->x, w->n);
+}
+
+void add_bias(const struct compute *c, float *y, const float *bias, int64_t T, int64_t n)
+{
+    struct work work = {.y = y, .x = bias, .n = n};
+    run(c, &work, bias_block, T, rows_per_block(n));
+}
+
+static void columns_block(void *arg, int block, int slot)
+{
+    (void)slot;
+    const struct work *w = arg;
+    int64_t width, column = range(w, block, &width);
+    for (int64_t t = 0; t < w->rows; t++)
+        w->k->add(w->y + column, w->x + t * w->n + column, width);
+}
+
+void add_columns(const struct compute *c, float *sums, const float *y, int64_t T, int64_t n)
+{
+    struct work work = {.y = sums, .x = y, .rows = T, .n = n};
+    run(c, &work, columns_block, n, OPS_DW_COLUMNS);
 }
 
 static void to_bf16_block(void *arg, int block, int slot)

@@ -17,16 +17,18 @@ void rmsnorm(const struct compute *c, float *y, float *rstd, const float *x, con
 void rmsnorm_backward(const struct compute *c, float *dx, float *dw, const float *dy, const float *x, const float *rstd,
                       const float *w, int64_t rows, int64_t n, bool accumulate);
 
-/* Rotary table: cos and sin [n_positions, head_dim/2] f32, angles in double. factor: linear scaling (positions divided). */
+/* Rotary table: cos and sin [n_positions, half] f32, of angle = position * frequencies[i] computed in double, times `scale`.
+ * A head is `head_dim` wide; its first 2*half numbers turn in pairs (i, i + half), the rest stays. */
 struct rope_table {
     float *cos, *sin;
     int64_t n_positions;
-    int half;
+    int half, head_dim;
 };
-bool rope_table_init(struct rope_table *t, int64_t n_positions, int head_dim, double theta, double linear_factor,
+bool rope_table_init(struct rope_table *t, int64_t n_positions, int head_dim, int half, const double *frequencies, double scale,
                      struct gm_error *err);
 void rope_table_free(struct rope_table *t);
-/* Rotates x [T, n_heads, 2*half] in place (row stride ldx floats) by positions[t]; inverse = backward. Positions must be < n_positions. */
+/* Rotates x [T, n_heads, head_dim] in place (row stride ldx floats) by positions[t]; inverse = backward (the transpose). Positions must be
+ * < n_positions. */
 void rope(const struct compute *c, float *x, int64_t ldx, const int32_t *positions, int64_t T, int n_heads,
           const struct rope_table *t, bool inverse);
 
@@ -42,6 +44,8 @@ void scale_inplace(const struct compute *c, float *y, float s, int64_t count);
 void scale_columns(const struct compute *c, float *y, const float *gain, int64_t rows, int64_t n);
 void scale_columns_backward(const struct compute *c, float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain,
                             const float *by, int64_t rows, int64_t n);
+void add_bias(const struct compute *c, float *y, const float *bias, int64_t T, int64_t n);       /* y[t,:] += bias, y [T, n] */
+void add_columns(const struct compute *c, float *sums, const float *y, int64_t T, int64_t n);    /* sums += sum of y[t,:], in order of t */
 void to_bf16(const struct compute *c, uint16_t *dst, const float *src, int64_t count);
 void from_bf16(const struct compute *c, float *dst, const uint16_t *src, int64_t count);
 /* x[t,:] = scale * E[ids[t],:]; E in any storage type, [V, d]. */
@@ -70,6 +74,8 @@ void plain_scale_columns(float *y, const float *gain, int64_t rows, int64_t n);
 void plain_scale_columns_backward(float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain, const float *by,
                                   int64_t rows, int64_t n);
 void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale);
+void plain_add_bias(float *y, const float *bias, int64_t T, int64_t n);
+void plain_add_columns(float *sums, const float *y, int64_t T, int64_t n);
 double plain_sum_squares(const float *x, int64_t count);
 void plain_adamw_update(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t count);
 

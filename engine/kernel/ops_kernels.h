@@ -14,7 +14,8 @@ struct ops_kernels {
                        bool accumulate);
     /* columns [0, width) of arrays with rows of n; width <= OPS_DW_COLUMNS */
     void (*rmsnorm_dw)(float *dw, const float *dy, const float *x, const float *rstd, int64_t rows, int64_t n, int width);
-    void (*rope)(float *x, const float *cosines, const float *sines, int n_heads, int half, float sign); /* one token */
+    void (*rope)(float *x, const float *cosines, const float *sines, int n_heads, int head_dim, int half,
+                 float sign); /* one token */
     void (*glu)(float *h, const float *gate, const float *up, int64_t n, enum activation act);
     void (*glu_backward)(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t n,
                          enum activation act);

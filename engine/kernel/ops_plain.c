@@ -43,7 +43,7 @@ void plain_rope(float *x, int64_t ldx, const int32_t *positions, int64_t T, int 
     for (int64_t token = 0; token < T; token++)
         for (int head = 0; head < n_heads; head++)
             for (int i = 0; i < t->half; i++) {
-                float *a = x + token * ldx + (int64_t)head * 2 * t->half + i, *b = a + t->half;
+                float *a = x + token * ldx + (int64_t)head * t->head_dim + i, *b = a + t->half;
                 double c = t->cos[(int64_t)positions[token] * t->half + i], s = t->sin[(int64_t)positions[token] * t->half + i];
                 double u = *a, v = *b;
                 if (inverse)
@@ -112,6 +112,22 @@ void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int
         mat_row_to_f32(embed, ids[t], x + t * embed->cols);
         for (int64_t i = 0; i < embed->cols; i++)
             x[t * embed->cols + i] *= scale;
+    }
+}
+
+void plain_add_bias(float *y, const float *bias, int64_t T, int64_t n)
+{
+    for (int64_t i = 0; i < T * n; i++)
+        y[i] += bias[i % n];
+}
+
+void plain_add_columns(float *sums, const float *y, int64_t T, int64_t n)
+{
+    for (int64_t k = 0; k < n; k++) {
+        double sum = (double)sums[k];
+        for (int64_t t = 0; t < T; t++)
+            sum += (double)y[t * n + k];
+        sums[k] = (float)sum;
     }
 }
 

@@ -13,7 +13,23 @@
 #include "engine/format/model_source.h"
 #include "engine/kernel/ops.h"
 
-enum { MODEL_MAX_LAYERS = 256, MODEL_MAX_EOS = 8 };
+enum { MODEL_MAX_LAYERS = 256, MODEL_MAX_EOS = 8, MODEL_MAX_HEAD_DIM = 1024 };
+
+/* How the frequencies theta^(-2i/n) are changed. */
+enum rope_kind {
+    ROPE_PLAIN,
+    ROPE_LINEAR,  /* f / factor */
+    ROPE_LLAMA3,  /* long waves / factor, short ones as they are, a ramp between */
+    ROPE_LONG     /* f / short_factors[i] for sequences up to original_positions, else f /
+                     long_factors[i]; cos and sin times attention_factor */
+};
+struct rope_scaling {
+    enum rope_kind kind;
+    double factor, low_freq_factor, high_freq_factor; /* factor 1 unless linear or llama3 */
+    int original_positions;
+    double attention_factor; /* 1 unless long */
+    float short_factors[MODEL_MAX_HEAD_DIM / 2], long_factors[MODEL_MAX_HEAD_DIM / 2];
+};
 
 struct model_config {
     char family[24]; /* config.json's model_type: "gemma3_text", "llama" */
@@ -25,12 +41,16 @@ struct model_config {
     bool sandwich_norm; /* Gemma: the outputs of attention and MLP are normalised too */
     bool tied_head;     /* logits = h Eᵀ */
     bool scaled_embed;  /* Gemma: x0 = sqrt(d) E[id]; sqrt(d) rounded to the compute type */
+    bool fused;         /* Phi-3: one matrix for q, k, v and one for gate, up */
+    bool qkv_bias, o_bias, mlp_bias;
+    bool local_rope; /* Gemma 3: sliding layers rotate by a base of their own, unscaled */
     enum activation act;
     float attn_scale, attn_softcap, final_softcap; /* caps: 0 = none */
-    double rope_theta, rope_theta_local;           /* full layers, sliding layers */
-    double rope_linear_factor;                     /* full layers only; 1 = none */
+    int rotary_dim;                                /* first numbers of a head that are rotated */
+    double rope_theta, rope_theta_local;           /* local: sliding layers where local_rope */
+    struct rope_scaling rope;
     int sliding_window;                            /* keys incl. the token itself; 0 = none */
-    uint8_t sliding[MODEL_MAX_LAYERS]; /* 1: layer uses the window and rope_theta_local */
+    uint8_t sliding[MODEL_MAX_LAYERS]; /* 1: the layer sees the window only */
     int32_t bos_id, eos_ids[MODEL_MAX_EOS];
     int n_eos;
 };

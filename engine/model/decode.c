@@ -10,6 +10,7 @@
 #include "engine/kernel/head.h"
 #include "engine/kernel/ops.h"
 #include "engine/model/layer.h"
+#include "engine/model/ropes.h"
 
 #include <assert.h>
 #include <string.h>
@@ -38,7 +39,10 @@ struct decoder {
     struct attention_request *requests;
     struct lora_span *spans;
     struct chunk *chunks;
-    struct rope_table rope, rope_local; /* longer than the model's; half 0: the model's serve */
+    int32_t *chunk_start, *lengths; /* [n_slots + 1], [n_slots]: rows of a block and lengths of their
+                                       sequences with all that is asked for */
+    const struct ropes *ropes;      /* the model's, or: */
+    struct ropes long_ropes;        /* for more positions than those have */
 };
 
 /* A piece of one request in a block of rows. */
@@ -110,14 +114,11 @@ size_t decoder_bytes(const struct model_config *c, int n_slots, int max_tokens, 
 
 static bool make_ropes(struct decoder *d, struct gm_error *err)
 {
-    const struct model *m = d->m;
-    const struct model_config *c = &m->config;
-    if (d->max_tokens > m->rope.n_positions &&
-        !rope_table_init(&d->rope, d->max_tokens, c->head_dim, c->rope_theta, c->rope_linear_factor,
-                         err))
-        return false;
-    return m->rope_local.half == 0 || d->max_tokens <= m->rope_local.n_positions ||
-           rope_table_init(&d->rope_local, d->max_tokens, c->head_dim, c->rope_theta_local, 1, err);
+    d->ropes = d->m->ropes;
+    if (d->max_tokens <= d->ropes->n_positions)
+        return true;
+    d->ropes = &d->long_ropes;
+    return ropes_init(&d->long_ropes, &d->m->config, d->max_tokens, err);
 }
 
 struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, bool f32_cache,
@@ -142,6 +143,8 @@ struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, 
     d->requests = mem_new((size_t)n_slots, sizeof *d->requests);
     d->spans = mem_new((size_t)n_slots, sizeof *d->spans);
     d->chunks = mem_new((size_t)n_slots, sizeof *d->chunks);
+    d->chunk_start = mem_new((size_t)n_slots + 1, sizeof *d->chunk_start);
+    d->lengths = mem_new((size_t)n_slots, sizeof *d->lengths);
     return d;
 }
 
@@ -149,8 +152,7 @@ void decoder_free(struct decoder *d)
 {
     if (!d)
         return;
-    rope_table_free(&d->rope);
-    rope_table_free(&d->rope_local);
+    ropes_free(&d->long_ropes);
     arena_free(&d->arena);
     for (int i = 0; i < 3; i++)
         mem_free(d->u[i]);
@@ -162,6 +164,8 @@ void decoder_free(struct decoder *d)
     mem_free(d->requests);
     mem_free(d->spans);
     mem_free(d->chunks);
+    mem_free(d->chunk_start);
+    mem_free(d->lengths);
     mem_free(d);
 }
 
@@ -242,11 +246,10 @@ static void run_layer(struct decoder *d, const struct layer_run *r, int layer, i
         rmsnorm(c, d->qs, NULL, d->qs, l->norm_q, T * config->n_heads, config->head_dim, eps);
         rmsnorm(c, d->ks, NULL, d->ks, l->norm_k, T * config->n_kv_heads, config->head_dim, eps);
     }
-    const struct rope_table *table = config->sliding[layer]
-                                         ? (d->rope_local.half ? &d->rope_local : &d->m->rope_local)
-                                         : (d->rope.half ? &d->rope : &d->m->rope);
-    rope(c, d->qs, d->q, d->positions, T, config->n_heads, table, false);
-    rope(c, d->ks, d->kv, d->positions, T, config->n_kv_heads, table, false);
+    ropes_turn(d->ropes, config, layer, c, d->qs, d->q, d->positions, config->n_heads, n_chunks,
+               d->chunk_start, d->lengths, false);
+    ropes_turn(d->ropes, config, layer, c, d->ks, d->kv, d->positions, config->n_kv_heads, n_chunks,
+               d->chunk_start, d->lengths, false);
     store(d, c, layer, n_chunks);
     struct attention_shape shape;
     layer_attention_shape(config, layer, &shape);
@@ -358,9 +361,11 @@ bool decoder_run(struct decoder *d, const struct compute *c, const struct decode
                 d->ids[T + k] = item->ids[done + k];
                 d->positions[T + k] = past + k;
             }
+            d->lengths[n_chunks] = past + item->n - done;
             d->chunks[n_chunks++] =
                 (struct chunk){.item = item, .row0 = T, .n = n, .last = done + n == item->n};
             T += n;
+            d->chunk_start[n_chunks] = (int32_t)T;
             done += n;
             if (done == item->n) {
                 at++;

@@ -105,6 +105,15 @@ static struct mat mat_b(const struct lora *l, const struct lora_pair *pair)
     return mat_f32(l->set.w + pair->b, pair->out, l->options.rank);
 }
 
+/* Products of one fused module share A, and so u: the index of the group's first product with this A. */
+static int first_with_a(const struct lora_pair *const *pair, int i)
+{
+    int k = i;
+    while (k > 0 && pair[k - 1] && pair[k - 1]->a == pair[i]->a)
+        k--;
+    return k;
+}
+
 static double product_flops(int64_t T, const struct mat *w)
 {
     return 2.0 * (double)T * (double)w->rows * (double)w->cols;
@@ -127,6 +136,7 @@ static void project_together(const struct layer_run *r, int layer, const enum pr
                              const float *x, int64_t T, float *const *y, float *const *u)
 {
     const struct lora *l = r->spans[0].lora;
+    const struct lora_pair *pair[LAYER_GROUP];
     struct mat a[LAYER_GROUP], b[LAYER_GROUP];
     struct matmul_output z[LAYER_GROUP], out[LAYER_GROUP];
     int n_z = 0;
@@ -134,22 +144,25 @@ static void project_together(const struct layer_run *r, int layer, const enum pr
     assert(n >= 1 && n <= LAYER_GROUP);
     for (int i = 0; i < n; i++) {
         const struct mat *w = &r->m->layers[layer].w[which[i]];
-        const struct lora_pair *pair = l ? lora_at(l, layer, which[i]) : NULL;
+        pair[i] = l ? lora_at(l, layer, which[i]) : NULL;
         out[i] = (struct matmul_output){
             .y = y[i], .ldy = w->rows, .n_terms = 1, .terms = {{.a = x, .lda = w->cols, .w = w}}};
         flops += product_flops(T, w);
         bytes += (double)mat_bytes(w);
-        if (!pair)
+        if (!pair[i])
             continue;
-        a[i] = mat_a(l, pair);
-        b[i] = mat_b(l, pair);
+        int first = first_with_a(pair, i);
+        b[i] = mat_b(l, pair[i]);
+        out[i].terms[out[i].n_terms++] =
+            (struct matmul_term){.a = u[first], .lda = b[i].cols, .w = &b[i]};
+        flops += product_flops(T, &b[i]);
+        if (first != i)
+            continue;
+        a[i] = mat_a(l, pair[i]);
         z[n_z++] = (struct matmul_output){.y = u[i],
                                           .ldy = a[i].rows,
                                           .n_terms = 1,
                                           .terms = {{.a = x, .lda = w->cols, .w = &a[i]}}};
-        out[i].terms[out[i].n_terms++] =
-            (struct matmul_term){.a = u[i], .lda = b[i].cols, .w = &b[i]};
-        flops += product_flops(T, &b[i]);
         lora_flops += product_flops(T, &a[i]);
     }
     if (n_z > 0) {
@@ -165,26 +178,33 @@ static void project_together(const struct layer_run *r, int layer, const enum pr
 }
 
 /* y += u Bᵀ with u = s x̃ Aᵀ, for the rows of one span. */
-static void add_adapter(const struct layer_run *r, const struct lora_span *s, int layer,
-                        enum proj p, const float *x, float *y, float *u)
+static void add_adapters(const struct layer_run *r, const struct lora_span *s, int layer,
+                         const enum proj *which, int n, const float *x, float *const *y,
+                         float *const *u)
 {
     const struct lora *l = s->lora;
-    const struct lora_pair *pair = l ? lora_at(l, layer, p) : NULL;
-    if (!pair || s->n == 0)
-        return;
-    int64_t rank = l->options.rank;
-    struct mat a = mat_a(l, pair), b = mat_b(l, pair);
-    const float *from = x + s->row0 * pair->in;
-    u += s->row0 * rank;
-    if (r->dropout.p > 0) {
-        drop(r, layer, p, r->dropped, from, s->n * pair->in, false);
-        from = r->dropped;
+    const struct lora_pair *pair[LAYER_GROUP];
+    for (int i = 0; i < n && l && s->n > 0; i++) {
+        pair[i] = lora_at(l, layer, which[i]);
+        if (!pair[i])
+            continue;
+        const int64_t rank = l->options.rank;
+        const int first = first_with_a(pair, i);
+        struct mat a = mat_a(l, pair[i]), b = mat_b(l, pair[i]);
+        const float *from = x + s->row0 * pair[i]->in;
+        float *us = u[first] + s->row0 * rank;
+        if (first == i) {
+            if (r->dropout.p > 0) {
+                drop(r, layer, which[i], r->dropped, from, s->n * pair[i]->in, false);
+                from = r->dropped;
+            }
+            matmul_nt(r->c, us, rank, from, pair[i]->in, s->n, &a, false);
+            scale_inplace(r->c, us, l->options.scale, s->n * rank);
+        }
+        matmul_nt(r->c, y[i] + s->row0 * pair[i]->out, pair[i]->out, us, rank, s->n, &b, true);
+        part_end(r->parts, PART_LORA, product_flops(s->n, &a) + product_flops(s->n, &b), 0);
+        scale_rows(r, s, layer, which[i], y[i]);
     }
-    matmul_nt(r->c, u, rank, from, pair->in, s->n, &a, false);
-    scale_inplace(r->c, u, l->options.scale, s->n * rank);
-    matmul_nt(r->c, y + s->row0 * pair->out, pair->out, u, rank, s->n, &b, true);
-    part_end(r->parts, PART_LORA, product_flops(s->n, &a) + product_flops(s->n, &b), 0);
-    scale_rows(r, s, layer, p, y);
 }
 
 void layer_project(const struct layer_run *r, int layer, const enum proj *which, int n,
@@ -192,21 +212,25 @@ void layer_project(const struct layer_run *r, int layer, const enum proj *which,
 {
     if (r->n_spans == 1 && r->dropout.p == 0) {
         project_together(r, layer, which, n, x, T, y, u);
-        return;
+    } else {
+        struct lora_span base = {.n = T};
+        struct layer_run plain = *r;
+        plain.spans = &base;
+        project_together(&plain, layer, which, n, x, T, y, u);
+        for (int s = 0; s < r->n_spans; s++)
+            add_adapters(r, &r->spans[s], layer, which, n, x, y, u);
     }
-    struct lora_span base = {.n = T};
-    struct layer_run plain = *r;
-    plain.spans = &base;
-    project_together(&plain, layer, which, n, x, T, y, u);
-    for (int s = 0; s < r->n_spans; s++)
-        for (int i = 0; i < n; i++)
-            add_adapter(r, &r->spans[s], layer, which[i], x, y[i], u[i]);
+    const struct layer *l = &r->m->layers[layer];
+    for (int i = 0; i < n; i++)
+        if (l->bias[which[i]])
+            add_bias(r->c, y[i], l->bias[which[i]], T, l->w[which[i]].rows);
 }
 
 /* Which projections of a group are adapted and trained, with their factors. */
 struct adapted {
     const struct lora *l;
     const struct lora_pair *pair[LAYER_GROUP]; /* NULL: not adapted */
+    int first[LAYER_GROUP];                    /* of those that share its A: it stands for them */
     struct mat a[LAYER_GROUP], b[LAYER_GROUP];
 };
 
@@ -217,13 +241,14 @@ static void find_adapted(const struct layer_run *r, int layer, const enum proj *
     for (int i = 0; i < n && grads->lora && f->l; i++) {
         f->pair[i] = lora_at(f->l, layer, which[i]);
         if (f->pair[i]) {
+            f->first[i] = first_with_a(f->pair, i);
             f->a[i] = mat_a(f->l, f->pair[i]);
             f->b[i] = mat_b(f->l, f->pair[i]);
         }
     }
 }
 
-/* du = s g B, then gB += gᵀ u and gA += duᵀ x̃. */
+/* du = s g B (a sum over those that share A), then gB += gᵀ u and gA += duᵀ x̃. */
 static void adapters_backward(const struct layer_run *r, int layer, const enum proj *which, int n,
                               const struct adapted *f, const float *x, float *const *u,
                               float *const *g, int64_t T, const struct layer_grads *grads)
@@ -232,15 +257,16 @@ static void adapters_backward(const struct layer_run *r, int layer, const enum p
     struct matmul_output du[LAYER_GROUP];
     int n_du = 0;
     double flops = 0;
-    for (int i = 0; i < n; i++)
-        if (f->pair[i]) {
-            du[n_du++] = (struct matmul_output){
-                .y = grads->du[i],
-                .ldy = rank,
-                .n_terms = 1,
-                .terms = {{.a = g[i], .lda = f->pair[i]->out, .w = &f->b[i]}}};
-            flops += 2 * product_flops(T, &f->b[i]) + product_flops(T, &f->a[i]);
-        }
+    for (int i = 0; i < n; i++) {
+        if (!f->pair[i])
+            continue;
+        if (f->first[i] == i)
+            du[n_du++] = (struct matmul_output){.y = grads->du[i], .ldy = rank};
+        struct matmul_output *sum = &du[n_du - 1];
+        sum->terms[sum->n_terms++] =
+            (struct matmul_term){.a = g[i], .lda = f->pair[i]->out, .w = &f->b[i]};
+        flops += 2 * product_flops(T, &f->b[i]) + product_flops(T, &f->a[i]);
+    }
     if (n_du == 0)
         return;
     matmul_nn_joined(r->c, du, n_du, T);
@@ -249,9 +275,11 @@ static void adapters_backward(const struct layer_run *r, int layer, const enum p
         if (!pair)
             continue;
         const float *input = x;
+        matmul_tn(r->c, grads->lora + pair->b, rank, g[i], pair->out, pair->out, u[f->first[i]],
+                  rank, rank, T, 1, true);
+        if (f->first[i] != i)
+            continue;
         scale_inplace(r->c, grads->du[i], f->l->options.scale, T * rank);
-        matmul_tn(r->c, grads->lora + pair->b, rank, g[i], pair->out, pair->out, u[i], rank, rank,
-                  T, 1, true);
         if (r->dropout.p > 0) {
             drop(r, layer, which[i], r->dropped, x, T * pair->in, false);
             input = r->dropped;
@@ -274,7 +302,7 @@ static void to_input(const struct layer_run *r, int layer, const enum proj *whic
         out.terms[out.n_terms++] = (struct matmul_term){.a = g[i], .lda = w->rows, .w = w};
         flops += product_flops(T, w);
         bytes += (double)mat_bytes(w);
-        if (f->pair[i] && r->dropout.p == 0) {
+        if (f->pair[i] && f->first[i] == i && r->dropout.p == 0) {
             out.terms[out.n_terms++] =
                 (struct matmul_term){.a = grads->du[i], .lda = f->a[i].rows, .w = &f->a[i]};
             flops += product_flops(T, &f->a[i]);
@@ -283,7 +311,7 @@ static void to_input(const struct layer_run *r, int layer, const enum proj *whic
     matmul_nn_joined(r->c, &out, 1, T);
     part_end(r->parts, PART_BACK_PRODUCTS, flops, bytes);
     for (int i = 0; i < n && r->dropout.p > 0; i++)
-        if (f->pair[i]) {
+        if (f->pair[i] && f->first[i] == i) {
             matmul_nn(r->c, r->dropped, f->pair[i]->in, grads->du[i], f->a[i].rows, T, &f->a[i],
                       false);
             drop(r, layer, which[i], dx, r->dropped, T * f->pair[i]->in, true);
@@ -301,6 +329,8 @@ void layer_project_backward(const struct layer_run *r, int layer, const enum pro
         const struct mat *w = &r->m->layers[layer].w[which[i]];
         matmul_tn(r->c, grads->full + grads->weight_offset[which[i]], w->cols, g[i], w->rows,
                   w->rows, x, w->cols, w->cols, T, 1, true);
+        if (grads->bias[which[i]])
+            add_columns(r->c, grads->bias[which[i]], g[i], T, w->rows);
         part_end(r->parts, PART_WEIGHTS, product_flops(T, w), 0);
     }
     for (int i = 0; i < n; i++)

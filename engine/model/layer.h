@@ -1,7 +1,10 @@
 /* layer.h - private to the model room: the projections of a layer with their adapters, forward and
  * backward, for pass and decoder alike.
  *
- *     y = x Wᵀ + u Bᵀ,  u = s x̃ Aᵀ      x̃: x, or x with dropout; u is kept for the backward pass
+ *     y = x Wᵀ + b + u Bᵀ,  u = s x̃ Aᵀ      x̃: x, or x with dropout; u is kept for the backward pass
+ *
+ * The products of a fused module have one A and consecutive rows of one B: u is made once, in the
+ * place of the first of them.
  *
  * and with DoRA the columns of y times m/|V| (dora.h).
  *
@@ -65,6 +68,7 @@ struct layer_grads {
     float *lora;                      /* as lora->set.w; NULL: none */
     float *full;                      /* as model->full.w; NULL: none */
     size_t weight_offset[PROJ_COUNT]; /* into full, of this layer */
+    float *bias[PROJ_COUNT];          /* of this layer, in full; NULL: none */
     float *du[LAYER_GROUP];           /* scratch [T, rank] */
 };
 /* g[i] [T, out_i] -> gradients of the weights, and dx [T, in] = sum of g_i W_i + ... (NULL: not

@@ -10,24 +10,70 @@
 #include <stdio.h>
 #include <string.h>
 
-static size_t place(struct param_set *set, int layer, enum proj p, char half, int64_t rows,
-                    int64_t cols)
+static int64_t place(struct param_set *set, int layer, const struct module *m, char half,
+                     int64_t rows, int64_t cols)
 {
     struct param *param = &set->params[set->n_params++];
     *param = (struct param){.offset = set->count, .rows = rows, .cols = cols};
-    snprintf(param->name, sizeof param->name, "model.layers.%d.%s.%s%c", layer, proj_name(p),
+    snprintf(param->name, sizeof param->name, "model.layers.%d.%s.%s%c", layer, m->name,
              half == 'm' ? "" : "lora_", half);
     set->count += (size_t)(rows * cols);
-    return param->offset;
+    return (int64_t)param->offset;
+}
+
+/* The products of a module have its A, and their rows of its B (and of its magnitudes) each. */
+static void place_module(struct lora *l, int layer, const struct module *m)
+{
+    const int64_t rank = l->options.rank;
+    struct lora_pair *pair = &l->pairs[layer * PROJ_COUNT + (int)m->first];
+    int64_t a = place(&l->set, layer, m, 'a', rank, m->in),
+            b = place(&l->set, layer, m, 'b', m->out, rank);
+    for (int k = 0; k < m->n; b += pair[k++].out * rank) {
+        pair[k].a = a;
+        pair[k].b = b;
+    }
+}
+
+static void place_magnitudes(struct lora *l, int layer, const struct module *m)
+{
+    struct lora_pair *pair = &l->pairs[layer * PROJ_COUNT + (int)m->first];
+    if (pair->a < 0)
+        return;
+    int64_t at = place(&l->set, layer, m, 'm', 1, m->out);
+    for (int k = 0; k < m->n; at += pair[k++].out)
+        pair[k].m = at;
+}
+
+static unsigned bits_of(const struct module *m)
+{
+    return ((1u << m->n) - 1) << m->first;
+}
+
+static bool check_keys(const struct lora_options *o, const struct module *modules, int n,
+                       struct gm_error *err)
+{
+    for (int i = 0; i < n; i++) {
+        unsigned bits = bits_of(&modules[i]);
+        if ((o->keys & bits) != 0 && (o->keys & bits) != bits)
+            return error_set(err, GM_E_USAGE,
+                             "make adapter: this model has one matrix %s, of which a part cannot be "
+                             "adapted (name it as it is: --keys %s)",
+                             modules[i].name, strchr(modules[i].name, '.') + 1);
+    }
+    return true;
 }
 
 struct lora *lora_lay_out(const struct model_config *c, const struct lora_options *o,
                           const bool *present, struct gm_error *err)
 {
+    struct module modules[MODULE_COUNT_MAX];
+    const int n = model_modules(c, modules);
     if (o->rank < 1 || o->rank > LORA_MAX_RANK) {
         error_set(err, GM_E_USAGE, "make adapter: rank %d (1 to %d)", o->rank, LORA_MAX_RANK);
         return NULL;
     }
+    if (!present && !check_keys(o, modules, n, err))
+        return NULL;
     struct lora *l = mem_new(1, sizeof *l);
     l->options = *o;
     l->n_layers = c->n_layers;
@@ -35,21 +81,19 @@ struct lora *lora_lay_out(const struct model_config *c, const struct lora_option
     l->pairs = mem_new((size_t)c->n_layers * PROJ_COUNT, sizeof *l->pairs);
     l->set.params = mem_new((size_t)c->n_layers * PROJ_COUNT * 3, sizeof *l->set.params);
     for (int i = 0; i < c->n_layers * PROJ_COUNT; i++) {
-        int layer = i / PROJ_COUNT;
-        enum proj p = (enum proj)(i % PROJ_COUNT);
         int64_t out, in;
-        proj_shape(c, p, &out, &in);
+        proj_shape(c, (enum proj)(i % PROJ_COUNT), &out, &in);
         l->pairs[i] = (struct lora_pair){.a = -1, .b = -1, .m = -1, .in = (int)in, .out = (int)out};
-        if (present ? !present[i] : layer < l->first_layer || !(o->keys >> p & 1))
-            continue;
-        l->pairs[i].a = (int64_t)place(&l->set, layer, p, 'a', o->rank, in);
-        l->pairs[i].b = (int64_t)place(&l->set, layer, p, 'b', out, o->rank);
     }
+    for (int layer = 0; layer < c->n_layers; layer++)
+        for (int k = 0; k < n; k++)
+            if (present ? present[layer * PROJ_COUNT + (int)modules[k].first]
+                        : layer >= l->first_layer && (o->keys & bits_of(&modules[k])) != 0)
+                place_module(l, layer, &modules[k]);
     size_t matrices = l->set.count;
-    for (int i = 0; o->dora && i < c->n_layers * PROJ_COUNT; i++)
-        if (l->pairs[i].a >= 0)
-            l->pairs[i].m = (int64_t)place(&l->set, i / PROJ_COUNT, (enum proj)(i % PROJ_COUNT),
-                                           'm', 1, l->pairs[i].out);
+    for (int layer = 0; o->dora && layer < c->n_layers; layer++)
+        for (int k = 0; k < n; k++)
+            place_magnitudes(l, layer, &modules[k]);
     l->dora.n_rows = l->set.count - matrices;
     if (l->set.count == 0)
         error_set(err, GM_E_USAGE, "make adapter: no projection is chosen");

@@ -20,8 +20,8 @@ enum { LORA_MAX_RANK = 4096 };
 #define LORA_PEFT_FILE "adapter_model.safetensors"
 #define LORA_CONFIG_FILE "adapter_config.json"
 
-/* present [n_layers * PROJ_COUNT]: which pairs there are; NULL: what the options say. Values are
- * zero. */
+/* present [n_layers * PROJ_COUNT]: which pairs there are, of fused modules the first; NULL: what the
+ * options say. Values are zero. */
 struct lora *lora_lay_out(const struct model_config *c, const struct lora_options *o,
                           const bool *present, struct gm_error *err);
 int lora_first_layer(const struct model_config *c, const struct lora_options *o);

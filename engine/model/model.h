@@ -1,8 +1,8 @@
 /* model.h - the weights of a decoder, bound to where they are stored.
  *
  * Matrices stay in their storage type in the mapped file (GGUF q/k rows of Llama files are copied
- * once into Hugging Face's rotate-half order); norm weights are f32 copies that already hold
- * Gemma's +1. Read-only after opening, shared by trainer and taster. Memory: model_free gives all
+ * once into Hugging Face's rotate-half order); norm weights and biases are f32 copies, norms already
+ * hold Gemma's +1. Read-only after opening, shared by trainer and taster. Memory: model_free gives all
  * back; the model owns its source. Threads: any may read.
  *
  *     struct model *m = model_open("nano", &err);
@@ -18,11 +18,25 @@
 #include "engine/model/config.h"
 #include "engine/text/tokenizer.h"
 
+/* The seven products of a layer. Phi-3 stores q, k, v as one matrix and gate, up as another: the
+ * products see views of its rows. */
 enum proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT };
 const char *proj_name(enum proj p);              /* "self_attn.q_proj" */
 bool proj_parse(const char *name, enum proj *p); /* "q_proj" or "self_attn.q_proj" */
 void proj_shape(const struct model_config *c, enum proj p, int64_t *out,
                 int64_t *in); /* [out, in] */
+
+/* A linear module as files, adapters and --keys name it: one product, or the fused ones. */
+struct module {
+    const char *name; /* "self_attn.q_proj", "mlp.gate_up_proj" */
+    enum proj first;
+    int n;
+    int64_t out, in; /* of all its products together */
+};
+enum { MODULE_COUNT_MAX = PROJ_COUNT };
+int model_modules(const struct model_config *c, struct module modules[MODULE_COUNT_MAX]);
+/* The products that a name stands for, as bits 1 << PROJ_x: "q_proj", "self_attn.qkv_proj". */
+bool module_parse(const char *name, unsigned *keys);
 
 struct layer {
     struct mat w[PROJ_COUNT];
@@ -35,7 +49,7 @@ struct layer {
 struct param {
     char name[96];      /* Hugging Face name, as stored: "model.layers.0.self_attn.q_proj.weight" */
     size_t offset;      /* in floats */
-    int64_t rows, cols; /* norms: 1 x n */
+    int64_t rows, cols; /* norms and biases: 1 x n */
 };
 struct param_set {
     struct param *params;
@@ -44,16 +58,21 @@ struct param_set {
     size_t count; /* floats in all */
 };
 
+struct ropes;
 struct model {
     struct model_config config;
     struct model_source *source; /* NULL: random weights */
     struct mat embed, head;      /* [vocab, d]; the same when tied */
     struct layer *layers;
     const float *norm_final;
-    struct rope_table rope, rope_local;
-    struct param_set full; /* count 0 unless trainable */
-    size_t weight_bytes;   /* as stored */
-    void *owned;           /* private: copies, norms */
+    struct ropes *ropes;     /* for sequences of ordinary length */
+    struct param_set full;   /* count 0 unless trainable */
+    struct layer *masters;   /* trainable: the same layers, pointing into full.w; else NULL */
+    size_t weight_bytes;     /* as stored */
+    const char *prefix;      /* of the tensor names in the files: "model.", "language_model.model." */
+    char **notes;            /* what a person should know: parts of the file that are not used */
+    int n_notes;
+    void *owned;             /* private: copies, norms */
 };
 
 struct model *
@@ -70,6 +89,6 @@ struct tokenizer *model_tokenizer(const struct model *m, const struct model_sour
 void model_free(struct model *m);
 bool model_make_trainable(struct model *m, struct gm_error *err);
 void model_norms_changed(
-    struct model *m); /* after an update of m->full.w: refreshes the norm copies (+1) */
+    struct model *m); /* after an update of m->full.w: refreshes the copies of norms (+1) and biases */
 
 #endif

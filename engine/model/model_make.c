@@ -134,19 +134,22 @@ static bool fill_random(struct model *m, enum dtype type, uint64_t seed, struct 
         to = memory->copies = mem_alloc(bytes, "random weights", err);
     for (int i = 0; to && i < n; i++) {
         struct item *item = &items[i];
-        if (item->norm) {
+        if (item->vector) { /* norms are neutral, biases zero */
+            bool norm = strstr(item->name, "norm.weight") != NULL;
             for (int64_t k = 0; k < item->cols; k++)
-                ((float *)(uintptr_t)*item->norm)[k] = 1;
+                ((float *)(uintptr_t)*item->vector)[k] = norm ? 1 : 0;
             continue;
         }
         size_t count = (size_t)item->rows * (size_t)item->cols;
+        struct mat whole;
         if (type == DT_F32) {
             fill_normal((float *)(void *)to, count, seed, (uint64_t)i);
-            *item->mat = mat_f32((const float *)(const void *)to, item->rows, item->cols);
+            whole = mat_f32((const float *)(const void *)to, item->rows, item->cols);
         } else {
-            *item->mat = tile_fill(&tile, item, to);
+            whole = tile_fill(&tile, item, to);
         }
-        m->weight_bytes += mat_bytes(item->mat);
+        item_set(item, &whole);
+        m->weight_bytes += mat_bytes(&whole);
         to += tiled_bytes(&tile, count);
     }
     tile_free(&tile);
@@ -175,6 +178,24 @@ struct model *model_random(const struct model_config *c, enum dtype type, uint64
     return m;
 }
 
+/* The same layers again, to say where in the flat array each parameter stands. */
+static void point_masters(struct model *m, const struct param *params, const float *w)
+{
+    struct model twin = *m;
+    int n;
+    twin.layers = m->masters;
+    struct item *items = model_items(&twin, &n);
+    for (int i = 0; i < n; i++) {
+        const float *at = w + params[i].offset;
+        struct mat whole = mat_f32(at, items[i].rows, items[i].cols);
+        if (items[i].vector)
+            *items[i].vector = at;
+        else
+            item_set(&items[i], &whole);
+    }
+    mem_free(items);
+}
+
 bool model_make_trainable(struct model *m, struct gm_error *err)
 {
     if (m->full.count > 0)
@@ -193,14 +214,15 @@ bool model_make_trainable(struct model *m, struct gm_error *err)
     float *w = mem_alloc(count * sizeof *w, "trainable weights", err);
     for (int i = 0; w && i < n; i++) {
         float *to = w + params[i].offset;
-        if (items[i].norm) {
+        if (items[i].vector) {
             for (int64_t k = 0; k < items[i].cols; k++)
-                to[k] = (*items[i].norm)[k] - (m->config.norm_plus_one ? 1 : 0);
+                to[k] = (*items[i].vector)[k] - (items[i].plus_one ? 1 : 0);
             continue;
         }
+        struct mat whole = mat_f32(to, items[i].rows, items[i].cols), stored = item_mat(&items[i]);
         for (int64_t r = 0; r < items[i].rows; r++)
-            mat_row_to_f32(items[i].mat, r, to + r * items[i].cols);
-        *items[i].mat = mat_f32(to, items[i].rows, items[i].cols);
+            mat_row_to_f32(&stored, r, to + r * items[i].cols);
+        item_set(&items[i], &whole);
     }
     mem_free(items);
     if (!w) {
@@ -212,20 +234,29 @@ bool model_make_trainable(struct model *m, struct gm_error *err)
     mem_free(memory->copies); /* nothing points there any more */
     memory->copies = NULL;
     m->full = (struct param_set){.params = params, .n_params = n, .w = w, .count = count};
+    m->masters = mem_new((size_t)m->config.n_layers, sizeof *m->masters);
+    point_masters(m, params, w);
     model_norms_changed(m);
     return true;
+}
+
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), t = strlen(tail);
+    return n >= t && strcmp(text + n - t, tail) == 0;
 }
 
 void model_norms_changed(struct model *m)
 {
     const struct model_memory *memory = m->owned;
-    float *to = memory->norms;
+    float *to = memory->vectors; /* in the order of the parameters */
     for (int i = 0; i < m->full.n_params; i++) {
         const struct param *p = &m->full.params[i];
-        if (p->rows != 1 || strstr(p->name, "norm.weight") == NULL)
+        bool norm = ends_with(p->name, "norm.weight");
+        if (!norm && !ends_with(p->name, ".bias"))
             continue;
         const float *from = m->full.w + p->offset;
         for (int64_t k = 0; k < p->cols; k++)
-            *to++ = from[k] + (m->config.norm_plus_one ? 1 : 0);
+            *to++ = from[k] + (norm && m->config.norm_plus_one ? 1 : 0);
     }
 }

@@ -16,32 +16,30 @@
 static const enum proj QKV[] = {PROJ_Q, PROJ_K, PROJ_V}, OUT[] = {PROJ_O},
                        GATED[] = {PROJ_GATE, PROJ_UP}, DOWN[] = {PROJ_DOWN};
 
-/* Where the gradients of one layer's parameters stand in the flat array; full training only. */
+/* Where the gradients of one layer's vectors stand in the flat array; full training only. */
 struct layer_offsets {
-    size_t weight[PROJ_COUNT];
     float *norm_in, *norm_attn_out, *norm_mlp_in, *norm_mlp_out, *norm_q, *norm_k;
 };
 
-/* The list of parameters of a layer is in the order of model_items(). */
-static void find_offsets(const struct model *m, int layer, float *grads, struct layer_offsets *o)
+static float *grad_of(const struct model *m, float *grads, const float *master)
 {
-    const struct model_config *c = &m->config;
-    int per_layer = PROJ_COUNT + 2 + (c->qk_norm ? 2 : 0) + (c->sandwich_norm ? 2 : 0);
-    const struct param *p = &m->full.params[1 + layer * per_layer];
-    o->norm_in = grads + (p++)->offset;
-    for (int i = PROJ_Q; i <= PROJ_O; i++)
-        o->weight[i] = (p++)->offset;
-    if (c->qk_norm) {
-        o->norm_q = grads + (p++)->offset;
-        o->norm_k = grads + (p++)->offset;
+    return master ? grads + (master - m->full.w) : NULL;
+}
+
+static void find_grads(const struct model *m, int layer, float *grads, struct layer_offsets *o,
+                       struct layer_grads *g)
+{
+    const struct layer *l = &m->masters[layer];
+    *o = (struct layer_offsets){.norm_in = grad_of(m, grads, l->norm_in),
+                                .norm_attn_out = grad_of(m, grads, l->norm_attn_out),
+                                .norm_mlp_in = grad_of(m, grads, l->norm_mlp_in),
+                                .norm_mlp_out = grad_of(m, grads, l->norm_mlp_out),
+                                .norm_q = grad_of(m, grads, l->norm_q),
+                                .norm_k = grad_of(m, grads, l->norm_k)};
+    for (int p = 0; p < PROJ_COUNT; p++) {
+        g->weight_offset[p] = (size_t)((const float *)l->w[p].data - m->full.w);
+        g->bias[p] = grad_of(m, grads, l->bias[p]);
     }
-    if (c->sandwich_norm)
-        o->norm_attn_out = grads + (p++)->offset;
-    o->norm_mlp_in = grads + (p++)->offset;
-    for (int i = PROJ_GATE; i <= PROJ_DOWN; i++)
-        o->weight[i] = (p++)->offset;
-    if (c->sandwich_norm)
-        o->norm_mlp_out = grads + p->offset;
 }
 
 struct walk {
@@ -133,8 +131,8 @@ static void turn(struct walk *w, const void *kept, const float *raw, const float
                 config->rms_norm_eps);
     else
         pass_fetch_copy(w->r->c, kept, turned, T * heads * config->head_dim);
-    rope(w->r->c, turned, (int64_t)heads * config->head_dim, w->b->positions, T, heads,
-         pass_rope(w->p, w->layer), false);
+    ropes_turn(w->p->ropes, config, w->layer, w->r->c, turned, (int64_t)heads * config->head_dim,
+               w->b->positions, heads, w->b->n_seqs, w->b->seq_start, NULL, false);
 }
 
 static void turn_back(struct walk *w, float *g, const float *raw, const float *norm, float *g_norm,
@@ -142,8 +140,8 @@ static void turn_back(struct walk *w, float *g, const float *raw, const float *n
 {
     const struct model_config *config = &w->p->m->config;
     const int64_t T = w->b->T;
-    rope(w->r->c, g, (int64_t)heads * config->head_dim, w->b->positions, T, heads,
-         pass_rope(w->p, w->layer), true);
+    ropes_turn(w->p->ropes, config, w->layer, w->r->c, g, (int64_t)heads * config->head_dim,
+               w->b->positions, heads, w->b->n_seqs, w->b->seq_start, NULL, true);
     if (!norm)
         return;
     rmsnorm(w->r->c, scratch, w->p->rstd_heads, raw, norm, T * heads, config->head_dim,
@@ -216,10 +214,8 @@ void pass_backward(struct pass *p, const struct layer_run *r, const struct batch
         w.grads = (struct layer_grads){.lora = lora ? grads : NULL,
                                        .full = full ? grads : NULL,
                                        .du = {p->du[0], p->du[1], p->du[2]}};
-        if (full) {
-            find_offsets(p->m, layer, grads, &w.at);
-            memcpy(w.grads.weight_offset, w.at.weight, sizeof w.at.weight);
-        }
+        if (full)
+            find_grads(p->m, layer, grads, &w.at, &w.grads);
         if (p->limits.checkpoint) {
             pass_fetch_copy(r->c, w.k->x, p->x, b->T * p->d);
             pass_forward_layer(p, r, b, layer, &p->kept[layer]);

@@ -49,8 +49,10 @@ static void attend(struct pass *p, const struct layer_run *r, const struct batch
         rmsnorm(r->c, p->ks, NULL, p->ks, l->norm_k, T * c->n_kv_heads, c->head_dim,
                 c->rms_norm_eps);
     }
-    rope(r->c, p->qs, p->q, b->positions, T, c->n_heads, pass_rope(p, layer), false);
-    rope(r->c, p->ks, p->kv, b->positions, T, c->n_kv_heads, pass_rope(p, layer), false);
+    ropes_turn(p->ropes, c, layer, r->c, p->qs, p->q, b->positions, c->n_heads, b->n_seqs,
+               b->seq_start, NULL, false);
+    ropes_turn(p->ropes, c, layer, r->c, p->ks, p->kv, b->positions, c->n_kv_heads, b->n_seqs,
+               b->seq_start, NULL, false);
     part_end(r->parts, PART_ROWS, 0, 0);
     struct attention_shape shape;
     layer_attention_shape(c, layer, &shape);

@@ -193,17 +193,6 @@ size_t pass_bytes(const struct model_config *c, const struct lora_options *lora,
     return count.overflow ? SIZE_MAX : count.bytes;
 }
 
-static bool make_ropes(struct pass *p, struct gm_error *err)
-{
-    const struct model_config *c = &p->m->config;
-    int64_t T = p->rows;
-    if (T > p->m->rope.n_positions &&
-        !rope_table_init(&p->rope, T, c->head_dim, c->rope_theta, c->rope_linear_factor, err))
-        return false;
-    return p->m->rope_local.half == 0 || T <= p->m->rope_local.n_positions ||
-           rope_table_init(&p->rope_local, T, c->head_dim, c->rope_theta_local, 1, err);
-}
-
 struct pass *pass_new(const struct model *m, const struct lora_options *lora,
                       const struct pass_limits *limits, struct gm_error *err)
 {
@@ -222,7 +211,12 @@ struct pass *pass_new(const struct model *m, const struct lora_options *lora,
                               "plan a pass: %lld tokens do not fit (ask for shorter or fewer rows)",
                               (long long)limits->max_tokens)
                   : arena_init(&p->arena, planner.bytes + 64, "activations", err);
-    if (!ok || !make_ropes(p, err)) {
+    p->ropes = m->ropes;
+    if (ok && p->rows > m->ropes->n_positions) {
+        ok = ropes_init(&p->long_ropes, &m->config, p->rows, err);
+        p->ropes = &p->long_ropes;
+    }
+    if (!ok) {
         pass_free(p);
         return NULL;
     }
@@ -237,8 +231,7 @@ void pass_free(struct pass *p)
 {
     if (!p)
         return;
-    rope_table_free(&p->rope);
-    rope_table_free(&p->rope_local);
+    ropes_free(&p->long_ropes);
     mem_free(p->kept);
     arena_free(&p->arena);
     mem_free(p);

@@ -8,6 +8,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/model/layer.h"
+#include "engine/model/ropes.h"
 
 /* Values as kept: T rows each. q and k stand before their norm and rotation. */
 struct kept {
@@ -51,16 +52,10 @@ struct pass {
     /* the head: [max_targets, d] */
     float *head_x, *head_h, *head_dh, *head_rstd;
     void *head_work;
-    struct rope_table rope, rope_local; /* longer than the model's; half 0: the model's serve */
+    const struct ropes *ropes; /* the model's, or: */
+    struct ropes long_ropes;   /* for more positions than those have */
     struct part_clock clock;
 };
-
-static inline const struct rope_table *pass_rope(const struct pass *p, int layer)
-{
-    if (p->m->config.sliding[layer])
-        return p->rope_local.half ? &p->rope_local : &p->m->rope_local;
-    return p->rope.half ? &p->rope : &p->m->rope;
-}
 
 /* The residual stream from the embedding to the last layer, left in p->x. layer_outputs: see
  * pass_hidden, may be NULL. */

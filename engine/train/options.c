@@ -338,10 +338,10 @@ static bool read_keys(struct train_options *o, const json_t *list, struct gm_err
     o->lora.keys = 0;
     json_array_foreach(list, i, item)
     {
-        enum proj p;
-        if (!json_is_string(item) || !proj_parse(json_string_value(item), &p))
+        unsigned keys;
+        if (!json_is_string(item) || !module_parse(json_string_value(item), &keys))
             return error_set(err, GM_E_INPUT, "field keys: item %zu is no projection", i + 1);
-        o->lora.keys |= 1u << p;
+        o->lora.keys |= keys;
     }
     return true;
 }

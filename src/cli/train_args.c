@@ -135,16 +135,17 @@ static bool parse_keys(void *target, const char *value, struct gm_error *err)
     char name[64];
     for (const char *p = value;; p++) {
         size_t n = strcspn(p, ",");
-        enum proj which;
+        unsigned which;
         if (n >= sizeof name)
             return error_set(err, GM_E_USAGE, "read option --keys: \"%s\" holds an overlong name", value);
         memcpy(name, p, n);
         name[n] = 0;
-        if (!proj_parse(name, &which))
+        if (!module_parse(name, &which))
             return error_set(err, GM_E_USAGE,
-                             "read option --keys: \"%s\" is no projection (q_proj k_proj v_proj o_proj gate_proj up_proj down_proj, or all-linear)",
+                             "read option --keys: \"%s\" is no projection (q_proj k_proj v_proj o_proj gate_proj up_proj down_proj, or all-linear; "
+                             "Phi-3: qkv_proj gate_up_proj)",
                              name);
-        *keys |= 1u << which;
+        *keys |= which;
         p += n;
         if (!*p)
             return true;

@@ -200,13 +200,18 @@ static void test_rope(void **state)
 {
     (void)state;
     const int dims[] = {2, 6, 32, 64, 96};
-    for (size_t k = 0; k < sizeof dims / sizeof *dims; k++) {
-        const int d = dims[k], n_heads = 3;
+    for (size_t k = 0; k < 2 * (sizeof dims / sizeof *dims); k++) { /* the whole head turns, then a part of it */
+        const int d = dims[k / 2], half = k % 2 ? (d + 2) / 4 : d / 2, n_heads = 3;
         const int64_t T = 300, ldx = n_heads * d + 5;
+        double frequencies[64];
+        for (int i = 0; i < half; i++)
+            frequencies[i] = pow(10000.0, -1.0 * i / half) / 8;
         struct rope_table t;
-        assert_true(rope_table_init(&t, 1000, d, 10000.0, 8.0, NULL));
-        for (int i = 0; i < d / 2; i++)
-            assert_true(fabs(t.sin[777 * t.half + i] - sin(777 / 8.0 * pow(10000.0, -2.0 * i / d))) < 1e-7);
+        assert_true(rope_table_init(&t, 1000, d, half, frequencies, 1.5, NULL));
+        for (int i = 0; i < half; i++)
+            assert_true(fabs(t.sin[777 * t.half + i] - 1.5 * sin(777 * frequencies[i])) < 2e-7);
+        rope_table_free(&t);
+        assert_true(rope_table_init(&t, 1000, d, half, frequencies, 1, NULL));
         int32_t positions[300];
         for (int i = 0; i < T; i++)
             positions[i] = (i * 37) % 1000;
@@ -227,11 +232,12 @@ static void test_rope(void **state)
     }
     struct rope_table t;
     struct gm_error err = {0};
-    assert_false(rope_table_init(&t, 0, 64, 1e4, 1, &err));
-    assert_false(rope_table_init(&t, 10, 7, 1e4, 1, &err));
-    assert_false(rope_table_init(&t, 10, 8, -1, 1, &err));
-    assert_false(rope_table_init(&t, 10, 8, 1e4, 0, &err));
-    assert_false(rope_table_init(&t, INT64_MAX / 2, 64, 1e4, 1, &err));
+    const double f[4] = {1, 0.5, 0.25, 0.125}, bad[4] = {1, -1, 1, 1};
+    assert_false(rope_table_init(&t, 0, 8, 4, f, 1, &err));
+    assert_false(rope_table_init(&t, 10, 7, 4, f, 1, &err));
+    assert_false(rope_table_init(&t, 10, 8, 4, bad, 1, &err));
+    assert_false(rope_table_init(&t, 10, 8, 4, f, 0, &err));
+    assert_false(rope_table_init(&t, INT64_MAX / 2, 8, 4, f, 1, &err));
     assert_true(err.text[0] != 0);
 }
 

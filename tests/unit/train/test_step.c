@@ -5,6 +5,7 @@
 
 #include "engine/format/safetensors.h"
 #include "engine/train/step.h"
+#include "tests/unit/fixtures.h"
 
 #include <math.h>
 
@@ -22,7 +23,7 @@ static struct fixture open_fixture(const char *name)
 {
     struct fixture f = {0};
     struct gm_error err = {0};
-    char *dir = mem_printf(FIXTURES "/models/%s", name),
+    char *dir = mem_printf("%s/models/%s", fixtures_dir(), name),
          *file = path_join(dir, "expected.safetensors"), *about = path_join(dir, "expected.json");
     f.model = model_open(dir, &err);
     if (!f.model || !safetensors_open(&f.expected, file, &err))
@@ -100,30 +101,28 @@ static void pack(const struct fixture *f, int b, struct packed *p)
     out->target_id = p->target_id;
 }
 
-static float *half_of(struct lora *l, int layer, enum proj p, char half)
+/* The expected tensor of parameter p: "model.layers.0.mlp.up_proj.lora_a" is HEAD.layers.0.mlp.up_proj.A */
+static const struct tensor_info *expected_of(const struct fixture *f, const char *head, const struct param *p)
 {
-    const struct lora_pair *pair = lora_at(l, layer, p);
-    return l->set.w + (half == 'A' ? pair->a : pair->b);
-}
-
-static int64_t half_size(const struct lora *l, int layer, enum proj p, char half)
-{
-    const struct lora_pair *pair = lora_at(l, layer, p);
-    return (int64_t)l->options.rank * (half == 'A' ? pair->in : pair->out);
+    char name[160];
+    int stem = (int)strlen(p->name) - (int)strlen("model..lora_a");
+    snprintf(name, sizeof name, "%s.%.*s.%c", head, stem, p->name + strlen("model."),
+             p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
+    const struct tensor_info *t = safetensors_find(&f->expected, name);
+    if (t)
+        assert_int_equal(tensor_elements(t), p->rows * p->cols);
+    return t;
 }
 
 static void set_start(struct lora *l, const struct fixture *f)
 {
-    for (int layer = 0; layer < l->n_layers; layer++)
-        for (int p = 0; p < PROJ_COUNT; p++)
-            for (const char *half = "AB"; *half && lora_at(l, layer, (enum proj)p); half++) {
-                char name[96];
-                snprintf(name, sizeof name, "lora.layers.%d.%s.%c", layer, proj_name((enum proj)p),
-                         *half);
-                const struct tensor_info *t = must_find(f, name);
-                assert_int_equal(tensor_elements(t), half_size(l, layer, (enum proj)p, *half));
-                memcpy(half_of(l, layer, (enum proj)p, *half), t->data, t->bytes);
-            }
+    for (int i = 0; i < l->set.n_params; i++) {
+        const struct param *p = &l->set.params[i];
+        const struct tensor_info *t = expected_of(f, "lora", p);
+        if (!t)
+            fail_msg("no start of %s", p->name);
+        memcpy(l->set.w + p->offset, t->data, t->bytes);
+    }
 }
 
 /* Largest distance of a weight after the steps from where it should be. */
@@ -131,25 +130,20 @@ static double distance(struct lora *l, const struct fixture *f, const char *kind
 {
     double worst = 0;
     bool moved = false;
-    for (int layer = 0; layer < l->n_layers; layer++)
-        for (int p = 0; p < PROJ_COUNT; p++)
-            for (const char *half = "AB"; *half && lora_at(l, layer, (enum proj)p); half++) {
-                char name[96], first[96];
-                snprintf(name, sizeof name, "train_%s.layers.%d.%s.%c", kind, layer,
-                         proj_name((enum proj)p), *half);
-                snprintf(first, sizeof first, "lora.layers.%d.%s.%c", layer,
-                         proj_name((enum proj)p), *half);
-                const struct tensor_info *t = safetensors_find(&f->expected, name);
-                if (!t)
-                    continue; /* first and last adapted layer only */
-                const float *want = t->data, *got = half_of(l, layer, (enum proj)p, *half),
-                            *start = floats(f, first);
-                for (int64_t i = 0; i < tensor_elements(t); i++) {
-                    double d = fabs((double)got[i] - (double)want[i]);
-                    worst = d > worst ? d : worst;
-                    moved |= want[i] != start[i];
-                }
-            }
+    char head[32];
+    snprintf(head, sizeof head, "train_%s", kind);
+    for (int i = 0; i < l->set.n_params; i++) {
+        const struct param *p = &l->set.params[i];
+        const struct tensor_info *t = expected_of(f, head, p);
+        if (!t)
+            continue; /* first and last adapted layer only */
+        const float *want = t->data, *got = l->set.w + p->offset, *start = expected_of(f, "lora", p)->data;
+        for (int64_t k = 0; k < p->rows * p->cols; k++) {
+            double d = fabs((double)got[k] - (double)want[k]);
+            worst = d > worst ? d : worst;
+            moved |= want[k] != start[k];
+        }
+    }
     assert_true(moved);
     return worst;
 }
@@ -297,19 +291,12 @@ static void check_model(const char *name)
     close_fixture(&f);
 }
 
-static void gemma3_text(void **state)
+static void ten_steps(void **state)
 {
-    check_model("gemma3_text");
-}
-
-static void llama(void **state)
-{
-    check_model("llama");
-}
-
-static void smollm2(void **state)
-{
-    check_model("smollm2");
+    static const char *const models[] = {"gemma3_text", "gemma3_mm", "gemma2", "llama",
+                                         "llama3_rope", "smollm2",   "phi3"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        check_model(models[i]);
 }
 
 static void threads_change_nothing(void **state)
@@ -343,9 +330,7 @@ static void micro_batches_change_rounding_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemma3_text),
-        cmocka_unit_test(llama),
-        cmocka_unit_test(smollm2),
+        cmocka_unit_test(ten_steps),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(micro_batches_change_rounding_only),
     };
