@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 160 };
+enum { NAME_MAX_BYTES = 64 };
 
 struct binding {
     struct model *m;
@@ -57,18 +57,10 @@ static void find_prefix(struct binding *b)
     }
 }
 
-/* The name of an item in this source. */
-static const char *stored_name(const struct binding *b, const struct item *i, char *name)
+/* The name of an item in this source; mem_free. */
+static char *stored_name(const struct binding *b, const struct item *i)
 {
-    if (b->source->kind == SOURCE_GGUF)
-        return i->gguf;
-    bool inner = starts_with(i->name, "model.");
-    snprintf(name, NAME_MAX_BYTES, "%s%s",
-             inner                                                    ? b->m->prefix
-             : strcmp(b->m->prefix, "language_model.model.") == 0 ? "language_model."
-                                                                      : "",
-             inner ? i->name + strlen("model.") : i->name);
-    return name;
+    return b->source->kind == SOURCE_GGUF ? mem_copy(i->gguf) : item_stored_name(b->m, i);
 }
 
 static void use(struct binding *b, const struct tensor_info *t)
@@ -79,8 +71,7 @@ static void use(struct binding *b, const struct tensor_info *t)
 
 static const struct tensor_info *find(struct binding *b, const struct item *i, struct gm_error *err)
 {
-    char buffer[NAME_MAX_BYTES];
-    const char *name = stored_name(b, i, buffer);
+    char *name = stored_name(b, i);
     const struct tensor_info *t = model_source_find(b->source, name);
     if (!t)
         error_set(err, GM_E_INPUT,
@@ -89,6 +80,7 @@ static const struct tensor_info *find(struct binding *b, const struct item *i, s
                   name, i->rows, i->cols);
     else
         use(b, t);
+    mem_free(name);
     return t;
 }
 
@@ -130,27 +122,35 @@ static void turn_rows(struct binding *b, struct mat *m, int heads)
     b->copy += (size_t)m->rows * m->row_bytes;
 }
 
-static bool bind_matrix(struct binding *b, const struct item *i, struct gm_error *err)
+/* As MLX stores it, or as one tensor. */
+static bool find_matrix(struct binding *b, const struct item *i, struct mat *m, struct gm_error *err)
 {
-    char buffer[NAME_MAX_BYTES], module[NAME_MAX_BYTES];
-    struct quantised q;
-    struct mat m;
-    snprintf(module, sizeof module, "%s", stored_name(b, i, buffer));
+    char *module = stored_name(b, i);
     char *end = strrchr(module, '.');
+    struct quantised q;
     assert(end);
     *end = 0;
-    if (quant_find(b->source, module, &q)) {
-        if (!quant_mat(b->source, module, &q, i->rows, i->cols, &m, err))
-            return false;
+    bool quantised = quant_find(b->source, module, &q),
+         ok = quantised && quant_mat(b->source, module, &q, i->rows, i->cols, m, err);
+    mem_free(module);
+    if (!quantised) {
+        const struct tensor_info *t = find(b, i, err);
+        return t && tensor_mat_expect(t, i->rows, i->cols, m, err) && tensor_check_finite(t, err);
+    }
+    if (ok) {
         use(b, q.weight);
         use(b, q.scales);
         if (q.biases)
             use(b, q.biases);
-    } else {
-        const struct tensor_info *t = find(b, i, err);
-        if (!t || !tensor_mat_expect(t, i->rows, i->cols, &m, err) || !tensor_check_finite(t, err))
-            return false;
     }
+    return ok;
+}
+
+static bool bind_matrix(struct binding *b, const struct item *i, struct gm_error *err)
+{
+    struct mat m;
+    if (!find_matrix(b, i, &m, err))
+        return false;
     if (b->copy && i->turned_heads > 0)
         turn_rows(b, &m, i->turned_heads);
     item_set(i, &m);

@@ -206,6 +206,14 @@ struct item *model_items(struct model *m, int *n)
     return l.items;
 }
 
+char *item_stored_name(const struct model *m, const struct item *i)
+{
+    static const char inner[] = "model.";
+    if (strncmp(i->name, inner, strlen(inner)) == 0)
+        return mem_printf("%s%s", m->prefix, i->name + strlen(inner));
+    return mem_printf("%s%s", strcmp(m->prefix, "language_model.model.") == 0 ? "language_model." : "", i->name);
+}
+
 void item_set(const struct item *i, const struct mat *whole)
 {
     int64_t at = 0;

@@ -27,6 +27,9 @@ struct item *model_items(struct model *m, int *n);
 void item_set(const struct item *i, const struct mat *whole); /* hangs the matrix in, cut into parts */
 struct mat item_mat(const struct item *i);                    /* all parts as the one they are */
 
+/* The name in the model's own Hugging Face files, behind their prefix; mem_free. */
+char *item_stored_name(const struct model *m, const struct item *i);
+
 /* What a model owns besides its source. */
 struct model_memory {
     float *vectors; /* all norm weights, Gemma's +1 added, and biases */

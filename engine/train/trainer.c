@@ -327,6 +327,8 @@ static bool warn_of_data(struct trainer *t, struct gm_error *err)
                    "validation loss looks better than it is",
                    t->n_valid_leaks, d->count[SPLIT_VALID]);
     ok = ok && warn(t, &s, false, err);
+    for (int i = 0; ok && i < t->model->n_notes; i++)
+        ok = trainer_tell_warning(t, t->model->notes[i], err);
     str_free(&s);
     return ok;
 }

@@ -93,6 +93,8 @@ bool session_open(struct session *s, const struct session_options *o, const stru
         ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
     if (ok && s->lora)
         lora_bind(s->lora, s->model, &s->compute);
+    for (int i = 0; ok && s->model && i < s->model->n_notes; i++)
+        cli_note(g, "%s: %s", model, s->model->notes[i]);
     s->model_name = model;
     if (!s->adapter_name)
         s->adapter_name = mem_copy("base");

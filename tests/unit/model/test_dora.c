@@ -37,19 +37,19 @@ static void fused_row(const struct model *m, const struct lora *l, int layer, en
     mem_free(row);
 }
 
-static const char *const MODELS[] = {"gemma3_text", "llama", "llama_f32"};
-enum { N_MODELS = 3 };
+static const char *const DORA[] = {"gemma3_text", "llama", "llama_f32", "llama_bias", "phi3"};
+enum { N_DORA = sizeof DORA / sizeof *DORA };
 static const struct lora_options ALL = {.rank = 4, .scale = 2, .keys = 0x7f, .dora = true};
 
 /* A new adapter changes nothing, and its m are the lengths of the rows. */
 static void test_start(void **state)
 {
-    for (int i = 0; i < N_MODELS; i++) {
+    for (int i = 0; i < N_DORA; i++) {
         struct gm_error err = {0};
         struct tools t;
         struct fixture f;
         tools_init(&t, 2, GM_COMPUTE_F32);
-        fixture_open(&f, MODELS[i]);
+        fixture_open(&f, DORA[i]);
         struct lora *l = lora_new(&f.model->config, &ALL, 5, &err);
         assert_false(lora_is_bound(l));
         lora_bind(l, f.model, &t.compute);
@@ -58,7 +58,7 @@ static void test_start(void **state)
             assert_true(fabsf(l->dora.gain[k] - 1) < 1e-6f);
         const struct tensor_info *ids = tensor(&f.expected, "ids.1");
         float *with = logits_of(f.model, l, &t.compute, ids->data, ids->shape[0], NULL, NULL);
-        near(MODELS[i], with, tensor(&f.expected, "logits.1")->data, ids->shape[0] * f.model->config.vocab_size, 2e-4);
+        near(DORA[i], with, tensor(&f.expected, "logits.1")->data, ids->shape[0] * f.model->config.vocab_size, 2e-4);
         mem_free(with);
         lora_free(l);
         fixture_close(&f);
@@ -69,7 +69,7 @@ static void test_start(void **state)
 /* The same logits as of a model whose weights are m/|V| V; some projections of some layers only. */
 static void test_forward(void **state)
 {
-    for (int i = 0; i < N_MODELS; i++) {
+    for (int i = 0; i < N_DORA; i++) {
         struct gm_error err = {0};
         struct tools t;
         struct fixture f;
@@ -77,7 +77,7 @@ static void test_forward(void **state)
         o.num_layers = 2;
         o.keys = i == 1 ? 1u << PROJ_K | 1u << PROJ_O | 1u << PROJ_GATE | 1u << PROJ_DOWN : ALL.keys;
         tools_init(&t, 2, GM_COMPUTE_F32);
-        fixture_open(&f, MODELS[i]);
+        fixture_open(&f, DORA[i]);
         struct lora *l = lively(f.model, &t.compute, &o);
         const struct tensor_info *ids = tensor(&f.expected, "ids.2");
         float *with = logits_of(f.model, l, &t.compute, ids->data, ids->shape[0], NULL, NULL);
@@ -94,7 +94,7 @@ static void test_forward(void **state)
                 }
             }
         float *want = logits_of(fused, NULL, &t.compute, ids->data, ids->shape[0], NULL, NULL);
-        near(MODELS[i], with, want, ids->shape[0] * f.model->config.vocab_size, 3e-4);
+        near(DORA[i], with, want, ids->shape[0] * f.model->config.vocab_size, 3e-4);
         mem_free(row);
         mem_free(with);
         mem_free(want);
@@ -109,15 +109,15 @@ static void test_forward(void **state)
  * orders of norms. */
 static void test_gradients(void **state)
 {
-    for (int i = 0; i < 2 * N_MODELS; i++) {
+    for (int i = 0; i < 2 * N_DORA; i++) {
         struct tools t;
         struct fixture f;
         struct packed batch;
         struct lora_options o = ALL;
-        o.dropout = i < N_MODELS ? 0 : 0.25f;
+        o.dropout = i < N_DORA ? 0 : 0.25f;
         o.num_layers = i == 0 ? 3 : 0;
         tools_init(&t, 2, GM_COMPUTE_F32);
-        fixture_open(&f, MODELS[i % N_MODELS]);
+        fixture_open(&f, DORA[i % N_DORA]);
         pack_batch(&batch, &f.expected, 0);
         struct lora *l = lively(f.model, &t.compute, &o);
         struct pass *p = pass_for(f.model, l, PASS_LORA, i % 2);
@@ -145,13 +145,13 @@ static void test_gradients(void **state)
 /* bf16 products and kept values: near the exact gradient, for every kind of parameter. */
 static void test_bf16(void **state)
 {
-    for (int i = 0; i < N_MODELS; i++) {
+    for (int i = 0; i < N_DORA; i++) {
         struct tools t, exact;
         struct fixture f;
         struct packed batch;
         tools_init(&t, 2, GM_COMPUTE_BF16);
         tools_init(&exact, 2, GM_COMPUTE_F32);
-        fixture_open(&f, MODELS[i]);
+        fixture_open(&f, DORA[i]);
         pack_batch(&batch, &f.expected, 0);
         struct lora *l = lively(f.model, &exact.compute, &ALL), *half = lora_copy(l);
         lora_bind(half, f.model, &t.compute);
@@ -170,7 +170,7 @@ static void test_bf16(void **state)
                 b += (double)want[k] * (double)want[k];
             }
             if (dot / sqrt(a * b) < 0.999)
-                fail_msg("%s: cosine %g", MODELS[i], dot / sqrt(a * b));
+                fail_msg("%s: cosine %g", DORA[i], dot / sqrt(a * b));
         }
         pass_free(p);
         mem_free(g);

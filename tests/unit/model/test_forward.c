@@ -108,6 +108,18 @@ static void test_packing(void **state)
     tools_free(&t);
 }
 
+static void check_file(const struct tools *t, const char *path, const char *numbers, const char *name)
+{
+    struct gm_error err = {0};
+    struct safetensors expected;
+    struct model *m = model_open(path, &err);
+    if (!m || !safetensors_open(&expected, numbers, &err))
+        fail_msg("%s", err.text);
+    check_logits(m, NULL, &t->compute, &expected, name, 2e-4);
+    safetensors_close(&expected);
+    model_free(m);
+}
+
 static void test_gguf(void **state)
 {
     static const char *const files[] = {"llama_f16",      "llama_q8_0",    "smollm2_q8_0", "gemma3_mm_f16",
