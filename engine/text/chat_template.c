@@ -1,73 +1,50 @@
-/* chat_template.c - which template it is, and the text that it gives. */
-#include "engine/text/chat_template.h"
+/* chat_template.c - which template it is, what it is given, and the text that it makes. */
+#include "engine/text/chat_private.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/format/model_source.h"
-#include "engine/text/chat_known.h"
-#include "engine/text/unicode.h"
 
 #include <string.h>
 
 enum { TEMPLATE_MAX = 1 << 20, CONFIG_MAX = 16 << 20 };
 
-struct chat_template {
-    const struct chat_known *known;
-    char *text;
-    char *bos, *eos; /* as the template writes them; "" where the model has none */
-};
-
-/* Templates travel through JSON, editors and converters: white space and the spelling of newlines
- * do not count. */
-static void fingerprint(const char *text, char hex[65])
-{
-    struct str s = {0};
-    for (; *text; text++) {
-        if (unicode_is_space((unsigned char)*text) && (unsigned char)*text < 0x80)
-            continue;
-        if (text[0] == '\\' && text[1] == 'n')
-            text++;
-        else
-            str_add_char(&s, *text);
-    }
-    sha256_bytes(str_text(&s), s.len, hex);
-    str_free(&s);
-}
-
-static const struct chat_known *known_by_text(const char *text)
-{
-    char hex[65], ours[65];
-    fingerprint(text, hex);
-    for (const struct chat_known *k = chat_known_list(); k->name; k++) {
-        fingerprint(k->text, ours);
-        if (strcmp(hex, ours) == 0)
-            return k;
-        for (int i = 0; k->published[i]; i++)
-            if (strcmp(hex, k->published[i]) == 0)
-                return k;
-    }
-    return NULL;
-}
-
-static const struct chat_known *known_by_name(const char *name)
-{
-    for (const struct chat_known *k = chat_known_list(); k->name; k++)
-        if (strcmp(k->name, name) == 0)
-            return k;
-    return NULL;
-}
+/* ---- opening ---- */
 
 static char *piece_text(const struct tokenizer *t, int32_t id)
 {
     const char *text = tokenizer_piece(t, id, NULL);
-    return mem_copy(text ? text : "");
+    return text ? mem_copy(text) : NULL;
 }
 
-/* The marks of the template have to be tokens of the model: else an answer could never end. */
-static struct chat_template *make(const struct chat_known *k, const char *text,
+static struct chat_template *make(const char *text, size_t n, const char *name,
                                   const struct tokenizer *t, struct gm_error *err)
 {
-    for (int i = 0; k->marks[i]; i++) {
+    struct jinja_template *jinja = jinja_open(text, n, name, err);
+    if (!jinja)
+        return NULL;
+    struct chat_template *tpl = mem_new(1, sizeof *tpl);
+    tpl->jinja = jinja;
+    tpl->name = mem_copy(name);
+    tpl->text = mem_copy_n(text, n);
+    tpl->bos = piece_text(t, tokenizer_bos(t));
+    tpl->eos = piece_text(t, tokenizer_eos(t));
+    tpl->pad = piece_text(t, tokenizer_pad(t));
+    tpl->opened = time(NULL);
+    return tpl;
+}
+
+/* The marks of a template taken by name have to be tokens of the model: else no answer could end. */
+struct chat_template *chat_template_from_name(const char *name, const struct tokenizer *t,
+                                              struct gm_error *err)
+{
+    const struct chat_named *k = chat_named(name);
+    if (!k) {
+        error_set(err, GM_E_USAGE,
+                  "chat template \"%.80s\" is not known (known are " CHAT_NAMES ")", name);
+        return NULL;
+    }
+    for (int i = 0; i < 4 && k->marks[i]; i++) {
         int32_t id = tokenizer_id_of(t, k->marks[i]);
         if (id >= 0 && tokenizer_is_special(t, id))
             continue;
@@ -77,40 +54,19 @@ static struct chat_template *make(const struct chat_known *k, const char *text,
                   k->name, k->marks[i]);
         return NULL;
     }
-    if ((k->needs_bos && tokenizer_bos(t) < 0) || (k->needs_eos && tokenizer_eos(t) < 0)) {
+    bool bos = !strstr(k->text, "bos_token") || tokenizer_bos(t) >= 0;
+    if (!bos || (strstr(k->text, "eos_token") && tokenizer_eos(t) < 0)) {
         error_set(err, GM_E_INPUT, "chat template %s: the tokenizer has no %s token", k->name,
-                  k->needs_bos ? "bos" : "eos");
+                  bos ? "eos" : "bos");
         return NULL;
     }
-    struct chat_template *tpl = mem_new(1, sizeof *tpl);
-    tpl->known = k;
-    tpl->text = mem_copy(text);
-    tpl->bos = piece_text(t, tokenizer_bos(t));
-    tpl->eos = piece_text(t, tokenizer_eos(t));
-    return tpl;
-}
-
-struct chat_template *chat_template_from_name(const char *name, const struct tokenizer *t,
-                                              struct gm_error *err)
-{
-    const struct chat_known *k = known_by_name(name);
-    if (k)
-        return make(k, k->text, t, err);
-    error_set(err, GM_E_USAGE,
-              "chat template \"%.80s\" is not known (known are gemma3, zephyr, smollm2)", name);
-    return NULL;
+    return make(k->text, strlen(k->text), name, t, err);
 }
 
 struct chat_template *chat_template_from_text(const char *text, const struct tokenizer *t,
                                               struct gm_error *err)
 {
-    const struct chat_known *k = known_by_text(text);
-    if (k)
-        return make(k, text, t, err);
-    error_set(err, GM_E_UNSUPPORTED,
-              "chat template is not one of those known: gemma3, zephyr, smollm2 (name the one that "
-              "fits with --chat-template)");
-    return NULL;
+    return make(text, strlen(text), "chat template", t, err);
 }
 
 /* `chat_template` of a tokenizer_config.json: a text, or a list of named ones, where "default"
@@ -130,25 +86,27 @@ static const char *template_in(const json_t *config)
     return NULL;
 }
 
-/* Appends the model's own template; *found tells whether there is one. */
-static bool own_text(const struct model_source *src, struct str *out, bool *found,
+/* Appends the model's own template; *from: where it stands, NULL if there is none. */
+static bool own_text(const struct model_source *src, struct str *out, const char **from,
                      struct gm_error *err)
 {
-    *found = false;
+    *from = NULL;
     if (src->kind == SOURCE_GGUF) {
         struct gguf_text text = {"", 0};
         if (!gguf_string(src->gguf, "tokenizer.chat_template", OPTIONAL, &text, err))
             return false;
         str_add_n(out, text.data, text.len);
-        *found = text.len > 0;
+        *from = text.len > 0 ? "tokenizer.chat_template" : NULL;
         return true;
     }
     if (model_source_has_file(src, "chat_template.jinja")) {
-        *found = true;
+        *from = "chat_template.jinja";
         return model_source_read_file(src, "chat_template.jinja", TEMPLATE_MAX, out, err);
     }
     static const char *const files[] = {"tokenizer_config.json", "chat_template.json"};
-    for (int i = 0; i < 2 && !*found; i++) {
+    static const char *const places[] = {"tokenizer_config.json chat_template",
+                                         "chat_template.json chat_template"};
+    for (int i = 0; i < 2 && !*from; i++) {
         if (!model_source_has_file(src, files[i]))
             continue;
         json_t *config = model_source_read_json(src, files[i], CONFIG_MAX, err);
@@ -157,42 +115,84 @@ static bool own_text(const struct model_source *src, struct str *out, bool *foun
         const char *text = template_in(config);
         if (text)
             str_add(out, text);
-        *found = text != NULL;
+        *from = text ? places[i] : NULL;
         json_decref(config);
     }
     return true;
 }
 
-struct chat_template *chat_template_open(const struct model_source *src, const struct tokenizer *t,
-                                         const char *override, struct gm_error *err)
+static void add_end(struct chat_template *tpl, int64_t id)
 {
-    if (override && known_by_name(override))
-        return chat_template_from_name(override, t, err);
+    if (id >= 0 && id <= INT32_MAX && tpl->n_ends < 8)
+        tpl->ends[tpl->n_ends++] = (int32_t)id;
+}
+
+/* eos_token_id: a number or a list. */
+static void add_ends(struct chat_template *tpl, const json_t *config)
+{
+    const json_t *v = json_object_get(config, "eos_token_id"), *item;
+    size_t i;
+    if (json_is_integer(v))
+        add_end(tpl, json_integer_value(v));
+    json_array_foreach(v, i, item) if (json_is_integer(item))
+        add_end(tpl, json_integer_value(item));
+}
+
+/* The ids that the files beside the weights name as ends. Damaged ones are the business of those
+ * who read them for more. */
+static void find_ends(struct chat_template *tpl, const struct model_source *src)
+{
+    if (src->kind == SOURCE_GGUF) {
+        uint64_t id = 0;
+        if (gguf_has(src->gguf, "tokenizer.ggml.eot_token_id") &&
+            gguf_u64(src->gguf, "tokenizer.ggml.eot_token_id", OPTIONAL, 0, INT32_MAX, &id, NULL))
+            add_end(tpl, (int64_t)id);
+        return;
+    }
+    json_t *generation = model_source_has_file(src, "generation_config.json")
+                             ? model_source_read_json(src, "generation_config.json", CONFIG_MAX, NULL)
+                             : NULL;
+    add_ends(tpl, generation);
+    json_decref(generation);
+    add_ends(tpl, src->config);
+    add_ends(tpl, json_object_get(src->config, "text_config"));
+}
+
+static struct chat_template *open_override(const char *override, const struct tokenizer *t,
+                                           struct gm_error *err)
+{
     struct str text = {0};
     struct chat_template *tpl = NULL;
-    if (override) {
-        if (!file_exists(override)) {
-            error_set(err, GM_E_USAGE,
-                      "chat template \"%.200s\" is neither a known name nor a file (known are "
-                      "gemma3, zephyr, smollm2)",
-                      override);
-            return NULL;
-        }
-        if (file_read_all(override, TEMPLATE_MAX, &text, err))
-            tpl = chat_template_from_text(str_text(&text), t, err);
-        if (!tpl)
-            error_context(err, "read %s", override);
-        str_free(&text);
-        return tpl;
+    if (chat_named(override))
+        return chat_template_from_name(override, t, err);
+    if (!file_exists(override)) {
+        error_set(err, GM_E_USAGE,
+                  "chat template \"%.200s\" is neither a known name nor a file (known are " CHAT_NAMES
+                  ")",
+                  override);
+        return NULL;
     }
-    bool found;
-    if (own_text(src, &text, &found, err)) {
-        if (found)
-            tpl = chat_template_from_text(str_text(&text), t, err);
+    if (!file_read_all(override, TEMPLATE_MAX, &text, err))
+        error_context(err, "read %s", override);
+    else
+        tpl = make(str_text(&text), text.len, override, t, err);
+    str_free(&text);
+    return tpl;
+}
+
+static struct chat_template *open_own(const struct model_source *src, const struct tokenizer *t,
+                                      struct gm_error *err)
+{
+    struct str text = {0};
+    struct chat_template *tpl = NULL;
+    const char *from;
+    if (own_text(src, &text, &from, err)) {
+        if (from)
+            tpl = make(str_text(&text), text.len, from, t, err);
         else
             error_set(err, GM_E_INPUT,
-                      "there is none with the model (name one with --chat-template: gemma3, "
-                      "zephyr, smollm2)");
+                      "there is none with the model (give --chat-template NAME|FILE; names are "
+                      CHAT_NAMES ")");
     }
     if (!tpl)
         error_context(err, "open chat template of %s", src->name);
@@ -200,23 +200,126 @@ struct chat_template *chat_template_open(const struct model_source *src, const s
     return tpl;
 }
 
+struct chat_template *chat_template_open(const struct model_source *src, const struct tokenizer *t,
+                                         const char *override, struct gm_error *err)
+{
+    struct chat_template *tpl = override ? open_override(override, t, err) : open_own(src, t, err);
+    if (tpl)
+        find_ends(tpl, src);
+    return tpl;
+}
+
+bool chat_template_set_variables(struct chat_template *tpl, const char *json, struct gm_error *err)
+{
+    json_t *v = json_parse(json, strlen(json), "--chat-template-config", err);
+    if (!v)
+        return false;
+    if (!json_is_object(v) || json_object_get(v, "messages") ||
+        json_object_get(v, "add_generation_prompt")) {
+        error_set(err, GM_E_USAGE,
+                  "read --chat-template-config: %s",
+                  json_is_object(v) ? "messages and add_generation_prompt are not set here"
+                                    : "it is no JSON object ({\"name\": value, ...})");
+        json_decref(v);
+        return false;
+    }
+    json_decref(tpl->variables);
+    tpl->variables = v;
+    return true;
+}
+
 void chat_template_free(struct chat_template *tpl)
 {
     if (!tpl)
         return;
+    jinja_free(tpl->jinja);
+    json_decref(tpl->variables);
+    mem_free(tpl->name);
     mem_free(tpl->text);
     mem_free(tpl->bos);
     mem_free(tpl->eos);
+    mem_free(tpl->pad);
     mem_free(tpl);
 }
 
 const char *chat_template_name(const struct chat_template *tpl)
 {
-    return tpl->known->name;
+    return tpl->name;
 }
 const char *chat_template_text(const struct chat_template *tpl)
 {
     return tpl->text;
+}
+
+/* ---- rendering ---- */
+
+void chat_text_free(struct chat_text *t)
+{
+    str_free(&t->text);
+    str_free(&t->marks);
+}
+
+static void define_token(struct jinja *j, const char *name, const char *text)
+{
+    if (text)
+        jinja_define(j, name, jinja_text(j, text, strlen(text), CHAT_MARK));
+}
+
+static void put(struct jinja *j, struct jinja_value dict, const char *key, const char *text,
+                uint8_t mark)
+{
+    jinja_dict_put(j, dict, jinja_text(j, key, strlen(key), CHAT_MARK),
+                   jinja_text(j, text, strlen(text), mark));
+}
+
+bool chat_render_marked(const struct chat_template *tpl, const struct chat_message *messages,
+                        size_t n, bool add_generation_prompt, struct chat_text *out,
+                        struct gm_error *err)
+{
+    if (n == 0)
+        return error_set(err, GM_E_INPUT, "render chat: there is no message");
+    struct jinja *j = jinja_begin(tpl->jinja, tpl->opened);
+    struct jinja_value list = jinja_list_new(j);
+    for (size_t i = 0; i < n; i++) {
+        struct jinja_value m = jinja_dict_new(j);
+        put(j, m, "role", messages[i].role, CHAT_WRITTEN);
+        put(j, m, "content", messages[i].content, i + 1 == n ? CHAT_LAST : CHAT_WRITTEN);
+        jinja_list_add(j, list, m);
+    }
+    define_token(j, "bos_token", tpl->bos);
+    define_token(j, "eos_token", tpl->eos);
+    define_token(j, "pad_token", tpl->pad);
+    jinja_define(j, "tools", jinja_none());
+    jinja_define(j, "documents", jinja_none());
+    const char *name;
+    json_t *value;
+    json_object_foreach(tpl->variables, name, value)
+        jinja_define(j, name, jinja_of_json(j, value, CHAT_MARK));
+    jinja_define(j, "messages", list);
+    jinja_define(j, "add_generation_prompt", jinja_bool(add_generation_prompt));
+    bool ok = jinja_render(j, &out->text, &out->marks, err);
+    jinja_end(j);
+    return ok;
+}
+
+static void add_span(struct text_span **list, size_t *n, size_t *cap, size_t begin, size_t end)
+{
+    *list = mem_room(*list, *n, cap, sizeof **list);
+    (*list)[(*n)++] = (struct text_span){begin, end};
+}
+
+void chat_written(const struct chat_text *t, size_t begin, size_t end, struct chat_spans *spans)
+{
+    const char *marks = str_text(&t->marks);
+    for (size_t i = begin, first; i < end;) {
+        while (i < end && marks[i] == CHAT_MARK)
+            i++;
+        for (first = i; i < end && marks[i] != CHAT_MARK;)
+            i++;
+        if (i > first)
+            add_span(&spans->content, &spans->n_content, &spans->cap_content, first - begin,
+                     i - begin);
+    }
 }
 
 void chat_spans_free(struct chat_spans *s)
@@ -224,91 +327,4 @@ void chat_spans_free(struct chat_spans *s)
     mem_free(s->content);
     mem_free(s->turn);
     *s = (struct chat_spans){0};
-}
-
-bool chat_render(const struct chat_template *tpl, const struct chat_message *messages, size_t n,
-                 bool add_generation_prompt, struct str *text, struct chat_spans *spans,
-                 struct gm_error *err)
-{
-    if (n == 0)
-        return error_set(err, GM_E_INPUT, "render chat: there is no message");
-    struct chat_writer w = {.text = text, .spans = spans, .bos = tpl->bos, .eos = tpl->eos};
-    return tpl->known->render(&w, messages, n, add_generation_prompt, err);
-}
-
-static bool prompt_agrees(const struct chat_template *tpl, const struct chat_message *messages,
-                          size_t n, const struct str *whole, size_t until, struct gm_error *err)
-{
-    struct str prompt = {0};
-    bool ok = chat_render(tpl, messages, n, true, &prompt, NULL, err);
-    if (ok && (prompt.len != until || memcmp(str_text(&prompt), str_text(whole), until) != 0))
-        ok = error_set(
-            err, GM_E_INPUT,
-            "render chat: what stands before message %zu is not the prompt that would ask for it",
-            n + 1);
-    str_free(&prompt);
-    return ok;
-}
-
-enum { PROMPTS_CHECKED = 64 };
-
-static bool prompts_agree(const struct chat_template *tpl, const struct chat_message *messages,
-                          size_t n, const struct str *whole, const struct chat_spans *spans,
-                          struct gm_error *err)
-{
-    size_t turn = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(messages[i].role, "assistant") != 0)
-            continue;
-        bool check = i > 0 && turn + PROMPTS_CHECKED >=
-                                  spans->n_turns; /* all, but for conversations of absurd length */
-        if (check && !prompt_agrees(tpl, messages, i, whole, spans->turn[turn].begin, err))
-            return false;
-        turn++;
-    }
-    return true;
-}
-
-bool chat_encode(const struct chat_template *tpl, const struct tokenizer *t,
-                 const struct chat_message *messages, size_t n, bool add_generation_prompt,
-                 struct id_list *ids, uint8_t **supervised, struct gm_error *err)
-{
-    struct str text = {0};
-    struct chat_spans spans = {0};
-    id_list_clear(ids);
-    bool ok = chat_render(tpl, messages, n, add_generation_prompt, &text, &spans, err) &&
-              (!supervised || prompts_agree(tpl, messages, n, &text, &spans, err)) &&
-              tokenizer_encode_spans(t, str_text(&text), text.len, spans.content, spans.n_content,
-                                     0, ids, err);
-    if (ok && supervised) {
-        *supervised = mem_new(ids->n ? ids->n : 1, 1);
-        size_t turn = 0;
-        for (size_t i = 0; i < ids->n; i++) {
-            while (turn < spans.n_turns && spans.turn[turn].end <= ids->starts[i])
-                turn++;
-            (*supervised)[i] = turn < spans.n_turns && spans.turn[turn].begin <= ids->starts[i];
-        }
-    }
-    str_free(&text);
-    chat_spans_free(&spans);
-    return ok;
-}
-
-static void add_stop(const struct tokenizer *t, int32_t id, int32_t out[8], size_t *n)
-{
-    if (id < 0 || !tokenizer_is_special(t, id) || *n == 8)
-        return;
-    for (size_t i = 0; i < *n; i++)
-        if (out[i] == id)
-            return;
-    out[(*n)++] = id;
-}
-
-size_t chat_stop_ids(const struct chat_template *tpl, const struct tokenizer *t, int32_t out[8])
-{
-    size_t n = 0;
-    for (int i = 0; tpl->known->stops[i]; i++)
-        add_stop(t, tokenizer_id_of(t, tpl->known->stops[i]), out, &n);
-    add_stop(t, tokenizer_eos(t), out, &n);
-    return n;
 }
