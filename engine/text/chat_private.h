@@ -15,6 +15,7 @@ const struct chat_named *chat_named(const char *name); /* NULL: not known */
 
 struct chat_template {
     struct jinja_template *jinja;
+    const struct tokenizer *tokenizer; /* outlives the template */
     char *name, *text;
     char *bos, *eos, *pad; /* NULL: the model has none, the template finds it undefined */
     json_t *variables;           /* NULL: none */

@@ -25,6 +25,7 @@ static struct chat_template *make(const char *text, size_t n, const char *name,
         return NULL;
     struct chat_template *tpl = mem_new(1, sizeof *tpl);
     tpl->jinja = jinja;
+    tpl->tokenizer = t;
     tpl->name = mem_copy(name);
     tpl->text = mem_copy_n(text, n);
     tpl->bos = piece_text(t, tokenizer_bos(t));
@@ -272,6 +273,17 @@ static void put(struct jinja *j, struct jinja_value dict, const char *key, const
                    jinja_text(j, text, strlen(text), mark));
 }
 
+/* Roles that every template knows are its own words: "<|" + role + "|>" has to give the special
+ * token. Any other role is what somebody wrote. */
+static uint8_t role_mark(const char *role)
+{
+    static const char *const known[] = {"system", "user", "assistant", "tool", "developer"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(role, known[i]) == 0)
+            return CHAT_MARK;
+    return CHAT_WRITTEN;
+}
+
 bool chat_render_marked(const struct chat_template *tpl, const struct chat_message *messages,
                         size_t n, bool add_generation_prompt, struct chat_text *out,
                         struct gm_error *err)
@@ -282,7 +294,7 @@ bool chat_render_marked(const struct chat_template *tpl, const struct chat_messa
     struct jinja_value list = jinja_list_new(j);
     for (size_t i = 0; i < n; i++) {
         struct jinja_value m = jinja_dict_new(j);
-        put(j, m, "role", messages[i].role, CHAT_WRITTEN);
+        put(j, m, "role", messages[i].role, role_mark(messages[i].role));
         put(j, m, "content", messages[i].content, i + 1 == n ? CHAT_LAST : CHAT_WRITTEN);
         jinja_list_add(j, list, m);
     }

@@ -7,7 +7,9 @@
 #include "engine/text/letter_case.h"
 #include "engine/text/unicode.h"
 
+#include <math.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 bool jinja_is_space(uint32_t c)
@@ -634,36 +636,84 @@ static struct jinja_value str_format(struct jinja *j, struct jinja_value self, s
     return jinja_buffer_value(j, &b);
 }
 
+/* A number as %[flags][width][.precision]letter has it. */
+static void number_text(struct jinja *j, struct jinja_buffer *b, struct jinja_value v, char letter,
+                        const char *flags, int width, int precision)
+{
+    char text[400];
+    int64_t whole;
+    double x;
+    jinja_as_float(v, &x);
+    if (!jinja_as_int(v, &whole))
+        whole = x > -9e18 && x < 9e18 ? (int64_t)x : 0;
+    uint64_t size = whole < 0 ? 0 - (uint64_t)whole : (uint64_t)whole;
+    bool negative = strchr("feg", letter) ? signbit(x) : whole < 0;
+    x = fabs(x);
+    switch (letter) {
+    case 'f':
+        snprintf(text, sizeof text, "%.*f", precision < 0 ? 6 : precision, x);
+        break;
+    case 'e':
+        snprintf(text, sizeof text, "%.*e", precision < 0 ? 6 : precision, x);
+        break;
+    case 'g':
+        snprintf(text, sizeof text, "%.*g", precision < 0 ? 6 : precision, x);
+        break;
+    case 'x':
+        snprintf(text, sizeof text, "%.*llx", precision < 0 ? 1 : precision,
+                 (unsigned long long)size);
+        break;
+    default:
+        snprintf(text, sizeof text, "%.*llu", precision < 0 ? 1 : precision,
+                 (unsigned long long)size);
+    }
+    const char *sign = negative ? "-" : strchr(flags, '+') ? "+" : strchr(flags, ' ') ? " " : "";
+    int gap = width - (int)strlen(text) - (int)strlen(sign);
+    bool left = strchr(flags, '-'), zeros = !left && strchr(flags, '0');
+    for (int i = 0; i < gap && !left && !zeros; i++)
+        jinja_buffer_text(j, b, " ");
+    jinja_buffer_text(j, b, sign);
+    for (int i = 0; i < gap && zeros; i++)
+        jinja_buffer_text(j, b, "0");
+    jinja_buffer_text(j, b, text);
+    for (int i = 0; i < gap && left; i++)
+        jinja_buffer_text(j, b, " ");
+}
+
+static int small_number(const struct jinja_string *s, size_t *i)
+{
+    int n = 0;
+    for (; *i < s->n && s->bytes[*i] >= '0' && s->bytes[*i] <= '9'; (*i)++)
+        n = n < 100 ? n * 10 + s->bytes[*i] - '0' : n;
+    return n < 300 ? n : 300;
+}
+
 /* One conversion of "%5.2f" kind, from behind the % to behind the letter. */
 static size_t percent(struct jinja *j, struct jinja_buffer *b, const struct jinja_string *s,
                       size_t i, struct jinja_value v)
 {
-    char spec[16] = "%", text[400];
-    size_t n = 1;
-    int64_t whole;
+    char flags[8] = "";
     double x;
-    while (i < s->n && strchr("-+ 0123456789.#", s->bytes[i]) && s->bytes[i] && n < 8)
-        spec[n++] = s->bytes[i++];
+    for (size_t n = 0; i < s->n && s->bytes[i] && strchr("-+ 0", s->bytes[i]) && n < 7; i++)
+        flags[n++] = s->bytes[i];
+    int width = small_number(s, &i), precision = -1;
+    if (i < s->n && s->bytes[i] == '.') {
+        i++;
+        precision = small_number(s, &i);
+    }
     char letter = i < s->n ? s->bytes[i++] : 0;
-    if (letter == 's' && n == 1) {
+    letter = letter == 'i' ? 'd' : letter;
+    bool plain = !flags[0] && width == 0 && precision < 0;
+    if (letter == 's' && plain)
         jinja_print(j, b, v);
-    } else if (letter == 'r' && n == 1) {
+    else if (letter == 'r' && plain)
         jinja_repr(j, b, v);
-    } else if (letter && strchr("dixX", letter) && jinja_as_float(v, &x)) {
-        if (!jinja_as_int(v, &whole))
-            whole = x > -9e18 && x < 9e18 ? (int64_t)x : 0;
-        strcpy(spec + n, letter == 'x' ? "llx" : letter == 'X' ? "llX" : "lld");
-        snprintf(text, sizeof text, spec, (long long)whole);
-        jinja_buffer_text(j, b, text);
-    } else if (letter && strchr("feEgG", letter) && jinja_as_float(v, &x)) {
-        spec[n] = letter;
-        snprintf(text, sizeof text, spec, x);
-        jinja_buffer_text(j, b, text);
-    } else {
+    else if (letter && strchr("dxfeg", letter) && jinja_as_float(v, &x))
+        number_text(j, b, v, letter, flags, width, precision);
+    else
         jinja_unknown(j, "%% formatting: this conversion is not supported for '%s' (known are %%s, "
                          "%%r, %%d, %%x, %%f, %%e, %%g)",
                       jinja_type_name(v));
-    }
     return i;
 }
 

@@ -229,10 +229,6 @@ int command_tokenize(int argc, char **argv)
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
     struct gm_error err = {0};
-    if (a.chat_config) {
-        error_set(&err, GM_E_UNSUPPORTED, "use --chat-template-config: the templates known here take no variables (leave it out)");
-        return cli_fail(&err);
-    }
     struct session s;
     struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat || a.chat_template};
     if (!session_open(&s, &o, &g, &err))
@@ -241,7 +237,8 @@ int command_tokenize(int argc, char **argv)
         struct gm_error none = {0};
         s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
     }
-    bool good = true, ok = a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &err);
+    bool good = true, ok = !a.chat_config || !s.tpl || chat_template_set_variables(s.tpl, a.chat_config, &err);
+    ok = ok && (a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &err));
     session_close(&s);
     return ok ? cli_end(good ? EXIT_DONE : EXIT_FAILED) : cli_fail(&err);
 }
