@@ -48,16 +48,16 @@ static void end_run(struct detok *d, struct str *out)
     str_clear(&d->held);
 }
 
-static void push_byte_level(struct detok *d, const struct piece *p, struct str *out)
+static void push_byte_level(struct detok *d, struct shown p, struct str *out)
 {
     size_t before = d->held.len;
-    for (const char *at = p->text, *end = p->text + p->len; at < end;) {
+    for (const char *at = p.text, *end = p.text + p.len; at < end;) {
         uint32_t c;
         at += utf8_decode(at, end, &c);
         int byte = alphabet_byte(c);
         if (byte < 0) { /* one character that stands for no byte: the whole piece is plain text */
             d->held.len = before;
-            str_add_n(&d->held, p->text, p->len);
+            str_add_n(&d->held, p.text, p.len);
             break;
         }
         str_add_char(&d->held, (char)byte);
@@ -72,11 +72,11 @@ static void push_byte_level(struct detok *d, const struct piece *p, struct str *
     d->held.data[rest] = '\0';
 }
 
-static void push_rewritten(struct detok *d, const struct piece *p, bool first, struct str *out)
+static void push_rewritten(struct detok *d, struct shown p, bool first, struct str *out)
 {
     const struct tokenizer *t = d->tokenizer;
     struct str now = {0};
-    str_add_n(&now, p->text, p->len);
+    str_add_n(&now, p.text, p.len);
     for (int i = 0; i < t->n_decode_rules && now.len; i++) {
         const struct text_rule *r = &t->decode_rules[i];
         bool drop = first && i == 0 && t->decode_drops_first;
@@ -106,14 +106,17 @@ bool detok_push(struct detok *d, int32_t id, struct str *out)
     if (!p->flags || (d->skip_special && p->flags & PIECE_SPECIAL))
         return true;
     bool first = !d->begun;
+    struct shown shown = {p->text, p->len};
+    if (t->shown && t->shown[id].text)
+        shown = t->shown[id];
     d->begun = true;
     if (t->byte_level) {
-        push_byte_level(d, p, out);
+        push_byte_level(d, shown, out);
     } else if (t->decode_bytes && t->byte_of[id] >= 0) {
         str_add_char(&d->held, (char)t->byte_of[id]);
     } else {
         end_run(d, out);
-        push_rewritten(d, p, first, out);
+        push_rewritten(d, shown, first, out);
     }
     return true;
 }

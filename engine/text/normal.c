@@ -71,20 +71,12 @@ bool normal_replace(struct normal_text *n, const struct text_rule *r)
     enum regex_answer answer;
     if (next_hit(r, &run, n, 0, &hit, &answer)) {
         struct writing w = writing_begin(n->n + r->to_len);
-        size_t from = 0, at = 0;
-        bool matched = false;
+        size_t from = 0;
         do {
-            if (hit.begin == hit.end && matched && hit.end == from) {
-                at++;
-                while (at < n->n && ((unsigned char)n->data[at] & 0xC0) == 0x80)
-                    at++;
-                continue;
-            }
             put(&w, n->data + from, n->origin + from, 0, hit.begin - from);
-            put(&w, r->to, NULL, hit.begin < n->n ? n->origin[hit.begin] : n->origin[n->n - 1], r->to_len);
-            from = at = hit.end;
-            matched = true;
-        } while (at <= n->n && next_hit(r, &run, n, at, &hit, &answer));
+            put(&w, r->to, NULL, n->origin[hit.begin], r->to_len);
+            from = hit.end;
+        } while (next_hit(r, &run, n, from, &hit, &answer));
         put(&w, n->data + from, n->origin + from, 0, n->n - from);
         take_over(n, &w);
     }

@@ -20,12 +20,14 @@
 
 #include "engine/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct regex;
 struct regex *regex_compile(const char *pattern, size_t n, struct gm_error *err);
 void regex_free(struct regex *re);
+bool regex_may_be_empty(const struct regex *re); /* it matches nothing at all somewhere */
 
 enum { REGEX_STEPS_PER_BYTE = 1024, REGEX_STEPS_FREE = 1 << 20 };
 

@@ -491,13 +491,18 @@ struct regex *regex_compile(const char *pattern, size_t n, struct gm_error *err)
 {
     struct regex *re = mem_new(1, sizeof *re);
     struct parser s = {.start = pattern, .p = pattern, .end = pattern + n, .re = re, .err = err};
-    bool nullable, ok = utf8_valid(pattern, n) || error_set(err, GM_E_INPUT, "pattern is not UTF-8");
-    ok = ok && parse_alternatives(&s, &nullable);
+    bool ok = utf8_valid(pattern, n) || error_set(err, GM_E_INPUT, "pattern is not UTF-8");
+    ok = ok && parse_alternatives(&s, &re->nullable);
     ok = ok && (s.p == s.end || wrong(&s, "a ) too many")) && emit(&s, (struct regex_step){.op = RX_DONE});
     if (ok)
         return re;
     regex_free(re);
     return NULL;
+}
+
+bool regex_may_be_empty(const struct regex *re)
+{
+    return re->nullable;
 }
 
 void regex_free(struct regex *re)

@@ -43,6 +43,7 @@ struct regex {
     size_t n_steps, cap_steps;
     struct regex_set *sets;
     size_t n_sets, cap_sets;
+    bool nullable;
 };
 
 enum { RX_STEPS_MAX = 4096, RX_DEPTH_MAX = 16, RX_REPEAT_MAX = 1000 };

@@ -124,8 +124,14 @@ static void fill_cutters(struct tokenizer *t)
             continue;
         }
         struct normal_text n;
-        if (normal_apply(t, p->text, 0, p->len, &n) && n.n > 0 && n.n <= UINT16_MAX)
-            cutter_add(&t->normalized, tokenizer_keep(t, n.data, n.n), n.n, id);
+        if (normal_apply(t, p->text, 0, p->len, &n) && n.n > 0 && n.n <= UINT16_MAX) {
+            const char *text = tokenizer_keep(t, n.data, n.n);
+            cutter_add(&t->normalized, text, n.n, id);
+            if (!t->shown && (n.n != p->len || memcmp(text, p->text, n.n) != 0))
+                t->shown = mem_new((size_t)t->vocab_size, sizeof *t->shown);
+            if (t->shown)
+                t->shown[id] = (struct shown){text, (uint32_t)n.n};
+        }
         normal_free(&n);
     }
 }
@@ -251,6 +257,7 @@ void tokenizer_free(struct tokenizer *t)
     mem_free(t->pieces);
     piece_map_free(&t->ids);
     pair_map_free(&t->merges);
+    mem_free(t->shown);
     mem_free(t->score_rank);
     mem_free(t->scores);
     mem_free(t->byte_of);

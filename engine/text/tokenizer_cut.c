@@ -51,6 +51,7 @@ struct encoding {
     /* the text at work: the original, or a rewritten part of it with its origins */
     const char *text;
     const uint32_t *origin;
+    size_t part_begin; /* where the part at work begins in the original */
     struct pretok pretok;
     bool too_long; /* a pattern took too many steps: what was encoded is void */
 };
@@ -220,7 +221,7 @@ static void encode_normalized(struct encoding *e, size_t begin, size_t end)
     struct normal_text n;
     char space[] = " ";
     const struct text_rule spaces = {.kind = RULE_REPLACE, .from = space, .from_len = 1, .to = f->space, .to_len = f->len};
-    size_t original_begin = e->origin ? e->origin[begin] : begin;
+    size_t original_begin = !e->origin ? begin : begin == 0 ? e->part_begin : e->origin[begin];
     normal_copy(e->text, begin, end, NULL, &n);
     if (f->metaspace)
         normal_replace(&n, &spaces);
@@ -242,6 +243,7 @@ static void cut_normalized(struct encoding *e, size_t begin, size_t end)
 static void encode_part(struct encoding *e, size_t begin, size_t end)
 {
     const struct tokenizer *t = e->t;
+    e->part_begin = begin;
     if (normal_is_plain(t, e->text, begin, end)) {
         cut_normalized(e, begin, end);
         return;

@@ -198,7 +198,9 @@ static bool read_replace(struct text_rule **rules, int *n, const json_t *part, c
     if (!to || strlen(to) > 64)
         return unsupported(err, where, "Replace without a short content");
     struct text_rule *r = tokenizer_add_rule(rules, n, RULE_REPLACE, from, strlen(from), to, strlen(to));
-    return !regex || (r->regex = regex_compile(from, strlen(from), err)) || error_context(err, "%s Replace", where);
+    if (regex && !(r->regex = regex_compile(from, strlen(from), err)))
+        return error_context(err, "%s Replace", where);
+    return !regex || !regex_may_be_empty(r->regex) || unsupported(err, where, "Replace with a pattern that may match nothing");
 }
 
 static bool read_normalizer(struct tokenizer *t, const json_t *whole, struct gm_error *err)

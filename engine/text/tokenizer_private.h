@@ -105,6 +105,10 @@ struct tokenizer {
     struct stage stages[TOKENIZER_STAGES_MAX];
     int n_stages;
     struct cutter raw, normalized;
+    struct shown { /* by id: an added token that is looked for normalised is also shown so; NULL: as it is spelled */
+        const char *text;
+        uint32_t len;
+    } *shown;
 
     int32_t *prefix, *suffix; /* what the post-processor adds */
     size_t n_prefix, n_suffix;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* General categories by number; a mask has a bit for each. */
-#define UNICODE_ALL_CATEGORIES ((uint32_t)0x1FFFFFFF)
+#define UNICODE_ALL_CATEGORIES ((uint32_t)0x3FFFFFFF)
 int unicode_category(uint32_t scalar);
 uint32_t unicode_category_mask(const char *name, size_t len); /* "Lu", or "L" for all of them; 0: no such name */
 
