@@ -5,6 +5,7 @@
 #include "engine/format/model_source.h"
 #include "engine/text/tokenizer_private.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK_SIZE = 1 << 18, JSON_MAX = 256 << 20, CONFIG_MAX = 16 << 20 };
@@ -123,6 +124,10 @@ static void fill_cutters(struct tokenizer *t)
             cutter_add(&t->raw, p->text, p->len, id);
             continue;
         }
+        if (t->pieces_normal) {
+            cutter_add(&t->normalized, p->text, p->len, id);
+            continue;
+        }
         struct normal_text n;
         if (normal_apply(t, p->text, 0, p->len, &n) && n.n > 0 && n.n <= UINT16_MAX) {
             const char *text = tokenizer_keep(t, n.data, n.n);
@@ -204,21 +209,101 @@ bool tokenizer_finish(struct tokenizer *t, struct gm_error *err)
     return true;
 }
 
+struct scored {
+    float score;
+    int32_t id;
+};
+
+static int best_first(const void *x, const void *y)
+{
+    const struct scored *a = x, *b = y;
+    if (a->score != b->score)
+        return a->score > b->score ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+bool tokenizer_rank_scores(struct tokenizer *t, size_t n, struct gm_error *err)
+{
+    struct scored *order = mem_new(n ? n : 1, sizeof *order);
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (struct scored){t->scores[i], (int32_t)i};
+        if (t->scores[i] != t->scores[i]) {
+            mem_free(order);
+            return error_set(err, GM_E_INPUT, "score of piece %zu is not a number", i);
+        }
+    }
+    if (n)
+        qsort(order, n, sizeof *order, best_first);
+    t->score_rank = mem_new((size_t)t->vocab_size, sizeof *t->score_rank);
+    uint32_t rank = 0;
+    for (size_t i = 0; i < n; i++) { /* equal scores, equal rank: then the leftmost pair goes first */
+        if (i > 0 && order[i].score != order[i - 1].score)
+            rank++;
+        t->score_rank[order[i].id] = rank;
+    }
+    for (size_t i = n; i < (size_t)t->vocab_size; i++)
+        t->score_rank[i] = rank + 1;
+    mem_free(order);
+    return true;
+}
+
+void tokenizer_sentencepiece_rules(struct tokenizer *t, bool space_in_front)
+{
+    static const char mark[] = "\xE2\x96\x81";
+    if (space_in_front) {
+        tokenizer_add_rule(&t->rules, &t->n_rules, RULE_PREPEND, "", 0, mark, 3);
+        t->decode_strip = ' ';
+        t->decode_strip_count = 1;
+    }
+    tokenizer_add_rule(&t->rules, &t->n_rules, RULE_REPLACE, " ", 1, mark, 3);
+    tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, mark, 3, " ", 1);
+}
+
+static void add_id(int32_t **list, size_t *n, int32_t id)
+{
+    *list = mem_grow(*list, *n, *n + 1, sizeof **list);
+    (*list)[(*n)++] = id;
+}
+
+void tokenizer_add_around(struct tokenizer *t, bool bos, bool eos)
+{
+    if (bos && t->bos >= 0)
+        add_id(&t->prefix, &t->n_prefix, t->bos);
+    if (eos && t->eos >= 0)
+        add_id(&t->suffix, &t->n_suffix, t->eos);
+}
+
+static bool load_model_file(struct tokenizer *t, const struct model_source *src, struct gm_error *err)
+{
+    struct str bytes = {0}, config = {0};
+    bool ok = model_source_read_file(src, "tokenizer.model", JSON_MAX, &bytes, err);
+    bool has_config = model_source_has_file(src, "tokenizer_config.json");
+    ok = ok && (!has_config || model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err));
+    ok = ok && tokenizer_load_model(t, str_text(&bytes), bytes.len, has_config ? str_text(&config) : NULL, err);
+    str_free(&bytes);
+    str_free(&config);
+    return ok;
+}
+
+/* Of the forms that a vocabulary comes in, a tokenizer.json goes before a tokenizer.model, as in the library. */
 struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error *err)
 {
-    if (src->kind == SOURCE_GGUF) {
-        struct tokenizer *t = tokenizer_new();
-        if (tokenizer_load_gguf(t, src->gguf, err) && tokenizer_finish(t, err))
-            return t;
-        error_context(err, "read the tokenizer of %s", src->name);
-        tokenizer_free(t);
+    const char *where = src->path ? src->path : src->name;
+    bool from_json = src->kind == SOURCE_HF && model_source_has_file(src, "tokenizer.json");
+    if (src->kind == SOURCE_HF && !from_json && !model_source_has_file(src, "tokenizer.model")) {
+        error_set(err, GM_E_INPUT,
+                  "open tokenizer of %s: there is neither a tokenizer.json nor a tokenizer.model (take the file from where the "
+                  "model came from)",
+                  where);
         return NULL;
     }
-    if (!model_source_has_file(src, "tokenizer.json")) {
-        error_set(err, GM_E_INPUT,
-                  "open tokenizer of %s: there is no tokenizer.json (take the file from where the "
-                  "model came from)",
-                  src->path ? src->path : src->name);
+    if (!from_json) {
+        struct tokenizer *t = tokenizer_new();
+        bool ok = src->kind == SOURCE_GGUF ? tokenizer_load_gguf(t, src->gguf, err) : load_model_file(t, src, err);
+        if (ok && tokenizer_finish(t, err))
+            return t;
+        error_context(err, "read the tokenizer of %s", src->kind == SOURCE_GGUF ? src->name : where);
+        tokenizer_free(t);
         return NULL;
     }
     struct str json = {0}, config = {0};
@@ -227,7 +312,7 @@ struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error
     if (model_source_read_file(src, "tokenizer.json", JSON_MAX, &json, err) &&
         (!has_config ||
          model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err))) {
-        char *label = path_join(src->path ? src->path : src->name, "tokenizer.json");
+        char *label = path_join(where, "tokenizer.json");
         t = tokenizer_open_json(str_text(&json), json.len, has_config ? str_text(&config) : NULL,
                                 label, err);
         mem_free(label);

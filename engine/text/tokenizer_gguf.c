@@ -4,7 +4,6 @@
 #include "engine/format/gguf.h"
 #include "engine/text/tokenizer_private.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
@@ -95,19 +94,6 @@ static bool read_merges(struct tokenizer *t, const struct gguf *g, struct gm_err
     return ok;
 }
 
-struct scored {
-    float score;
-    int32_t id;
-};
-
-static int best_first(const void *x, const void *y)
-{
-    const struct scored *a = x, *b = y;
-    if (a->score != b->score)
-        return a->score > b->score ? -1 : 1;
-    return a->id < b->id ? -1 : a->id > b->id;
-}
-
 static bool read_scores(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
 {
     uint64_t n = 0;
@@ -117,26 +103,7 @@ static bool read_scores(struct tokenizer *t, const struct gguf *g, struct gm_err
         return error_set(err, GM_E_INPUT,
                          "tokenizer.ggml.scores has %llu entries, tokenizer.ggml.tokens %d",
                          (unsigned long long)n, t->vocab_size);
-    struct scored *order = mem_new((size_t)n, sizeof *order);
-    bool ok = true;
-    for (int32_t i = 0; ok && i < t->vocab_size; i++) {
-        order[i] = (struct scored){t->scores[i], i};
-        if (t->scores[i] != t->scores[i])
-            ok = error_set(err, GM_E_INPUT, "tokenizer.ggml.scores[%d] is not a number", i);
-    }
-    if (ok) {
-        qsort(order, (size_t)n, sizeof *order, best_first);
-        t->score_rank = mem_new((size_t)n, sizeof *t->score_rank);
-        uint32_t rank = 0;
-        for (uint64_t i = 0; i < n;
-             i++) { /* equal scores, equal rank: then the leftmost pair goes first */
-            if (i > 0 && order[i].score != order[i - 1].score)
-                rank++;
-            t->score_rank[order[i].id] = rank;
-        }
-    }
-    mem_free(order);
-    return ok;
+    return tokenizer_rank_scores(t, (size_t)n, err);
 }
 
 static bool read_id(const struct tokenizer *t, const struct gguf *g, const char *key, int32_t *id,
@@ -152,12 +119,6 @@ static bool read_id(const struct tokenizer *t, const struct gguf *g, const char 
     return true;
 }
 
-static void add_around(int32_t **list, size_t *n, int32_t id)
-{
-    *list = mem_grow(*list, *n, *n + 1, sizeof **list);
-    (*list)[(*n)++] = id;
-}
-
 static bool read_ids(struct tokenizer *t, const struct gguf *g, bool add_bos, struct gm_error *err)
 {
     bool add_eos = false;
@@ -168,10 +129,7 @@ static bool read_ids(struct tokenizer *t, const struct gguf *g, bool add_bos, st
         !gguf_bool(g, "tokenizer.ggml.add_bos_token", OPTIONAL, &add_bos, err) ||
         !gguf_bool(g, "tokenizer.ggml.add_eos_token", OPTIONAL, &add_eos, err))
         return false;
-    if (add_bos && t->bos >= 0)
-        add_around(&t->prefix, &t->n_prefix, t->bos);
-    if (add_eos && t->eos >= 0)
-        add_around(&t->suffix, &t->n_suffix, t->eos);
+    tokenizer_add_around(t, add_bos, add_eos);
     if (t->byte_level)
         t->unk = -1; /* the id is named there out of habit; bytes without a piece vanish */
     return true;
@@ -201,13 +159,6 @@ bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_er
     if (!gguf_bool(g, "tokenizer.ggml.add_space_prefix", OPTIONAL, &space, err))
         return false;
     t->by_scores = t->byte_fallback = t->decode_bytes = t->fuse_unk = true;
-    if (space) {
-        tokenizer_add_rule(&t->rules, &t->n_rules, RULE_PREPEND, "", 0, "\xE2\x96\x81", 3);
-        t->decode_strip = ' ';
-        t->decode_strip_count = 1;
-    }
-    tokenizer_add_rule(&t->rules, &t->n_rules, RULE_REPLACE, " ", 1, "\xE2\x96\x81", 3);
-    tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, "\xE2\x96\x81", 3, " ",
-                       1);
+    tokenizer_sentencepiece_rules(t, space);
     return read_pieces(t, g, err) && read_scores(t, g, err) && read_ids(t, g, true, err);
 }

@@ -137,6 +137,14 @@ static bool read_model(struct tokenizer *t, const json_t *root, struct gm_error 
     return true;
 }
 
+uint8_t tokenizer_added_flags(const json_t *a)
+{
+    bool special = is_on(a, "special", false);
+    return (uint8_t)(PIECE_ADDED | (special ? PIECE_SPECIAL : 0) | (is_on(a, "lstrip", false) ? PIECE_LSTRIP : 0) |
+                     (is_on(a, "rstrip", false) ? PIECE_RSTRIP : 0) | (is_on(a, "single_word", false) ? PIECE_WORD : 0) |
+                     (is_on(a, "normalized", !special) ? PIECE_NORMALIZED : 0));
+}
+
 static bool read_added(struct tokenizer *t, const json_t *root, struct gm_error *err)
 {
     const json_t *added = NULL;
@@ -149,12 +157,7 @@ static bool read_added(struct tokenizer *t, const json_t *root, struct gm_error 
         if (!json_get_string(a, "content", REQUIRED, &text, err) ||
             !json_get_int(a, "id", REQUIRED, 0, PIECES_MAX - 1, &id, err))
             return error_context(err, "added_tokens[%zu]", i);
-        bool special = is_on(a, "special", false);
-        uint8_t flags = (uint8_t)(PIECE_ADDED | (special ? PIECE_SPECIAL : 0) |
-                                  (is_on(a, "lstrip", false) ? PIECE_LSTRIP : 0) |
-                                  (is_on(a, "rstrip", false) ? PIECE_RSTRIP : 0) |
-                                  (is_on(a, "single_word", false) ? PIECE_WORD : 0) |
-                                  (is_on(a, "normalized", !special) ? PIECE_NORMALIZED : 0));
+        uint8_t flags = tokenizer_added_flags(a);
         int32_t known = tokenizer_id_of(t, text); /* a piece of the model keeps its id */
         if (known >= 0)
             t->pieces[known].flags |= flags;
@@ -436,24 +439,29 @@ static bool read_post_processor(struct tokenizer *t, const json_t *whole, struct
 
 /* ---- tokenizer_config.json ---- */
 
-static int32_t named_token(const struct tokenizer *t, const json_t *config, const char *key)
+static void take_named(const struct tokenizer *t, const json_t *config, const char *key, int32_t *id)
 {
     const json_t *v = json_object_get(config, key);
     const char *text =
         json_is_object(v) ? json_string_value(json_object_get(v, "content")) : json_string_value(v);
-    return text ? tokenizer_id_of(t, text) : -1;
+    if (text)
+        *id = tokenizer_id_of(t, text);
+}
+
+void tokenizer_named_tokens(struct tokenizer *t, const json_t *config)
+{
+    take_named(t, config, "bos_token", &t->bos);
+    take_named(t, config, "eos_token", &t->eos);
+    take_named(t, config, "pad_token", &t->pad);
 }
 
 static bool read_config(struct tokenizer *t, const char *text, struct gm_error *err)
 {
     json_t *config = json_parse(text, strlen(text), "tokenizer_config.json", err);
-    if (!config)
-        return false;
-    t->bos = named_token(t, config, "bos_token");
-    t->eos = named_token(t, config, "eos_token");
-    t->pad = named_token(t, config, "pad_token");
+    if (config)
+        tokenizer_named_tokens(t, config);
     json_decref(config);
-    return true;
+    return config;
 }
 
 struct tokenizer *tokenizer_open_json(const char *json_text, size_t n, const char *config_text,

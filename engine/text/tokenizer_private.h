@@ -94,6 +94,7 @@ struct tokenizer {
     uint32_t *score_rank; /* by id: 0 = best */
     float *scores;
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
+    bool pieces_normal; /* texts of PIECE_NORMALIZED are normalised as they stand */
     int32_t unk, bos, eos, pad;
     int32_t byte_ids[256]; /* byte_level: the piece of the byte; byte_fallback: <0xHH>; -1: none */
     bool decode_bytes;     /* <0xHH> is that byte when decoding */
@@ -146,6 +147,20 @@ int alphabet_byte(uint32_t scalar); /* -1: stands for none */
 /* tokenizer_cut.c */
 void cutter_add(struct cutter *c, const char *text, size_t len, int32_t id);
 void cutter_free(struct cutter *c);
+
+/* What vocabularies with scores share: their rules for spaces; a rank for each score (those of the first n pieces are
+ * there; others come last), equal ones for equal scores. */
+void tokenizer_sentencepiece_rules(struct tokenizer *t, bool space_in_front);
+bool tokenizer_rank_scores(struct tokenizer *t, size_t n, struct gm_error *err);
+void tokenizer_add_around(struct tokenizer *t, bool bos, bool eos); /* as TOKENIZE_ADD_SPECIAL has them */
+
+/* tokenizer_json.c: what tokenizer_config.json says, too. */
+struct json_t;
+uint8_t tokenizer_added_flags(const struct json_t *added);
+void tokenizer_named_tokens(struct tokenizer *t, const struct json_t *config); /* bos_token and its like, where named */
+
+/* tokenizer_model.c: config_text may be NULL. */
+bool tokenizer_load_model(struct tokenizer *t, const char *bytes, size_t n, const char *config_text, struct gm_error *err);
 
 /* tokenizer_gguf.c */
 struct gguf;
