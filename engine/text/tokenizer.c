@@ -234,6 +234,7 @@ bool tokenizer_rank_scores(struct tokenizer *t, size_t n, struct gm_error *err)
     }
     if (n)
         qsort(order, n, sizeof *order, best_first);
+    t->n_scores = n;
     t->score_rank = mem_new((size_t)t->vocab_size, sizeof *t->score_rank);
     uint32_t rank = 0;
     for (size_t i = 0; i < n; i++) { /* equal scores, equal rank: then the leftmost pair goes first */

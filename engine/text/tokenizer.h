@@ -1,9 +1,10 @@
 /* tokenizer.h - text to ids and back, by the vocabulary that comes with a model.
  *
- * Two kinds of BPE, read from a tokenizer.json or from the metadata of a GGUF: byte-level (GPT-2,
- * SmolLM2, nano) and SentencePiece-style with byte fallback (Gemma, Llama-2, TinyLlama). The ids
- * are those of Hugging Face's library for the same file. A component that is not known is an error
- * that names it, never a guess.
+ * Two kinds of BPE, read from a tokenizer.json, a tokenizer.model or the metadata of a GGUF:
+ * byte-level (GPT-2, Llama 3, Qwen, SmolLM2, nano) and SentencePiece-style with byte fallback
+ * (Gemma, Llama 2, TinyLlama, Phi-3). The ids are those of Hugging Face's library, SentencePiece or
+ * llama.cpp for the same file. A component that is not known is an error that names it, never a
+ * guess.
  *
  * Memory: tokenizer_open gives an object for tokenizer_free. Threads: it does not change after
  * opening; any number of threads may use one.
@@ -86,5 +87,14 @@ char *tokenizer_to_json(const struct tokenizer *t);
 /* tokenizer_config.json to go with it: bos, eos, unk, pad, and the chat template where given
  * (mem_free). */
 char *tokenizer_config_to_json(const struct tokenizer *t, const char *chat_template_text_or_null);
+
+/* The vocabulary as metadata of a GGUF with `rows` rows of embeddings: tokenizer.ggml.*, tokenizer.chat_template where
+ * given. What llama.cpp cannot express is refused by name. llama.cpp strips white space behind special tokens where
+ * general.name has "phi-3" or "phi3" in it, in any case, and only there: the writer of the file must choose a name with it
+ * where tokenizer_strips_like_phi3, and one without it elsewhere. */
+struct gguf_out; /* engine/format/gguf_write.h */
+bool tokenizer_to_gguf(const struct tokenizer *t, int rows, const char *chat_template_text_or_null,
+                       struct gguf_out *g, struct gm_error *err);
+bool tokenizer_strips_like_phi3(const struct tokenizer *t);
 
 #endif

@@ -5,18 +5,67 @@
 #include "engine/text/tokenizer_private.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
 
-static const char *const digits_first[] = {"smollm", "starcoder", "refact", "command-r", NULL};
-static const char *const gpt2_only[] = {"default", "gpt-2", "gpt2", NULL};
+/* llama.cpp's names for pre-tokenisers, and what they do. Where it says "default" it means a list of its own. */
+static const struct {
+    const char *name;
+    bool digits, nfc, ignore_merges, add_bos;
+    const char *patterns[4];
+} known_pre[] = {
+    {"gpt-2", false, false, false, false, {STAGE_PATTERN_GPT2}},
+    {"phi-2", false, false, false, false, {STAGE_PATTERN_GPT2}},
+    {"smollm", true, false, false, false, {STAGE_PATTERN_GPT2}},
+    {"starcoder", true, false, false, false, {STAGE_PATTERN_GPT2}},
+    {"refact", true, false, false, false, {STAGE_PATTERN_GPT2}},
+    {"command-r", true, false, false, false, {STAGE_PATTERN_GPT2}},
+    {"llama-bpe", false, false, true, true, {STAGE_PATTERN_LLAMA3}},
+    {"llama3", false, false, true, true, {STAGE_PATTERN_LLAMA3}},
+    {"llama-v3", false, false, true, true, {STAGE_PATTERN_LLAMA3}},
+    {"smaug-bpe", false, false, false, false, {STAGE_PATTERN_LLAMA3}},
+    {"dbrx", false, false, false, false, {STAGE_PATTERN_LLAMA3}},
+    {"qwen2", false, true, false, false, {STAGE_PATTERN_QWEN2}}, /* Qwen's own files normalise; llama.cpp does not */
+    {"deepseek-r1-qwen", false, false, false, false, {STAGE_PATTERN_QWEN2}},
+    {"default", false, false, false, false,
+     {"[\\p{P}\\$\\+<=>\\^~\\|]+", STAGE_PATTERN_GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+};
 
-static bool is_one_of(struct gguf_text name, const char *const *list)
+static bool set_pre(struct tokenizer *t, struct gguf_text pre, bool *add_bos, struct gm_error *err)
 {
-    for (; *list; list++)
-        if (gguf_text_is(name, *list))
-            return true;
-    return false;
+    size_t k = 0, n = sizeof known_pre / sizeof known_pre[0];
+    while (k < n && !gguf_text_is(pre, known_pre[k].name))
+        k++;
+    if (k == n)
+        return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported",
+                         (int)(pre.len < 80 ? pre.len : 80), pre.data);
+    t->byte_level = true;
+    t->ignore_merges = known_pre[k].ignore_merges;
+    *add_bos = known_pre[k].add_bos;
+    if (known_pre[k].nfc)
+        tokenizer_add_rule(&t->rules, &t->n_rules, RULE_NFC, "", 0, "", 0);
+    bool ok = !known_pre[k].digits || tokenizer_add_stage(t, MATCH_NUMERIC, SPLIT_ISOLATED, false, "", 0, err);
+    for (int i = 0; ok && i < 4 && known_pre[k].patterns[i]; i++)
+        ok = tokenizer_add_stage(t, MATCH_REGEX, SPLIT_ISOLATED, false, known_pre[k].patterns[i], strlen(known_pre[k].patterns[i]), err);
+    return ok;
+}
+
+/* llama.cpp strips white space behind special tokens where the model's name says Phi-3. */
+static bool strip_like_phi3(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
+{
+    struct gguf_text name = {"", 0};
+    bool phi3 = false;
+    if (!gguf_string(g, "general.name", OPTIONAL, &name, err))
+        return false;
+    for (size_t i = 0; i + 4 <= name.len; i++)
+        phi3 = phi3 || strncasecmp(name.data + i, "phi3", 4) == 0 || (i + 5 <= name.len && strncasecmp(name.data + i, "phi-3", 5) == 0);
+    for (int32_t id = 0; phi3 && id < t->vocab_size; id++) {
+        struct piece *p = &t->pieces[id];
+        if (p->flags & PIECE_ADDED && strcmp(p->text, "<unk>") != 0 && strcmp(p->text, "<s>") != 0 && strcmp(p->text, "<|endoftext|>") != 0)
+            p->flags |= PIECE_RSTRIP;
+    }
+    return true;
 }
 
 static bool read_pieces(struct tokenizer *t, const struct gguf *g, struct gm_error *err)
@@ -142,15 +191,9 @@ bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_er
         !gguf_string(g, "tokenizer.ggml.pre", OPTIONAL, &pre, err))
         return false;
     if (gguf_text_is(model, "gpt2")) {
-        bool alone = is_one_of(pre, digits_first);
-        if (!alone && !is_one_of(pre, gpt2_only))
-            return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported",
-                             (int)(pre.len < 80 ? pre.len : 80), pre.data);
-        t->byte_level = true;
-        if (alone && !tokenizer_add_stage(t, MATCH_NUMERIC, SPLIT_ISOLATED, false, "", 0, err))
-            return false;
-        return tokenizer_add_stage(t, MATCH_GPT2, SPLIT_ISOLATED, false, "", 0, err) && read_pieces(t, g, err) &&
-               read_merges(t, g, err) && read_ids(t, g, false, err);
+        bool add_bos = false;
+        return set_pre(t, pre, &add_bos, err) && read_pieces(t, g, err) && read_merges(t, g, err) && read_ids(t, g, add_bos, err) &&
+               strip_like_phi3(t, g, err);
     }
     if (!gguf_text_is(model, "llama"))
         return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported",
@@ -160,5 +203,5 @@ bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_er
         return false;
     t->by_scores = t->byte_fallback = t->decode_bytes = t->fuse_unk = true;
     tokenizer_sentencepiece_rules(t, space);
-    return read_pieces(t, g, err) && read_scores(t, g, err) && read_ids(t, g, true, err);
+    return read_pieces(t, g, err) && read_scores(t, g, err) && read_ids(t, g, true, err) && strip_like_phi3(t, g, err);
 }

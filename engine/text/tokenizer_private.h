@@ -92,7 +92,8 @@ struct tokenizer {
     bool by_scores;
     struct pair_map merges;
     uint32_t *score_rank; /* by id: 0 = best */
-    float *scores;
+    float *scores; /* of the first n_scores ids */
+    size_t n_scores;
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
     bool pieces_normal; /* texts of PIECE_NORMALIZED are normalised as they stand */
     int32_t unk, bos, eos, pad;
@@ -161,6 +162,14 @@ void tokenizer_named_tokens(struct tokenizer *t, const struct json_t *config); /
 
 /* tokenizer_model.c: config_text may be NULL. */
 bool tokenizer_load_model(struct tokenizer *t, const char *bytes, size_t n, const char *config_text, struct gm_error *err);
+
+/* tokenizer_write.c: the merges in their order; by scores, those that the scores stand for (mem_free). */
+struct tokenizer_merge {
+    uint32_t rank;
+    int32_t id, left, right;
+    uint32_t place; /* by scores: bytes of the left part */
+};
+struct tokenizer_merge *tokenizer_merges(const struct tokenizer *t, size_t *n);
 
 /* tokenizer_gguf.c */
 struct gguf;

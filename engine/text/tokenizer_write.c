@@ -7,22 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct merge {
-    uint32_t rank;
-    int32_t id, left, right;
-};
-
+/* Equal scores give equal ranks; of the pairs that make one piece, the one with the longer left part goes first, as in
+ * Hugging Face's converter (a longer left part was put on the list later). */
 static int by_rank(const void *x, const void *y)
 {
-    const struct merge *a = x, *b = y;
+    const struct tokenizer_merge *a = x, *b = y;
     if (a->rank != b->rank)
         return a->rank < b->rank ? -1 : 1;
     if (a->id != b->id)
         return a->id < b->id ? -1 : 1;
-    return a->left < b->left ? -1 : a->left > b->left;
+    return a->place > b->place ? -1 : a->place < b->place;
 }
 
-static void add_merge(struct merge **list, size_t *n, size_t *cap, struct merge m)
+static void add_merge(struct tokenizer_merge **list, size_t *n, size_t *cap, struct tokenizer_merge m)
 {
     *list = mem_room(*list, *n, cap, sizeof **list);
     (*list)[(*n)++] = m;
@@ -30,9 +27,9 @@ static void add_merge(struct merge **list, size_t *n, size_t *cap, struct merge 
 
 /* By scores, any two pieces merge whose concatenation is a piece, the best result first: those
  * pairs, written out. */
-static struct merge *all_merges(const struct tokenizer *t, size_t *n)
+struct tokenizer_merge *tokenizer_merges(const struct tokenizer *t, size_t *n)
 {
-    struct merge *list = NULL;
+    struct tokenizer_merge *list = NULL;
     size_t cap = 0;
     *n = 0;
     if (!t->by_scores) {
@@ -42,8 +39,8 @@ static struct merge *all_merges(const struct tokenizer *t, size_t *n)
                 continue;
             uint64_t pair = s->key - 1;
             add_merge(&list, n, &cap,
-                      (struct merge){s->rank, s->id, (int32_t)(pair >> 32),
-                                     (int32_t)(pair & UINT32_MAX)});
+                      (struct tokenizer_merge){s->rank, s->id, (int32_t)(pair >> 32),
+                                     (int32_t)(pair & UINT32_MAX), 0});
         }
     }
     for (int32_t id = 0; t->by_scores && id < t->vocab_size; id++) {
@@ -58,7 +55,7 @@ static struct merge *all_merges(const struct tokenizer *t, size_t *n)
             if (left < 0 || right < 0 ||
                 !(t->pieces[left].flags & t->pieces[right].flags & PIECE_MODEL))
                 continue;
-            add_merge(&list, n, &cap, (struct merge){t->score_rank[id], id, left, right});
+            add_merge(&list, n, &cap, (struct tokenizer_merge){t->score_rank[id], id, left, right, k});
         }
     }
     if (*n)
@@ -311,7 +308,7 @@ static void write_model(const struct tokenizer *t, struct str *s)
     }
     str_add(s, "\n    },\n    \"merges\": [");
     size_t n;
-    struct merge *merges = all_merges(t, &n);
+    struct tokenizer_merge *merges = tokenizer_merges(t, &n);
     for (size_t i = 0; i < n; i++) {
         str_add(s, i ? ",\n      [" : "\n      [");
         quote_piece(s, &t->pieces[merges[i].left]);

@@ -11,6 +11,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/format/model_source.h"
 #include "engine/text/tokenizer.h"
 #include "tests/unit/fixtures.h"
 
@@ -19,11 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* tokenizers/ and models/ from the set of fixtures that is asked for, the rest from ours. */
+/* text/ and real_smollm2/ are of one set alone; the rest may be another one's (fixtures_dir). */
+static inline char *fixture_path(const char *name)
+{
+    bool own = strncmp(name, "text/", 5) == 0 || strncmp(name, "real_", 5) == 0;
+    return path_join(own ? FIXTURES : fixtures_dir(), name);
+}
+
 static inline char *read_text(const char *name, size_t *n)
 {
-    bool of_set = strncmp(name, "tokenizers/", 11) == 0 || strncmp(name, "models/", 7) == 0;
-    char *path = path_join(of_set ? fixtures_dir() : FIXTURES, name);
+    char *path = fixture_path(name);
     struct str s = {0};
     struct gm_error err = {0};
     if (!file_read_all(path, 64 << 20, &s, &err))
@@ -34,21 +40,33 @@ static inline char *read_text(const char *name, size_t *n)
     return str_take(&s);
 }
 
+/* A folder with a tokenizer, or a GGUF. */
+static inline struct tokenizer *open_path(const char *path)
+{
+    struct model_source src = {0};
+    struct gm_error err = {0};
+    if (!model_source_open_tokenizer(&src, path, &err))
+        fail_msg("%s", err.text);
+    struct tokenizer *t = tokenizer_open(&src, &err);
+    if (!t)
+        fail_msg("%s", err.text);
+    model_source_close(&src);
+    return t;
+}
+
+static inline struct tokenizer *open_fixture(const char *name)
+{
+    char *path = fixture_path(name);
+    struct tokenizer *t = open_path(path);
+    mem_free(path);
+    return t;
+}
+
 static inline struct tokenizer *open_family(const char *family)
 {
     char name[256];
-    size_t n;
-    snprintf(name, sizeof name, "tokenizers/%s/tokenizer.json", family);
-    char *json = read_text(name, &n);
-    snprintf(name, sizeof name, "tokenizers/%s/tokenizer_config.json", family);
-    char *config = read_text(name, NULL);
-    struct gm_error err = {0};
-    struct tokenizer *t = tokenizer_open_json(json, n, config, family, &err);
-    if (!t)
-        fail_msg("%s", err.text);
-    mem_free(json);
-    mem_free(config);
-    return t;
+    snprintf(name, sizeof name, "tokenizers/%s", family);
+    return open_fixture(name);
 }
 
 /* Calls fn for each line of a .jsonl (Jansson itself: the texts hold NUL bytes). Returns the number
