@@ -64,4 +64,19 @@ json_t *
 model_config_to_json(const struct model_config *c); /* config.json of an export; caller decrefs */
 int64_t model_config_parameters(const struct model_config *c);
 
+/* GGUF: general.architecture and every key ARCH.*; what the format cannot say to llama.cpp is an error. */
+struct gguf_out;
+bool model_config_to_gguf(const struct model_config *c, struct gguf_out *g, struct gm_error *err);
+const char *model_config_architecture(const struct model_config *c); /* "gemma3" */
+/* Tensors of a GGUF that follow from the configuration (rope_freqs, rope_factors), f32 [n]; returns how many. */
+struct config_tensor {
+    const char *name;
+    int n;
+    float values[MODEL_MAX_HEAD_DIM / 2];
+};
+int model_config_tensors(const struct model_config *c, struct config_tensor tensors[2]);
+/* Where llama.cpp will compute something else than we do, in words; returns how many. */
+enum { CONFIG_CAVEATS_MAX = 8 };
+int model_config_gguf_caveats(const struct model_config *c, const char *caveats[CONFIG_CAVEATS_MAX]);
+
 #endif

@@ -10,7 +10,11 @@
 
 #include "engine/model/ropes.h"
 
-enum { GEMMA3_27B_LAYERS = 62, GEMMA2_27B_LAYERS = 46 };
+bool config_is_27b(const struct model_config *c)
+{
+    enum { GEMMA3_LAYERS = 62, GEMMA2_LAYERS = 46 };
+    return c->scaled_embed && c->n_layers == (c->local_rope ? GEMMA3_LAYERS : GEMMA2_LAYERS);
+}
 
 /* "ARCH.name" for the getters. */
 struct keys {
@@ -295,8 +299,7 @@ static bool read_attention(struct keys *k, struct model_config *c, const struct 
                            struct gm_error *err)
 {
     double scale = 0, caps[2] = {(double)c->attn_softcap, (double)c->final_softcap};
-    int big = c->local_rope ? GEMMA3_27B_LAYERS : GEMMA2_27B_LAYERS;
-    double scalar = f->may_cap && c->n_layers == big ? (double)c->d_model / c->n_heads : c->head_dim;
+    double scalar = config_is_27b(c) ? (double)c->d_model / c->n_heads : c->head_dim;
     if (!gguf_f64(k->g, key(k, "attention.scale"), OPTIONAL, 0, 1e9, &scale, err))
         return false;
     c->attn_scale = (float)(scale > 0 ? scale : 1 / sqrt(scalar));

@@ -37,6 +37,8 @@ const struct model_family *config_family_gguf(struct gguf_text architecture);
 const struct model_family *config_family_of(const struct model_config *c);
 extern const char CONFIG_FAMILIES[], CONFIG_ARCHITECTURES[]; /* for messages */
 
+/* Gemma's 27B models divide scores by sqrt(d/heads) and have no other sign of it in a GGUF. */
+bool config_is_27b(const struct model_config *c);
 /* Relations between the numbers; ranges were checked while reading. */
 bool config_check(const struct model_config *c, struct gm_error *err);
 void config_add_eos(struct model_config *c,
