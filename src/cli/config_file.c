@@ -180,6 +180,17 @@ static bool apply_map(struct config_file *c, const struct arg_spec *spec, struct
     return ok;
 }
 
+/* A setting, or a map of mlx-lm's, that is told as null: as if it were not there. */
+static bool null_is_known(const struct arg_spec *spec, const char *path, const char *option)
+{
+    static const char *const maps[] = {"lora_parameters", "lr_schedule", "optimizer_config"};
+    char name[ARG_NAME_MAX];
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        if (strcmp(path, maps[i]) == 0)
+            return true;
+    return args_kind(spec, option) != ARG_NONE || (spec->mlx_lm && args_name(path, strlen(path), name) && args_foreign(name));
+}
+
 static bool apply_value(struct config_file *c, const struct arg_spec *spec, struct general *g, const char *path, const json_t *value,
                         struct gm_error *err)
 {
@@ -200,11 +211,8 @@ static bool apply_value(struct config_file *c, const struct arg_spec *spec, stru
         return true;
     if (!option)
         option = path;
-    if (json_is_null(value)) {
-        char name[ARG_NAME_MAX];
-        bool known = args_kind(spec, option) != ARG_NONE || (spec->mlx_lm && args_name(path, strlen(path), name) && args_foreign(name));
-        return known || unknown(c, spec, path, err);
-    }
+    if (json_is_null(value))
+        return null_is_known(spec, path, option) || unknown(c, spec, path, err);
     if (json_is_array(value))
         return set_list(c, spec, g, path, option, value, err);
     return set(c, spec, g, path, option, keep(c, scalar_text(value)), err);

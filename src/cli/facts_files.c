@@ -121,7 +121,7 @@ static bool settings_facts(struct facts *f, struct gm_error *err)
     char option[] = "--config", *path = mem_copy(f->path), *argv[] = {option, path};
     bool ok = train_args_layers(&a, &spec, NULL, 2, argv, &g, err) && train_args_finish(&a, &g, err);
     if (ok) {
-        facts_summary(f, "settings for train: model %s, %d updates of %d rows", a.o.model, a.o.iters, a.o.batch_size * a.o.grad_accumulation);
+        facts_summary(f, "model %s, %d updates of %d rows", a.o.model, a.o.iters, a.o.batch_size * a.o.grad_accumulation);
         json_object_set_new(f->out, "options", train_options_to_json(&a.o));
     }
     train_args_free(&a);

@@ -50,7 +50,7 @@ good "checkpoint, step 2, .*fits its base" one:last
 good "adapter, MLX LoRA" runs/one/checkpoints/0000002/adapters.safetensors
 good "journal, [0-9]* events" runs/one/journal.jsonl
 printf 'model: nano\niters: 7\nbatch_size: 2\n' >good.yaml
-good "settings, .*7 updates of 2 rows" good.yaml
+good "settings, model nano, 7 updates of 2 rows" good.yaml
 printf 'name plain\ninherit washi\n' >plain.theme
 good "theme, plain" plain.theme
 printf '{"text": "one"}\n{"text": "two"}\n{"text": "three"}\n' >rows.jsonl
