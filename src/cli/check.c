@@ -66,7 +66,9 @@ int command_check(int argc, char **argv)
 {
     struct general g = {0};
     int status = EXIT_DONE;
-    const struct arg table[] = {{0}};
+    const char *base = NULL;
+    const struct arg table[] = {
+        {"--model", ARG_TEXT, &base, "MODEL", "the base that adapters are compared with; default the one they name", 0, 0, NULL, NULL}, {0}};
     struct arg_spec spec = {.command = "check", .positional = "PATH...", .table = table, .min_words = 1, .max_words = 256,
                             .summary = "Says of each path what it is and whether it would work: a model folder, a GGUF, safetensors, an adapter (MLX, PEFT, "
                                        "GGUF), a run, data, a tokenizer, a Modelfile, a chat template, a configuration, settings for -c, a theme, or a model of "
@@ -77,7 +79,7 @@ int command_check(int argc, char **argv)
     struct pool *pool = pool_new(g.threads, &err);
     if (!pool)
         return cli_fail(&err);
-    struct facts_options o = {.verify = true, .pool = pool};
+    struct facts_options o = {.verify = true, .pool = pool, .base = base};
     for (int i = 0; i < spec.n_words; i++) {
         err = (struct gm_error){0};
         json_t *facts = facts_of(spec.words[i], &o, &err);

@@ -22,6 +22,7 @@ struct facts_options {
     bool whole_arrays;    /* metadata arrays in full */
     bool verify;          /* open as for use: every weight finite, hashes of checkpoints, every row */
     struct pool *pool;    /* may be NULL */
+    const char *base;     /* of adapters; NULL: the one they name */
 };
 
 json_t *facts_of(const char *path, const struct facts_options *o, struct gm_error *err);

@@ -5,7 +5,6 @@
 #include "engine/base/mem.h"
 #include "engine/model/lora.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -115,7 +114,7 @@ static void tell_config(const struct shape_facts *s, const json_t *config, json_
         bool rslora = json_is_true(json_object_get(config, "use_rslora"));
         json_object_set_new(o, "alpha", json_number(alpha));
         json_object_set_new(o, "rslora", json_boolean(rslora));
-        json_object_set_new(o, "scale", json_number((double)(float)alpha / (rslora ? sqrt((double)s->rank) : (double)s->rank)));
+        json_object_set_new(o, "scale", json_number((double)(float)lora_scale_of(alpha, (int)s->rank, rslora)));
         json_object_set_new(o, "dropout", json_number(number(config, "lora_dropout")));
     } else if (json_is_object(mlx)) {
         json_object_set_new(o, "scale", json_number(number(mlx, "scale")));
@@ -150,12 +149,17 @@ static void try_on_base(struct facts *f, const char *path, const char *base)
     struct gm_error err = {0};
     struct model_source source;
     struct model_config c;
+    if (f->o->base)
+        base = f->o->base;
     if (!base || !*base) {
-        facts_note(f, "it does not say what its base is: shapes were not compared");
+        facts_note(f, "it does not say what its base is: shapes were not compared (check --model BASE)");
         return;
     }
     if (!model_source_open_tokenizer(&source, base, &err)) {
-        facts_note(f, "its base %s is not here: shapes were not compared", base);
+        if (f->o->base)
+            facts_fault(f, &err);
+        else
+            facts_note(f, "its base %s is not here: shapes were not compared (check --model BASE)", base);
         return;
     }
     if (model_config_read(&c, &source, &err)) {
@@ -196,8 +200,8 @@ static void gguf_adapter(struct facts *f, const char *path)
     json_object_set_new(f->out, "format", json_sprintf("GGUF, version %u", g.version));
     json_object_set_new(f->out, "adapter", o);
     facts_summary(f, "GGUF LoRA, rank %lld, %d pairs", (long long)s.rank, s.n_a);
-    if (f->o->verify)
-        facts_note(f, "a GGUF adapter names no base by path: shapes were not compared");
+    if (f->o->verify && facts_works(f->out))
+        try_on_base(f, path, NULL);
     gguf_close(&g);
 }
 

@@ -140,7 +140,20 @@ static void source_facts(struct facts *f, const struct model_source *s)
     mem_free(tensors);
     if (s->gguf)
         facts_metadata_gguf(f, s->gguf);
-    other_parts(f, s);
+}
+
+/* "MLX 4-bit", "MXFP4" into out: how the config.json of an MLX folder says that weights are stored. NULL: not so. */
+static const char *mlx_type(const struct model_source *s, char out[24])
+{
+    const json_t *q = s->config ? json_object_get(s->config, "quantization") : NULL;
+    const char *mode = json_string_value(json_object_get(q, "mode"));
+    if (!json_is_object(q))
+        return NULL;
+    if (mode && strcmp(mode, "affine") != 0)
+        snprintf(out, 24, "%.20s", mode);
+    else
+        snprintf(out, 24, "MLX %d-bit", (int)(json_integer_value(json_object_get(q, "bits")) & 0xff));
+    return out;
 }
 
 /* The type that most weights are stored in. */
@@ -218,8 +231,9 @@ void facts_model(struct facts *f, const char *model)
     known = (s->config || s->gguf) && model_config_read(&c, s, &err);
     if (known) {
         json_object_set_new(f->out, "config", config_json(&c));
-        char size[24];
-        facts_summary(f, "%s, %s parameters, %s", c.family, facts_size(model_config_parameters(&c), size), main_type(f));
+        char size[24], mlx[24];
+        const char *type = mlx_type(s, mlx);
+        facts_summary(f, "%s, %s parameters, %s", c.family, facts_size(model_config_parameters(&c), size), type ? type : main_type(f));
     } else if (opened) {
         facts_fault(f, &err);
     }
@@ -227,6 +241,10 @@ void facts_model(struct facts *f, const char *model)
         announce(s);
     if (known && opened && f->o->verify && !(m = model_open_source(s, &err)))
         facts_fault(f, &err);
+    for (int i = 0; m && i < m->n_notes; i++)
+        facts_note(f, "%s", m->notes[i]);
+    if (opened && !m)
+        other_parts(f, s);
     tokenizer_and_template(f, s, known ? &c : NULL);
     if (m) {
         model_free(m); /* and its source */

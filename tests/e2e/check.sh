@@ -145,6 +145,14 @@ bad 'scale' noscale
 rm -rf noconfig && cp -r partner noconfig && cp runs/one/checkpoints/0000002/adapters.safetensors noconfig && rm noconfig/adapter_config.json
 bad 'adapter_config.json' noconfig/adapters.safetensors
 
+# an adapter and the base that it is said to be for
+"$g" check --model "$f/models/smollm2" runs/one/checkpoints/0000002/adapters.safetensors >out 2>err </dev/null || fail "check --model: $(cat err)"
+grep -q "fits its base" out || fail "check --model: the base is not looked at"
+"$g" check --model "$f/models/llama" runs/one/checkpoints/0000002/adapters.safetensors >out 2>err </dev/null && fail "an adapter fits another model"
+for a in "$f"/quantised/gguf/*_lora.gguf; do
+    [ ! -f "$a" ] || "$g" check --model "$f/models/$(basename "$a" _lora.gguf)" "$a" >out 2>err </dev/null || fail "check --model of $a: $(cat err)"
+done
+
 # a run whose checkpoint was changed
 cp -r runs/one runs/two
 printf x >>runs/two/checkpoints/0000002/adapters.safetensors
