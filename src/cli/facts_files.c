@@ -3,7 +3,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "engine/builtin/builtin.h"
+#include "engine/export/modelfile.h"
 #include "engine/train/dataset.h"
 #include "engine/train/run.h"
 #include "src/cli/train_args.h"
@@ -150,11 +150,14 @@ static bool jinja_facts(struct facts *f, struct gm_error *err)
     bool ok = model_source_open_tokenizer(&s, "nano", err);
     struct tokenizer *t = ok ? tokenizer_open(&s, err) : NULL;
     struct chat_template *tpl = t ? chat_template_from_text(str_text(&text), t, err) : NULL;
-    if (tpl) {
-        const char *name = chat_template_name(tpl);
-        facts_summary(f, "%s, %zu bytes", name ? name : "of its own", text.len);
-    }
+    if (tpl)
+        facts_summary(f, "%zu bytes", text.len);
     bool good = tpl != NULL || error_context(err, "read %s", f->path);
+    static const struct chat_message talk[] = {{"user", "rain"}, {"assistant", "soft rain on the roof"}, {"user", "snow"}};
+    struct str rendered = {0};
+    if (tpl && !chat_render(tpl, talk, 3, true, &rendered, NULL, err))
+        good = error_context(err, "read %s", f->path);
+    str_free(&rendered);
     chat_template_free(tpl);
     tokenizer_free(t);
     if (ok)
@@ -179,6 +182,60 @@ static bool weights_facts(struct facts *f, struct gm_error *err)
     facts_summary(f, "%d tensors, %.1f MB", s.n_tensors, (double)s.size / 1e6);
     mem_free(list);
     safetensors_close(&s);
+    return ok;
+}
+
+/* FROM and ADAPTER may name files, from the folder of the Modelfile on. */
+static bool named_file(struct facts *f, const struct modelfile *m, const char *name, const char *folder, struct gm_error *err)
+{
+    const char *value = modelfile_value(m, name);
+    if (!value || !(strchr(value, '/') || strstr(value, ".gguf")))
+        return true;
+    char *path = value[0] == '/' ? mem_copy(value) : path_join(folder, value);
+    json_t *facts = facts_of(path, f->o, err), *fault = json_array_get(json_object_get(facts, "faults"), 0);
+    bool ok = facts != NULL;
+    if (ok && f->o->verify && fault)
+        ok = error_set(err, GM_E_INPUT, "%s", json_string_value(fault));
+    if (ok)
+        facts_summary(f, "%s %s (%s)", name, value, json_string_value(json_object_get(facts, "summary")));
+    json_decref(facts);
+    mem_free(path);
+    return ok;
+}
+
+static bool modelfile_facts(struct facts *f, struct gm_error *err)
+{
+    char *path = dir_exists(f->path) ? path_join(f->path, "Modelfile") : mem_copy(f->path), **lines = NULL;
+    size_t cut = (size_t)(path_base(path) - path), n = 0;
+    char *folder = cut == 0 ? mem_copy(".") : mem_copy_n(path, cut);
+    struct str text = {0};
+    struct modelfile m = {0};
+    bool ok = file_read_all(path, SMALL_FILE, &text, err) && modelfile_read(&m, str_text(&text), text.len, path, err);
+    if (ok) {
+        json_t *commands = json_array();
+        for (size_t i = 0; i < m.n; i++) {
+            char *name = m.commands[i].parameter ? mem_printf("parameter %s", m.commands[i].name) : mem_copy(m.commands[i].name);
+            json_t *o = json_object();
+            json_object_set_new(o, name, json_text(m.commands[i].value));
+            json_array_append_new(commands, o);
+            mem_free(name);
+        }
+        json_object_set_new(f->out, "instructions", commands);
+        ok = modelfile_check(&m, &lines, &n);
+        for (size_t i = 0; i < n; i++) {
+            if (!ok && i == 0)
+                error_set(err, GM_E_INPUT, "read %s: %s", path, lines[i]);
+            else
+                facts_warn(f, "%s", lines[i]);
+            mem_free(lines[i]);
+        }
+        mem_free(lines);
+        ok = ok && named_file(f, &m, "from", folder, err) && named_file(f, &m, "adapter", folder, err);
+    }
+    modelfile_free(&m);
+    str_free(&text);
+    mem_free(folder);
+    mem_free(path);
     return ok;
 }
 
@@ -231,6 +288,9 @@ void facts_small_file(struct facts *f, enum artifact what)
         break;
     case ARTIFACT_JOURNAL:
         ok = journal_facts(f, &err);
+        break;
+    case ARTIFACT_MODELFILE:
+        ok = modelfile_facts(f, &err);
         break;
     default:
         error_set(&err, GM_E_UNSUPPORTED, "read %s: a %s cannot be looked into yet", f->path, artifact_name(what));

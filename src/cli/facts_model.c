@@ -73,6 +73,22 @@ void facts_tokenizer(struct facts *f, const struct tokenizer *t)
     facts_summary(f, "%s tokenizer of %d pieces", bytes ? "SentencePiece" : "byte-level", (int)n);
 }
 
+/* Two turns and a question: what every template has to be able to say. */
+static void try_template(struct facts *f, const struct chat_template *tpl, const struct tokenizer *t)
+{
+    static const struct chat_message talk[] = {{"user", "rain"}, {"assistant", "soft rain on the roof"}, {"user", "snow"}};
+    struct gm_error err = {0};
+    struct id_list ids = {0};
+    uint8_t *supervised = NULL;
+    int32_t stops[8];
+    if (!chat_encode(tpl, t, talk, 2, false, &ids, &supervised, &err) || !chat_encode(tpl, t, talk, 3, true, &ids, NULL, &err))
+        facts_warn(f, "%s", err.text);
+    else if (chat_stop_ids(tpl, t, stops) == 0)
+        facts_warn(f, "its chat template puts nothing behind an answer that could end it");
+    mem_free(supervised);
+    id_list_free(&ids);
+}
+
 static void template_facts(struct facts *f, const struct model_source *s, const struct tokenizer *t)
 {
     struct gm_error err = {0};
@@ -81,7 +97,7 @@ static void template_facts(struct facts *f, const struct model_source *s, const 
         facts_warn(f, "%s", err.text);
         return;
     }
-    const char *text = chat_template_text(tpl), *name = chat_template_name(tpl);
+    const char *text = chat_template_text(tpl);
     int lines = 1;
     size_t shown = 0;
     for (const char *p = text; *p; p++) {
@@ -91,14 +107,21 @@ static void template_facts(struct facts *f, const struct model_source *s, const 
     }
     if (shown > 600)
         shown = utf8_complete_prefix(text, 600);
-    json_t *o = json_object();
+    json_t *o = json_object(), *ends = json_array();
     char *head = mem_copy_n(text, f->o->whole_template ? strlen(text) : shown);
-    json_object_set_new(o, "name", name ? json_text(name) : json_null());
+    int32_t stops[8];
+    size_t n_stops = chat_stop_ids(tpl, t, stops);
+    for (size_t i = 0; i < n_stops; i++)
+        json_array_append_new(ends, piece_json(t, stops[i]));
+    json_object_set_new(o, "name", json_text(chat_template_name(tpl)));
     json_object_set_new(o, "lines", json_integer(lines));
     json_object_set_new(o, "bytes", json_integer((json_int_t)strlen(text)));
+    json_object_set_new(o, "stops", ends);
     json_object_set_new(o, f->o->whole_template || !text[shown] ? "text" : "begins", json_text(head));
     json_object_set_new(f->out, "template", o);
-    facts_summary(f, "chat template %s", name ? name : "of its own");
+    facts_summary(f, "chat template of %d lines", lines);
+    if (f->o->verify)
+        try_template(f, tpl, t);
     mem_free(head);
     chat_template_free(tpl);
 }

@@ -55,6 +55,10 @@ printf 'name plain\ninherit washi\n' >plain.theme
 good "theme, plain" plain.theme
 printf '{"text": "one"}\n{"text": "two"}\n{"text": "three"}\n' >rows.jsonl
 good "data, 3 rows of text" rows.jsonl
+printf 'FROM %s\nPARAMETER temperature 0.7\nPARAMETER stop "<|im_end|>"\n' "$f/quantised/gguf/smollm2_q8_0.gguf" >Modelfile
+good "Modelfile, from .*smollm2_q8_0.gguf (llama, .*Q8_0" Modelfile
+printf '{%% for m in messages %%}<{{ m.role }}>{{ m.content }}{%% endfor %%}' >plain.jinja
+good "chat template, " plain.jinja
 cp "$f/models/smollm2/config.json" "half.json"
 good "model config, llama" half.json
 
@@ -85,7 +89,7 @@ rm -rf vocabulary && cp -r "$f/models/llama_f32" vocabulary && chmod -R u+w voca
 cp "$f/models/gemma3_text/tokenizer.json" "$f/models/gemma3_text/tokenizer_config.json" vocabulary
 bad 'they do not belong together' vocabulary
 rm -rf notokenizer && cp -r "$f/models/llama_f32" notokenizer && chmod -R u+w notokenizer && rm notokenizer/tokenizer*
-bad 'there is no tokenizer' notokenizer
+bad 'tokenizer.json' notokenizer
 rm -rf noweights && cp -r "$f/models/llama_f32" noweights && chmod -R u+w noweights && rm noweights/model.safetensors
 bad 'there is no model.safetensors' noweights
 rm -rf nan && cp -r "$f/models/llama_f32" nan && chmod -R u+w nan
@@ -175,6 +179,16 @@ printf 'name x\ncolor text nosuch\n' >wrong.theme
 bad 'wrong.theme:2' wrong.theme
 printf '{"version": "1.0", "added_tokens": [], "pre_tokenizer": null, "model": {"type": "WordPiece", "vocab": {}}}' >wordpiece.json
 bad 'read wordpiece.json: ' wordpiece.json
+printf 'FROM ./gone.gguf\n' >Modelfile.gone
+bad 'gone.gguf' Modelfile.gone
+printf 'PARAMETER temperature 1\n' >Modelfile.empty
+bad 'FROM' Modelfile.empty
+printf 'FROM x\nSYSTEM """never closed\n' >Modelfile.open
+bad 'Modelfile.open' Modelfile.open
+printf '{%% for m in messages %%}{{ m.content }}' >open.jinja
+bad 'open.jinja' open.jinja
+printf '{{ messages | no_such_filter }}' >filter.jinja
+bad 'no_such_filter' filter.jinja
 printf '<!doctype html><html>' >page
 bad 'web page' page
 printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\n' >pointer.gguf
@@ -195,7 +209,7 @@ bad 'hf download org/name' org/name
 
 # inspect
 "$g" inspect --json "$f/models/gemma3_text" >out 2>err </dev/null || fail "inspect: $(cat err)"
-for word in '"family":"gemma3_text"' '"type":"BF16"' '"pieces":' '"name":"gemma3"'; do
+for word in '"family":"gemma3_text"' '"type":"BF16"' '"pieces":' '"template":{"name":'; do
     grep -q "$word" out || fail "inspect --json: no $word"
 done
 "$g" inspect --tensors "$f/models/llama_f32" >out 2>err </dev/null || fail "inspect --tensors: $(cat err)"
