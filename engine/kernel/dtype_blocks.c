@@ -56,29 +56,16 @@ static void expand_iq4_nl(const unsigned char *b, float *dst)
     }
 }
 
-/* Scale and minimum of sub-block s of Q4_K and Q5_K: 6 bits each, packed in 12 bytes. */
-static void sub_scales(const unsigned char *sc, int s, float *scale, float *min)
-{
-    if (s < 4) {
-        *scale = (float)(sc[s] & 63);
-        *min = (float)(sc[s + 4] & 63);
-    } else {
-        *scale = (float)((sc[s + 4] & 15) | (sc[s - 4] >> 6) << 4);
-        *min = (float)((sc[s + 4] >> 4) | (sc[s] >> 6) << 4);
-    }
-}
-
 /* 8 sub-blocks of 32; two of them share 32 bytes of low bits, all share the 32 bytes of fifth bits
  * (NULL in Q4_K). */
 static void expand_k45(const unsigned char *b, const unsigned char *fifth, const unsigned char *q,
                        float *dst)
 {
     float d = load_f16(b), dmin = load_f16(b + 2);
+    unsigned char scales[8], mins[8];
+    dtype_sub_scales(b + 4, scales, mins);
     for (int s = 0; s < 8; s++) {
-        float scale, min;
-        sub_scales(b + 4, s, &scale, &min);
-        scale *= d;
-        min *= dmin;
+        float scale = d * (float)scales[s], min = dmin * (float)mins[s];
         for (int l = 0; l < 32; l++) {
             int value = s % 2 ? q[s / 2 * 32 + l] >> 4 : q[s / 2 * 32 + l] & 15;
             if (fifth)

@@ -28,11 +28,10 @@ static float e8m0(const void *scales, size_t i)
 
 static void unpack(const unsigned char *src, int bits, unsigned char codes[RUN])
 {
-    for (int i = 0; i < RUN; i += 8, src += bits) {
-        uint64_t eight = 0;
-        memcpy(&eight, src, (size_t)bits);
+    for (int i = 0; i < RUN / 8; i++) {
+        uint64_t eight = dtype_mlx_eight(src, i, bits);
         for (int j = 0; j < 8; j++)
-            codes[i + j] = (unsigned char)(eight >> j * bits & ((1u << bits) - 1));
+            codes[8 * i + j] = (unsigned char)(eight >> j * bits & ((1u << bits) - 1));
     }
 }
 

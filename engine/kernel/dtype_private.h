@@ -22,6 +22,28 @@ static inline uint32_t load_u32(const unsigned char *p)
 
 /* One block of a block type of GGUF: dtype_block(t) values. */
 void dtype_expand_block(enum dtype t, const unsigned char *block, float *dst);
+/* Scales and minima of the 8 sub-blocks of Q4_K and Q5_K: 6 bits each, packed in 12 bytes. Four at a
+ * time: the first four lie in the low 6 bits of bytes, of the others 4 bits in nibbles and 2 above. */
+static inline void dtype_sub_scales(const unsigned char *packed, unsigned char scales[8],
+                                    unsigned char mins[8])
+{
+    uint32_t a = load_u32(packed), b = load_u32(packed + 4), c = load_u32(packed + 8);
+    uint32_t out[4] = {a & 0x3f3f3f3fu, (c & 0x0f0f0f0fu) | (a >> 6 & 0x03030303u) << 4,
+                       b & 0x3f3f3f3fu, (c >> 4 & 0x0f0f0f0fu) | (b >> 6 & 0x03030303u) << 4};
+    memcpy(scales, out, 8);
+    memcpy(mins, out + 2, 8);
+}
+
+/* Eight codes of an MLX run of 32 codes: number i (0..3) of them, low bits first. Reads inside the
+ * run only, and eight bytes at a time. */
+static inline uint64_t dtype_mlx_eight(const unsigned char *run, int i, const int bits)
+{
+    const int at = i * bits, start = at < 4 * bits - 8 ? at : 4 * bits - 8;
+    uint64_t word;
+    memcpy(&word, run + start, sizeof word);
+    return word >> 8 * (at - start);
+}
+
 /* mat_part_to_f32 for DT_MLX*. */
 void dtype_expand_mlx(const struct mat *m, int64_t row, int64_t col, int64_t n, float *dst);
 

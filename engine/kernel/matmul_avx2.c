@@ -3,6 +3,8 @@
 #include "engine/kernel/table.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "engine/kernel/dtype_private.h"
+
 #include <assert.h>
 #include <immintrin.h>
 #include <string.h>
@@ -23,23 +25,14 @@ INLINE __m256 rounded(__m256 f)
     return _mm256_blendv_ps(value, f, _mm256_cmp_ps(f, f, _CMP_UNORD_Q));
 }
 
-INLINE __m256 floats_of_bytes(const unsigned char *q8)
+INLINE __m256i load_32(const unsigned char *p)
 {
-    return _mm256_cvtepi32_ps(
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)q8)));
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-/* 32 small unsigned numbers q to rounded d * (q - zero) + m. */
-INLINE void scale_block(const unsigned char q[32], float d, float m, float zero, bool has_min,
-                        float *dst)
+INLINE __m256i ints_of_bytes(const unsigned char *q8)
 {
-    for (int i = 0; i < 32; i += 8) {
-        __m256 f = _mm256_mul_ps(_mm256_set1_ps(d),
-                                 _mm256_sub_ps(floats_of_bytes(q + i), _mm256_set1_ps(zero)));
-        if (has_min)
-            f = _mm256_add_ps(f, _mm256_set1_ps(m));
-        _mm256_storeu_ps(dst + i, rounded(f));
-    }
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)q8));
 }
 
 INLINE float half_at(const unsigned char *p)
@@ -49,27 +42,85 @@ INLINE float half_at(const unsigned char *p)
     return _cvtsh_ss(h);
 }
 
-INLINE void split_nibbles(const unsigned char *src, unsigned char q[32])
+/* 8 small unsigned numbers q to rounded d * (q - zero) + m. */
+INLINE __m256 scaled(__m256i q, float d, float m, float zero, bool has_min)
 {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)src), low = _mm_set1_epi8(15);
-    _mm_storeu_si128((__m128i *)(void *)q, _mm_and_si128(bytes, low));
-    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+    __m256 f = _mm256_mul_ps(_mm256_set1_ps(d),
+                             _mm256_sub_ps(_mm256_cvtepi32_ps(q), _mm256_set1_ps(zero)));
+    return rounded(has_min ? _mm256_add_ps(f, _mm256_set1_ps(m)) : f);
 }
 
-INLINE void expand_packed_bits(const unsigned char *src, int n, float *dst, bool has_min, bool five)
+/* The values of 16 codes, computed once ... */
+struct levels {
+    __m256 low, high;
+};
+INLINE struct levels levels_of(float d, float m, float zero, bool has_min)
+{
+    const __m256i first = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return (struct levels){scaled(first, d, m, zero, has_min),
+                           scaled(_mm256_add_epi32(first, _mm256_set1_epi32(8)), d, m, zero, has_min)};
+}
+
+/* ... and looked up by the low 4 bits of 32 bytes. */
+INLINE void look_up(struct levels t, const unsigned char q[32], float *dst)
+{
+    for (int i = 0; i < 32; i += 8) {
+        __m256i index = ints_of_bytes(q + i);
+        _mm256_storeu_ps(dst + i,
+                         _mm256_blendv_ps(_mm256_permutevar8x32_ps(t.low, index),
+                                          _mm256_permutevar8x32_ps(t.high, index),
+                                          _mm256_castsi256_ps(_mm256_slli_epi32(index, 28))));
+    }
+}
+
+/* Low nibbles of 16 bytes, then the high ones (with rubbish above them). */
+INLINE void split_nibbles(const unsigned char *src, unsigned char q[32])
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)src);
+    _mm_storeu_si128((__m128i *)(void *)q, bytes);
+    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_srli_epi16(bytes, 4));
+}
+
+INLINE void expand_nibbles(const unsigned char *src, int n, float *dst, bool has_min)
 {
     unsigned char q[32];
-    const float zero = has_min ? 0.0f : five ? 16.0f : 8.0f;
-    const int header = has_min ? 4 : 2, block_bytes = header + (five ? 4 : 0) + 16;
-    for (int i = 0; i < n; i += 32, src += block_bytes) {
-        split_nibbles(src + header + (five ? 4 : 0), q);
-        if (five) {
-            uint32_t fifth;
-            memcpy(&fifth, src + header, 4);
-            for (int j = 0; j < 32; j++)
-                q[j] = (unsigned char)(q[j] | (fifth >> j & 1u) << 4);
-        }
-        scale_block(q, half_at(src), has_min ? half_at(src + 2) : 0, zero, has_min, dst + i);
+    const int header = has_min ? 4 : 2;
+    for (int i = 0; i < n; i += 32, src += header + 16) {
+        split_nibbles(src + header, q);
+        look_up(levels_of(half_at(src), has_min ? half_at(src + 2) : 0, has_min ? 0 : 8, has_min), q,
+                dst + i);
+    }
+}
+
+static void expand_iq4_nl(const unsigned char *src, int n, float *dst)
+{
+    const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+                     _mm_loadl_epi64((const __m128i *)(const void *)dtype_iq4_levels))),
+                 high = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+                     _mm_loadl_epi64((const __m128i *)(const void *)(dtype_iq4_levels + 8))));
+    unsigned char q[32];
+    for (int i = 0; i < n; i += 32, src += 18) {
+        __m256 d = _mm256_set1_ps(half_at(src));
+        split_nibbles(src + 2, q);
+        look_up((struct levels){rounded(_mm256_mul_ps(d, low)), rounded(_mm256_mul_ps(d, high))}, q,
+                dst + i);
+    }
+}
+
+INLINE void expand_five_bits(const unsigned char *src, int n, float *dst, bool has_min)
+{
+    unsigned char q[32];
+    const int header = has_min ? 4 : 2;
+    for (int i = 0; i < n; i += 32, src += header + 20) {
+        uint32_t fifth;
+        split_nibbles(src + header + 4, q);
+        memcpy(&fifth, src + header, 4);
+        for (int j = 0; j < 32; j++)
+            q[j] = (unsigned char)((q[j] & 15) | (fifth >> j & 1u) << 4);
+        for (int j = 0; j < 32; j += 8)
+            _mm256_storeu_ps(dst + i + j, scaled(ints_of_bytes(q + j), half_at(src),
+                                                 has_min ? half_at(src + 2) : 0, has_min ? 0 : 16,
+                                                 has_min));
     }
 }
 
@@ -81,6 +132,110 @@ static void expand_q8_0(const unsigned char *src, int n, float *dst)
             __m256i q =
                 _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(src + 2 + j)));
             _mm256_storeu_ps(dst + i + j, rounded(_mm256_mul_ps(d, _mm256_cvtepi32_ps(q))));
+        }
+    }
+}
+
+/* Q4_K, Q5_K: two sub-blocks of 32 share 32 bytes of low bits; bit s of 32 bytes is the fifth of
+ * sub-block s. */
+INLINE void expand_k45(const unsigned char *src, int n, float *dst, bool five)
+{
+    const __m256i low_bits = _mm256_set1_epi8(15), one = _mm256_set1_epi8(1);
+    for (int i = 0; i < n; i += 256, src += five ? 176 : 144) {
+        float d = half_at(src), dmin = half_at(src + 2);
+        const __m256i fifth = load_32(src + 16);
+        unsigned char scales[8], mins[8];
+        dtype_sub_scales(src + 4, scales, mins);
+        for (int s = 0; s < 8; s++) {
+            _Alignas(32) unsigned char codes[32];
+            float scale = d * (float)scales[s], low = -(dmin * (float)mins[s]), *to = dst + i + 32 * s;
+            __m256i q = load_32(src + (five ? 48 : 16) + s / 2 * 32);
+            q = s % 2 ? _mm256_srli_epi16(q, 4) : q;
+            if (five) {
+                __m256i bit = _mm256_and_si256(_mm256_srl_epi16(fifth, _mm_cvtsi32_si128(s)), one);
+                q = _mm256_or_si256(_mm256_and_si256(q, low_bits), _mm256_slli_epi16(bit, 4));
+            }
+            _mm256_store_si256((__m256i *)(void *)codes, q);
+            if (!five)
+                look_up(levels_of(scale, low, 0, true), codes, to);
+            for (int j = 0; five && j < 32; j += 8)
+                _mm256_storeu_ps(to + j, scaled(ints_of_bytes(codes + j), scale, low, 0, true));
+        }
+    }
+}
+
+/* Halves of 128: part p of 32 takes nibbles of ql and bits 2p of qh; 16 values share a scale. */
+static void expand_q6_k(const unsigned char *src, int n, float *dst)
+{
+    const __m256i low_bits = _mm256_set1_epi8(15), high_bits = _mm256_set1_epi8(3);
+    for (int i = 0; i < n; i += 256, src += 210) {
+        float d = half_at(src + 208);
+        for (int part = 0; part < 8; part++) {
+            _Alignas(32) unsigned char codes[32];
+            int half = part / 4, p = part % 4;
+            __m256i low = load_32(src + 64 * half + p % 2 * 32), high = load_32(src + 128 + 32 * half);
+            low = _mm256_and_si256(p >= 2 ? _mm256_srli_epi16(low, 4) : low, low_bits);
+            high = _mm256_and_si256(_mm256_srl_epi16(high, _mm_cvtsi32_si128(2 * p)), high_bits);
+            _mm256_store_si256((__m256i *)(void *)codes,
+                               _mm256_or_si256(low, _mm256_slli_epi16(high, 4)));
+            for (int j = 0; j < 32; j += 8)
+                _mm256_storeu_ps(dst + i + 32 * part + j,
+                                 scaled(ints_of_bytes(codes + j),
+                                        d * (float)(signed char)src[192 + 2 * part + j / 16], 0, 32, false));
+        }
+    }
+}
+
+INLINE float value_at(const void *values, enum dtype type, size_t i)
+{
+    const unsigned char *at = (const unsigned char *)values + i * (type == DT_F32 ? 4 : 2);
+    uint32_t u = 0;
+    float f;
+    if (type == DT_F16)
+        return half_at(at);
+    if (type == DT_F32)
+        memcpy(&u, at, 4);
+    else
+        memcpy((unsigned char *)&u + 2, at, 2);
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* Eight codes of a run of other widths than 4 and 8: four are shifted out of each half. */
+INLINE __m256i codes_of_bits(const unsigned char *run, int i, const int bits)
+{
+    uint64_t eight = dtype_mlx_eight(run, i, bits);
+    __m256i fours = _mm256_set_m128i(_mm_set1_epi32((int)(eight >> 4 * bits)), _mm_set1_epi32((int)eight));
+    const __m256i shifts = _mm256_mullo_epi32(_mm256_set_epi32(3, 2, 1, 0, 3, 2, 1, 0),
+                                              _mm256_set1_epi32(bits));
+    return _mm256_and_si256(_mm256_srlv_epi32(fours, shifts), _mm256_set1_epi32((1 << bits) - 1));
+}
+
+INLINE void expand_mlx(const struct mat *w, int64_t row, int64_t col, int n, float *dst,
+                       const int bits)
+{
+    const unsigned char *src =
+        (const unsigned char *)w->data + (size_t)row * w->row_bytes + (size_t)(col * bits / 8);
+    size_t group = (size_t)(row * (w->cols / w->group) + col / w->group);
+    int left = w->group - (int)(col % w->group); /* of this group */
+    for (int i = 0; i < n; group++, left = w->group) {
+        float scale = value_at(w->scales, w->scale_type, group),
+              bias = value_at(w->biases, w->scale_type, group);
+        const struct levels levels = levels_of(scale, bias, 0, true);
+        for (; left > 0 && i < n; left -= 32, i += 32, src += 4 * bits) {
+            if (bits == 4) { /* a byte holds a pair, low nibble first */
+                _Alignas(16) unsigned char codes[32];
+                __m128i low = _mm_loadu_si128((const __m128i *)(const void *)src),
+                        high = _mm_srli_epi16(low, 4);
+                _mm_store_si128((__m128i *)(void *)codes, _mm_unpacklo_epi8(low, high));
+                _mm_store_si128((__m128i *)(void *)(codes + 16), _mm_unpackhi_epi8(low, high));
+                look_up(levels, codes, dst + i);
+                continue;
+            }
+            for (int j = 0; j < 4; j++) {
+                __m256i q = bits == 8 ? ints_of_bytes(src + 8 * j) : codes_of_bits(src, j, bits);
+                _mm256_storeu_ps(dst + i + 8 * j, scaled(q, scale, bias, 0, true));
+            }
         }
     }
 }
@@ -116,19 +271,49 @@ static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *
                                (size_t)(col / block) * dtype_block_bytes(w->type);
     switch (w->type) {
     case DT_Q4_0:
-        expand_packed_bits(src, n, dst, false, false);
+        expand_nibbles(src, n, dst, false);
         break;
     case DT_Q4_1:
-        expand_packed_bits(src, n, dst, true, false);
+        expand_nibbles(src, n, dst, true);
         break;
     case DT_Q5_0:
-        expand_packed_bits(src, n, dst, false, true);
+        expand_five_bits(src, n, dst, false);
         break;
     case DT_Q5_1:
-        expand_packed_bits(src, n, dst, true, true);
+        expand_five_bits(src, n, dst, true);
         break;
     case DT_Q8_0:
         expand_q8_0(src, n, dst);
+        break;
+    case DT_Q4_K:
+        expand_k45(src, n, dst, false);
+        break;
+    case DT_Q5_K:
+        expand_k45(src, n, dst, true);
+        break;
+    case DT_Q6_K:
+        expand_q6_k(src, n, dst);
+        break;
+    case DT_IQ4_NL:
+        expand_iq4_nl(src, n, dst);
+        break;
+    case DT_MLX2:
+        expand_mlx(w, row, col, n, dst, 2);
+        break;
+    case DT_MLX3:
+        expand_mlx(w, row, col, n, dst, 3);
+        break;
+    case DT_MLX4:
+        expand_mlx(w, row, col, n, dst, 4);
+        break;
+    case DT_MLX5:
+        expand_mlx(w, row, col, n, dst, 5);
+        break;
+    case DT_MLX6:
+        expand_mlx(w, row, col, n, dst, 6);
+        break;
+    case DT_MLX8:
+        expand_mlx(w, row, col, n, dst, 8);
         break;
     default:
         done = expand_elements(w->type, src, n, dst);

@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "engine/kernel/head.h"
 #include "engine/kernel/matmul.h"
+#include "engine/kernel/quantise.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,19 +96,45 @@ static float *noise(int64_t n)
     return x;
 }
 
+/* Noise in a storage type; MLX: groups of 64, bf16 scales. False: the row does not fit, or the type is not written. */
+static bool stored(enum dtype type, int64_t rows, int64_t cols, struct mat *w, void **owned)
+{
+    enum { GROUP = 64 };
+    size_t row_bytes, scale_bytes = dtype_is_mlx(type) ? (size_t)(cols / GROUP) * 2 : 0;
+    if (!dtype_row_bytes(type, (size_t)cols, &row_bytes) || (scale_bytes ? cols % GROUP != 0 : !quantise_can(type)))
+        return false;
+    unsigned char *data = *owned = mem_new((size_t)rows, row_bytes + 2 * scale_bytes);
+    unsigned char *scales = data + (size_t)rows * row_bytes, *biases = scales + (size_t)rows * scale_bytes;
+    *w = (struct mat){.data = data, .type = type, .rows = rows, .cols = cols, .row_bytes = row_bytes};
+    float *row = noise(cols);
+    for (int64_t r = 0; r < rows; r++) {
+        unsigned char *to = data + (size_t)r * row_bytes;
+        if (scale_bytes)
+            quantise_mlx_row((int)dtype_block_bytes(type) / 4, GROUP, DT_BF16, row, (uint32_t *)(void *)to,
+                             scales + (size_t)r * scale_bytes, biases + (size_t)r * scale_bytes, (size_t)cols);
+        else if (r == 0)
+            quantise_row(type, row, to, (size_t)cols);
+        else
+            memcpy(to, data, row_bytes);
+    }
+    if (scale_bytes) {
+        w->scales = scales;
+        w->biases = biases;
+        w->scale_type = DT_BF16;
+        w->group = GROUP;
+    }
+    mem_free(row);
+    return true;
+}
+
 static void shape(struct bench *b, int64_t T, int64_t in, int64_t out, bool head)
 {
     struct product p = {.T = T, .in = in, .out = out};
-    size_t row_bytes;
     enum dtype type = head && b->type == DT_Q4_1 ? DT_Q8_0 : b->type;
-    if (!dtype_row_bytes(type, (size_t)in, &row_bytes))
+    struct mat w;
+    void *data;
+    if (!stored(type, out, in, &w, &data))
         return;
-    unsigned char *data = mem_new((size_t)out, row_bytes);
-    for (size_t i = 0; i < (size_t)out * row_bytes;
-         i++) /* small numbers as bytes and as scales alike */
-        data[i] = type == DT_F32 || type == DT_BF16 ? (unsigned char)(i % 2 ? 0x3c : i)
-                                                    : (unsigned char)(i % 7 + 8);
-    struct mat w = {.data = data, .type = type, .rows = out, .cols = in, .row_bytes = row_bytes};
     p.w = &w;
     p.x = noise(T * in);
     p.y = noise(T * (head ? in : out));

@@ -141,6 +141,58 @@ static void wide_blocks_against_plain(void **state)
     pool_free(pool);
 }
 
+/* A product with rows of the identity gives back the stored values, rounded once in BF16 mode: whatever way a family expands them,
+ * the bits are those of the plain expansion. */
+static void expand_exactly(struct pool *pool, const struct setting *s, enum dtype type, int64_t in)
+{
+    enum { OUT = 40, FEW = 3 };
+    struct compute c;
+    struct gm_error err;
+    assert_true(compute_init(&c, pool, GM_TRAIN, s->mode, s->family, &err));
+    void *owned;
+    float *stored;
+    struct mat w = test_matrix(type, OUT, in, 0, 17, &owned);
+    test_rounded(&w, &stored);
+    float *one = mem_new((size_t)(in * in), sizeof *one), *y = mem_new((size_t)(in * OUT), sizeof *y);
+    for (int64_t r = 0; r < OUT && s->mode == GM_COMPUTE_F32; r++)
+        mat_row_to_f32(&w, r, stored + r * in);
+    for (int64_t i = 0; i < in; i++)
+        one[i * in + i] = 1;
+    for (int way = 0; way < 3; way++) { /* packed nt, few rows, packed nn */
+        int64_t rows = way == 0 ? in : way == 1 ? FEW : OUT, first = way == 1 ? in - 40 : 0;
+        if (way == 2)
+            matmul_nn(&c, y, in, one, in, rows, &w, false); /* the first OUT columns of the identity's rows */
+        else
+            matmul_nt(&c, y, OUT, one + first * in, in, rows, &w, false);
+        for (int64_t r = 0; r < rows; r++) {
+            for (int64_t k = 0; k < (way == 2 ? in : OUT); k++) {
+                float got = way == 2 ? y[r * in + k] : y[r * OUT + k],
+                      expected = way == 2 ? stored[r * in + k] : stored[k * in + first + r];
+                if (!(got == expected))
+                    fail_msg("%s %s %s %d wide, way %d: row %d column %d is %.9g, expected %.9g", compute_mode_name(s->mode),
+                             family_name(s->family), dtype_name(type), (int)in, way, (int)r, (int)k, (double)got, (double)expected);
+            }
+        }
+    }
+    mem_free(owned), mem_free(stored), mem_free(one), mem_free(y);
+    compute_free(&c);
+}
+
+static void every_family_expands_alike(void **state)
+{
+    static const int64_t widths[] = {1280, 1216, 1184}; /* MLX groups of 128, 64, 32; stretches that end inside them */
+    struct gm_error err;
+    struct pool *pool = pool_new(2, &err);
+    struct setting list[FAMILY_COUNT + 1];
+    int n = settings(list);
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < DT_COUNT; t++)
+            for (int k = 0; k < 3; k++)
+                if ((dtype_is_weight((enum dtype)t) || dtype_is_mlx((enum dtype)t)) && widths[k] % dtype_block((enum dtype)t) == 0)
+                    expand_exactly(pool, &list[i], (enum dtype)t, widths[k]);
+    pool_free(pool);
+}
+
 static void nt_against_plain(void **state)
 {
     against_plain(false);
@@ -323,6 +375,7 @@ static void no_rows_is_no_work(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_family_expands_alike),
         cmocka_unit_test(wide_blocks_against_plain),
         cmocka_unit_test(nt_against_plain),
         cmocka_unit_test(nn_against_plain),
