@@ -44,16 +44,11 @@ static void place_magnitudes(struct lora *l, int layer, const struct module *m)
         pair[k].m = at;
 }
 
-static unsigned bits_of(const struct module *m)
-{
-    return ((1u << m->n) - 1) << m->first;
-}
-
 static bool check_keys(const struct lora_options *o, const struct module *modules, int n,
                        struct gm_error *err)
 {
     for (int i = 0; i < n; i++) {
-        unsigned bits = bits_of(&modules[i]);
+        unsigned bits = module_bits(&modules[i]);
         if ((o->keys & bits) != 0 && (o->keys & bits) != bits)
             return error_set(err, GM_E_USAGE,
                              "make adapter: this model has one matrix %s, of which a part cannot be "
@@ -88,7 +83,7 @@ struct lora *lora_lay_out(const struct model_config *c, const struct lora_option
     for (int layer = 0; layer < c->n_layers; layer++)
         for (int k = 0; k < n; k++)
             if (present ? present[layer * PROJ_COUNT + (int)modules[k].first]
-                        : layer >= l->first_layer && (o->keys & bits_of(&modules[k])) != 0)
+                        : layer >= l->first_layer && (o->keys & module_bits(&modules[k])) != 0)
                 place_module(l, layer, &modules[k]);
     size_t matrices = l->set.count;
     for (int layer = 0; o->dora && layer < c->n_layers; layer++)

@@ -71,7 +71,10 @@ static bool read_alphas(struct lora_reading *r, const json_t *o, double alpha, d
             return error_set(err, GM_E_INPUT, "\"alpha_pattern\": \"%.80s\" is no number", key);
     }
     for (int i = 0; i < r->config->n_layers * PROJ_COUNT; i++) {
-        char *module = mem_printf("model.layers.%d.%s", i / PROJ_COUNT, proj_name((enum proj)(i % PROJ_COUNT)));
+        struct module m;
+        if (!module_of(r->config, (enum proj)(i % PROJ_COUNT), &m))
+            continue;
+        char *module = mem_printf("model.layers.%d.%s", i / PROJ_COUNT, m.name);
         bool found = false;
         alphas[i] = alpha;
         json_object_foreach((json_t *)pattern, key, value) if (!found && matches(module, key))

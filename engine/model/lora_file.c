@@ -83,14 +83,14 @@ static bool parse_name(const struct lora_reading *r, const char *name, int *inde
         return false;
     rest += used;
     size_t n = end > (size_t)(rest - name) ? end - (size_t)(rest - name) : 0;
-    enum proj p;
+    struct module m;
     if (n == 0 || n >= sizeof module)
         return false;
     memcpy(module, rest, n);
     module[n] = 0;
-    if (!strchr(module, '.') || !proj_parse(module, &p))
+    if (!module_find(r->config, module, &m))
         return false;
-    *index = layer * PROJ_COUNT + (int)p;
+    *index = layer * PROJ_COUNT + (int)m.first;
     return true;
 }
 
@@ -100,11 +100,11 @@ static bool refuse_tensor(const struct lora_reading *r, const char *name, struct
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strstr(name, others[i]))
             return error_set(err, GM_E_UNSUPPORTED,
-                             "tensor \"%s\" is not supported: only the seven projections of the layers can be adapted (merge it into the base "
+                             "tensor \"%s\" is not supported: only the projections of the layers can be adapted (merge it into the base "
                              "with the program that made it, and open the result)",
                              name);
     return error_set(err, GM_E_UNSUPPORTED,
-                     "tensor \"%s\" is not supported (known: A, B and DoRA's magnitudes of the seven projections of layers 0 to %d)", name,
+                     "tensor \"%s\" is not supported (known: A, B and DoRA's magnitudes of the projections of layers 0 to %d)", name,
                      r->config->n_layers - 1);
 }
 
@@ -141,8 +141,10 @@ static bool check_part(struct lora_reading *r, int index, struct gm_error *err)
     if (r->options.dora != (m != NULL))
         return error_set(err, GM_E_INPUT, "tensor \"%s\" %s", (m ? m : a)->name,
                          m ? "is a magnitude of DoRA, but the configuration says LoRA" : "has no magnitude, but the configuration says DoRA");
-    int64_t rank = a->shape[mlx ? 1 : 0], out, in;
-    proj_shape(r->config, (enum proj)(index % PROJ_COUNT), &out, &in);
+    const int64_t rank = a->shape[mlx ? 1 : 0];
+    struct module module;
+    module_of(r->config, (enum proj)(index % PROJ_COUNT), &module);
+    const int64_t out = module.out, in = module.in;
     if (rank < 1 || rank > LORA_MAX_RANK)
         return error_set(err, GM_E_UNSUPPORTED, "tensor \"%s\" has rank %lld, which is not supported (known: 1 to %d)", a->name, (long long)rank,
                          LORA_MAX_RANK);
@@ -167,7 +169,9 @@ static bool read_shapes(struct lora_reading *r, struct gm_error *err)
         if (!check_part(r, i, err))
             return false;
         r->options.rank = part->rank > r->options.rank ? part->rank : r->options.rank;
-        r->options.keys |= 1u << (i % PROJ_COUNT);
+        struct module module;
+        module_of(r->config, (enum proj)(i % PROJ_COUNT), &module);
+        r->options.keys |= module_bits(&module);
         first = i / PROJ_COUNT < first ? i / PROJ_COUNT : first;
     }
     r->options.num_layers = r->config->n_layers - first;
@@ -223,14 +227,17 @@ static void turn_rows(const struct lora_reading *r, enum proj p, float *b, int64
 static void fill(const struct lora_reading *r, struct lora *l, int index)
 {
     const struct lora_part *part = &r->parts[index];
-    const struct lora_pair *pair = &l->pairs[index];
+    const struct lora_pair *pair = &l->pairs[index]; /* the first of its module: A, B and m begin here */
+    const enum proj p = (enum proj)(index % PROJ_COUNT);
     const int rank = l->options.rank;
+    struct module module;
+    module_of(r->config, p, &module);
     float *b = l->set.w + pair->b;
-    copy_matrix(l->set.w + pair->a, pair->in, part->a, part->rank, pair->in, r->layout == LAYOUT_MLX);
-    copy_matrix(b, rank, part->b, pair->out, part->rank, r->layout == LAYOUT_MLX);
+    copy_matrix(l->set.w + pair->a, module.in, part->a, part->rank, module.in, r->layout == LAYOUT_MLX);
+    copy_matrix(b, rank, part->b, module.out, part->rank, r->layout == LAYOUT_MLX);
     if (r->layout == LAYOUT_GGUF)
-        turn_rows(r, (enum proj)(index % PROJ_COUNT), b, pair->out, rank);
-    for (int64_t i = 0; i < (int64_t)pair->out * rank && part->factor != 1; i++)
+        turn_rows(r, p, b, module.out, rank);
+    for (int64_t i = 0; i < module.out * rank && part->factor != 1; i++)
         b[i] = (float)((double)b[i] * part->factor);
     struct mat m;
     if (part->m && tensor_mat(part->m, &m, NULL))

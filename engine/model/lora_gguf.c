@@ -7,22 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const NAMES[PROJ_COUNT] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
-
 bool lora_gguf_name(const struct lora_reading *r, const char *name, int *index, char *half)
 {
     int layer = 0, used = 0;
     if (sscanf(name, "blk.%4d.%n", &layer, &used) != 1 || used == 0 || layer < 0 || layer >= r->config->n_layers)
         return false;
     const char *rest = name + used;
-    for (int p = 0; p < PROJ_COUNT; p++) {
-        size_t n = strlen(NAMES[p]);
-        if (strncmp(rest, NAMES[p], n) != 0)
+    struct module modules[MODULE_COUNT_MAX];
+    int n_modules = model_modules(r->config, modules);
+    for (int k = 0; k < n_modules; k++) {
+        size_t n = strlen(modules[k].gguf);
+        if (strncmp(rest, modules[k].gguf, n) != 0)
             continue;
         bool a = strcmp(rest + n, ".weight.lora_a") == 0;
         if (!a && strcmp(rest + n, ".weight.lora_b") != 0)
             continue;
-        *index = layer * PROJ_COUNT + p;
+        *index = layer * PROJ_COUNT + (int)modules[k].first;
         *half = a ? 'a' : 'b';
         return true;
     }
@@ -38,15 +38,6 @@ int64_t lora_gguf_row(const struct model_config *c, enum proj p, int64_t o)
     return o - in + 2 * (in % half) + in / half;
 }
 
-/* "gemma3_text" is "gemma3" there; the others have one name in both worlds. */
-static bool same_architecture(struct gguf_text have, const char *family)
-{
-    size_t n = strlen(family);
-    if (n > 5 && strcmp(family + n - 5, "_text") == 0)
-        n -= 5;
-    return have.len == n && memcmp(have.data, family, n) == 0;
-}
-
 bool lora_gguf_check(const struct lora_reading *r, const struct gguf *g, struct gm_error *err)
 {
     struct gguf_text type = {"", 0}, kind = {"", 0}, architecture = {"", 0};
@@ -59,9 +50,9 @@ bool lora_gguf_check(const struct lora_reading *r, const struct gguf *g, struct 
     if (!gguf_text_is(kind, "lora"))
         return error_set(err, GM_E_UNSUPPORTED, "\"adapter.type\" is \"%.*s\", which is not supported (known: lora)",
                          (int)(kind.len < 40 ? kind.len : 40), kind.data);
-    if (!same_architecture(architecture, r->config->family))
+    if (!gguf_text_is(architecture, model_config_architecture(r->config)))
         return error_set(err, GM_E_INPUT, "it is for \"%.*s\", the model is \"%s\"", (int)(architecture.len < 40 ? architecture.len : 40),
-                         architecture.data, r->config->family);
+                         architecture.data, model_config_architecture(r->config));
     if (gguf_has(g, "adapter.alora.invocation_tokens"))
         return error_set(err, GM_E_UNSUPPORTED, "\"adapter.alora.invocation_tokens\" is not supported (adapters that wait for a call)");
     return true;

@@ -32,7 +32,7 @@ enum lora_layout {
     LAYOUT_GGUF  /* as PEFT; B of q and k in the order of a GGUF's rows */
 };
 
-struct lora_part { /* one adapted projection of the file */
+struct lora_part { /* one adapted module of the file */
     const struct tensor_info *a, *b, *m; /* NULL: not seen (yet) */
     int rank;
     double factor; /* on B, where its scale is not that of the options; else 1 */
@@ -41,7 +41,7 @@ struct lora_reading {
     const struct model_config *config;
     enum lora_layout layout;
     struct lora_options options; /* rank: the largest of the parts' */
-    struct lora_part *parts;     /* [n_layers * PROJ_COUNT] */
+    struct lora_part *parts;     /* [n_layers * PROJ_COUNT]; a fused module stands where its first product does */
 };
 
 /* adapter_config.json: first what it says of kinds (whatever is not supported is refused by name before a tensor is looked at), then,

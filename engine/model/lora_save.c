@@ -4,6 +4,9 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 
+#include <stdio.h>
+#include <string.h>
+
 struct transposed { /* a matrix [rows, cols] that is written as [cols, rows] */
     const float *from;
     int64_t rows, cols;
@@ -23,16 +26,31 @@ static bool write_transposed(void *arg, struct writer *w, struct gm_error *err)
     return true;
 }
 
+/* The modules that are adapted, as the tensors' names have them. */
+static json_t *adapted_modules(const struct lora *l)
+{
+    json_t *keys = json_array();
+    for (int i = 0; i < l->set.n_params; i++) {
+        int used = 0;
+        const char *name = l->set.params[i].name, *end = strstr(name, ".lora_a");
+        if (!end || sscanf(name, "model.layers.%*d.%n", &used) != 0 || used == 0)
+            continue;
+        bool known = false;
+        for (size_t k = 0; k < json_array_size(keys) && !known; k++)
+            known = strncmp(json_string_value(json_array_get(keys, k)), name + used, (size_t)(end - name - used)) == 0;
+        if (!known)
+            json_array_append_new(keys, json_stringn(name + used, (size_t)(end - name - used)));
+    }
+    return keys;
+}
+
 static bool write_config(const struct lora *l, const char *path, const char *model_name, struct gm_error *err)
 {
-    json_t *keys = json_array(), *parameters = json_object(), *o = json_object();
-    for (int p = 0; p < PROJ_COUNT; p++)
-        if (l->options.keys >> p & 1)
-            json_array_append_new(keys, json_string(proj_name((enum proj)p)));
+    json_t *parameters = json_object(), *o = json_object();
     json_object_set_new(parameters, "rank", json_integer(l->options.rank));
     json_object_set_new(parameters, "scale", json_real((double)l->options.scale));
     json_object_set_new(parameters, "dropout", json_real((double)l->options.dropout));
-    json_object_set_new(parameters, "keys", keys);
+    json_object_set_new(parameters, "keys", adapted_modules(l));
     json_object_set_new(parameters, "alpha", json_real((double)l->options.alpha));
     json_object_set_new(parameters, "rslora", json_boolean(l->options.rslora));
     json_object_set_new(o, "fine_tune_type", json_string(l->options.dora ? "dora" : "lora"));

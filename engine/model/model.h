@@ -29,12 +29,21 @@ void proj_shape(const struct model_config *c, enum proj p, int64_t *out,
 /* A linear module as files, adapters and --keys name it: one product, or the fused ones. */
 struct module {
     const char *name; /* "self_attn.q_proj", "mlp.gate_up_proj" */
+    const char *gguf; /* "attn_q", "ffn_up" */
     enum proj first;
     int n;
     int64_t out, in; /* of all its products together */
 };
+static inline unsigned module_bits(const struct module *m)
+{
+    return ((1u << m->n) - 1) << m->first;
+}
 enum { MODULE_COUNT_MAX = PROJ_COUNT };
 int model_modules(const struct model_config *c, struct module modules[MODULE_COUNT_MAX]);
+/* The module of this model that is called so (as in `name` above), or that begins with product p; false:
+ * there is none. */
+bool module_find(const struct model_config *c, const char *name, struct module *m);
+bool module_of(const struct model_config *c, enum proj p, struct module *m);
 /* The products that a name stands for, as bits 1 << PROJ_x: "q_proj", "self_attn.qkv_proj". */
 bool module_parse(const char *name, unsigned *keys);
 

@@ -76,7 +76,10 @@ int model_modules(const struct model_config *c, struct module modules[MODULE_COU
     for (int p = 0; p < PROJ_COUNT; p += modules[n - 1].n) {
         int at = module_at(c, (enum proj)p);
         struct module *m = &modules[n++];
-        *m = (struct module){.name = MODULES[at].hf, .first = (enum proj)p, .n = MODULES[at].n};
+        *m = (struct module){.name = MODULES[at].hf,
+                             .gguf = MODULES[at].gguf,
+                             .first = (enum proj)p,
+                             .n = MODULES[at].n};
         for (int k = 0; k < m->n; k++) {
             int64_t out;
             proj_shape(c, (enum proj)(p + k), &out, &m->in);
@@ -84,6 +87,30 @@ int model_modules(const struct model_config *c, struct module modules[MODULE_COU
         }
     }
     return n;
+}
+
+bool module_find(const struct model_config *c, const char *name, struct module *m)
+{
+    struct module all[MODULE_COUNT_MAX];
+    int n = model_modules(c, all);
+    for (int i = 0; i < n; i++)
+        if (strcmp(all[i].name, name) == 0) {
+            *m = all[i];
+            return true;
+        }
+    return false;
+}
+
+bool module_of(const struct model_config *c, enum proj p, struct module *m)
+{
+    struct module all[MODULE_COUNT_MAX];
+    int n = model_modules(c, all);
+    for (int i = 0; i < n; i++)
+        if (all[i].first == p) {
+            *m = all[i];
+            return true;
+        }
+    return false;
 }
 
 /* A list that grows item by item. */
@@ -130,10 +157,9 @@ static int turned(const struct model_config *c, enum proj p)
 static void add_module(struct listing *l, const struct module *m)
 {
     const struct model_config *c = &l->m->config;
-    const int at = module_at(c, m->first);
     struct layer *layer = &l->m->layers[l->layer];
     struct item *w = add(l, m->out, m->in);
-    name_item(w, l->layer, m->name, MODULES[at].gguf, "weight");
+    name_item(w, l->layer, m->name, m->gguf, "weight");
     w->mat = &layer->w[m->first];
     w->turned_heads = turned(c, m->first);
     w->n_parts = m->n;
@@ -145,7 +171,7 @@ static void add_module(struct listing *l, const struct module *m)
         return;
     assert(m->n == 1); /* no family has both */
     struct item *b = add(l, 1, m->out);
-    name_item(b, l->layer, m->name, MODULES[at].gguf, "bias");
+    name_item(b, l->layer, m->name, m->gguf, "bias");
     b->vector = &layer->bias[m->first];
     b->turned_heads = w->turned_heads;
 }

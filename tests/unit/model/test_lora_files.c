@@ -149,6 +149,53 @@ static void write_variant(const struct variant *v, const char *folder)
     safetensors_close(&s);
 }
 
+/* Fused projections are one module with one A: PEFT's names, MLX's, and a part of them is refused. */
+static void test_fused(void **state)
+{
+    struct gm_error err = {0};
+    struct fixture f;
+    fixture_open(&f, "phi3");
+    struct lora *l = fixture_lora(&f);
+    assert_true(lora_at(l, 0, PROJ_Q)->a == lora_at(l, 0, PROJ_V)->a && lora_at(l, 0, PROJ_GATE)->a == lora_at(l, 0, PROJ_UP)->a);
+    char *folder = new_folder(), *file = path_join(folder, "adapter_model.safetensors"), *config = path_join(folder, "adapter_config.json");
+    struct tensor_out out[64];
+    char *names[64];
+    assert_true(l->set.n_params <= 64);
+    for (int i = 0; i < l->set.n_params; i++) {
+        const struct param *p = &l->set.params[i];
+        int stem = (int)strlen(p->name) - 1;
+        names[i] = mem_printf("base_model.model.%.*s%c.weight", stem, p->name, p->name[stem] == 'a' ? 'A' : 'B');
+        out[i] = (struct tensor_out){.name = names[i], .type = DT_F32, .n_dims = 2, .shape = {p->rows, p->cols}, .data = l->set.w + p->offset};
+    }
+    char *text = mem_printf("{\"peft_type\":\"LORA\",\"r\":%d,\"lora_alpha\":%g,\"target_modules\":[\"qkv_proj\",\"o_proj\",\"gate_up_proj\",\"down_proj\"]}",
+                            l->options.rank, (double)l->options.alpha);
+    assert_true(safetensors_write(file, out, l->set.n_params, NULL, 0, &err) && file_replace(config, text, strlen(text), &err));
+    for (int mlx = 0; mlx < 2; mlx++) {
+        struct lora *again = load(folder, &f.model->config);
+        assert_true(again->set.count == l->set.count && again->options.keys == l->options.keys && again->options.scale == l->options.scale);
+        assert_memory_equal(again->set.w, l->set.w, l->set.count * sizeof(float));
+        if (!mlx)
+            assert_true(lora_save_mlx(again, folder, "phi3", &err)); /* it is found before the other */
+        lora_free(again);
+    }
+    json_t *o = json_load_file_checked(config, 1 << 16, &err);
+    const json_t *keys = json_object_get(json_object_get(o, "lora_parameters"), "keys");
+    assert_int_equal(json_array_size(keys), 4);
+    assert_string_equal(json_string_value(json_array_get(keys, 0)), "self_attn.qkv_proj");
+    json_decref(o);
+    struct lora_options part = {.rank = 2, .scale = 1, .keys = 1u << PROJ_Q};
+    assert_null(lora_new(&f.model->config, &part, 1, &err));
+    assert_non_null(strstr(err.text, "--keys qkv_proj"));
+    for (int i = 0; i < l->set.n_params; i++)
+        mem_free(names[i]);
+    mem_free(text);
+    mem_free(file);
+    mem_free(config);
+    drop_folder(folder);
+    lora_free(l);
+    fixture_close(&f);
+}
+
 static void test_spellings(void **state)
 {
     static const struct variant same[] = {
@@ -258,7 +305,7 @@ static void test_config_refused(void **state)
         {{"llama/peft", NULL, NULL, DT_F32, "{\"use_dora\": true}"}, {"magnitude", "DoRA"}},
         {{"llama_dora/peft", NULL, NULL, DT_F32, "{\"use_dora\": false}"}, {"magnitude", "says LoRA"}},
         {{"llama_dora/peft", ".mlp.", ".lm_head.", DT_F32, NULL}, {"lm_head", "merge"}},
-        {{"llama/peft", "self_attn.q_proj.lora_A", "self_attn.z_proj.lora_A", DT_F32, NULL}, {"z_proj", "seven projections"}},
+        {{"llama/peft", "self_attn.q_proj.lora_A", "self_attn.z_proj.lora_A", DT_F32, NULL}, {"z_proj", "the projections"}},
         {{"llama/peft", NULL, NULL, DT_F32, "{\"alpha_pattern\": {\"layers.[01].*\": 3}}"}, {"alpha_pattern", "regular expression"}},
         {{"llama/peft", NULL, NULL, DT_F32, "{\"alpha_pattern\": {\"q_proj\": \"x\"}}"}, {"alpha_pattern", "no number"}},
         {{"llama/peft", NULL, NULL, DT_F32, "{\"lora_alpha\": null}"}, {"lora_alpha", ""}},
@@ -371,7 +418,7 @@ static void test_gguf_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_logits_with),    cmocka_unit_test(test_round_trip),
-                                       cmocka_unit_test(test_spellings),      cmocka_unit_test(test_alpha_pattern),
+                                       cmocka_unit_test(test_fused), cmocka_unit_test(test_spellings),      cmocka_unit_test(test_alpha_pattern),
                                        cmocka_unit_test(test_rank_pattern),   cmocka_unit_test(test_config_refused),
                                        cmocka_unit_test(test_tensors_refused), cmocka_unit_test(test_gguf_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
