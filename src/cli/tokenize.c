@@ -1,5 +1,6 @@
 /* tokenize.c - `gemmaiku tokenize`: what Hugging Face's tokenizer of the same files gives, for text, ids and conversations. */
 #include "src/cli/cli.h"
+#include "src/cli/xray.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
@@ -9,8 +10,8 @@
 #include <string.h>
 
 struct tokenize_args {
-    const char *model, *chat, *chat_template, *chat_config, *ids;
-    bool no_special, literal, skip_special, jsonl;
+    const char *model, *chat, *chat_template, *chat_config, *modelfile, *ids;
+    bool no_special, literal, skip_special, jsonl, check;
 };
 
 static bool decode(const struct session *s, const struct tokenize_args *a, const int32_t *ids, size_t n, struct str *out, struct gm_error *err)
@@ -41,36 +42,14 @@ static bool encode(const struct session *s, const struct tokenize_args *a, const
     return tokenizer_encode(s->tokenizer, text, n, flags, ids, err);
 }
 
-static bool read_messages(const json_t *array, struct chat_message **out, size_t *n, struct gm_error *err)
-{
-    *n = json_array_size(array);
-    *out = mem_new(*n ? *n : 1, sizeof **out);
-    for (size_t i = 0; i < *n; i++) {
-        const json_t *m = json_array_get(array, i);
-        if (!json_is_object(m) || !json_get_string(m, "role", REQUIRED, &(*out)[i].role, err)
-            || !json_get_string(m, "content", REQUIRED, &(*out)[i].content, err)) {
-            if (!json_is_object(m))
-                error_set(err, GM_E_INPUT, "message is no object");
-            mem_free(*out);
-            return error_context(err, "read message %zu", i + 1);
-        }
-    }
-    return true;
-}
-
 /* Ids of a conversation as Hugging Face gives them: the rendered text, encoded with nothing added. With --literal, as training sees it. */
 static bool encode_chat(const struct session *s, const struct tokenize_args *a, const json_t *row, struct id_list *ids, struct str *text,
                         struct gm_error *err)
 {
-    const json_t *array = json_is_array(row) ? row : json_object_get(row, "messages");
-    bool generation = false;
+    bool generation;
     struct chat_message *messages;
     size_t n;
-    if (!json_is_array(array))
-        return error_set(err, GM_E_INPUT, "read conversation: \"messages\" is no list");
-    if (json_is_object(row) && !json_get_bool(row, "add_generation_prompt", OPTIONAL, &generation, err))
-        return false;
-    if (!read_messages(array, &messages, &n, err))
+    if (!conversation_read(row, &messages, &n, &generation, err))
         return false;
     bool ok = chat_render(s->tpl, messages, n, generation, text, NULL, err);
     if (ok && a->literal)
@@ -172,7 +151,33 @@ static void print_result(const struct general *g, const struct session *s, const
     }
 }
 
-static bool one(const struct general *g, const struct session *s, const struct tokenize_args *a, const struct arg_spec *spec, struct gm_error *err)
+/* `--chat`: the ids, and the X-ray of the template that made them. */
+static bool show_chat(const struct general *g, const struct session *s, const struct tokenize_args *a, const json_t *row, bool *agrees, struct gm_error *err)
+{
+    struct id_list ids = {0};
+    struct str text = {0};
+    struct xray x = {0};
+    struct chat_message *messages = NULL;
+    size_t n;
+    bool generation, ok = encode_chat(s, a, row, &ids, &text, err) && conversation_read(row, &messages, &n, &generation, err) &&
+                          xray_make(&x, s, messages, n, a->modelfile, err);
+    if (ok && g->json) {
+        json_t *o = result_json(ids.ids, ids.n, &text);
+        xray_json(&x, o);
+        cli_print_json(o);
+    } else if (ok) {
+        xray_print(&x, s);
+        xray_notes(&x, g);
+    }
+    *agrees = ok && x.training_agrees && x.ollama_agrees;
+    mem_free(messages);
+    xray_free(&x);
+    id_list_free(&ids);
+    str_free(&text);
+    return ok;
+}
+
+static bool one(const struct general *g, const struct session *s, const struct tokenize_args *a, const struct arg_spec *spec, bool *agrees, struct gm_error *err)
 {
     struct id_list ids = {0};
     struct str text = {0}, out = {0};
@@ -190,10 +195,8 @@ static bool one(const struct general *g, const struct session *s, const struct t
             file = json_load_file_checked(a->chat, 16 << 20, err);
         else if (cli_read_stdin(&text, 16 << 20, err))
             file = json_parse(str_text(&text), text.len, "standard input", err);
-        ok = file && encode_chat(s, a, file, &ids, &out, err);
+        ok = file && show_chat(g, s, a, file, agrees, err);
         json_decref(file);
-        if (ok)
-            print_result(g, s, ids.ids, ids.n, &out, false);
     } else {
         for (int i = 0; i < spec->n_words; i++)
             str_printf(&text, "%s%s", i ? " " : "", spec->words[i]);
@@ -218,6 +221,8 @@ int command_tokenize(int argc, char **argv)
         {"--chat", ARG_TEXT, &a.chat, "FILE", "a JSON file (or - for standard input) with a conversation: {\"messages\": [...], \"add_generation_prompt\": true}", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
         {"--chat-template-config", ARG_TEXT, &a.chat_config, "JSON", "variables for the template", 0, 0, NULL, NULL},
+        {"--modelfile", ARG_TEXT, &a.modelfile, "FILE", "with --chat: the TEMPLATE of this Modelfile instead of one derived from the chat template", 0, 0, NULL, NULL},
+        {"--check", ARG_FLAG, &a.check, NULL, "with --chat: exit 3 where the ids for training, for chat and of the Modelfile are not the same", 0, 0, NULL, NULL},
         {"--no-special", ARG_FLAG, &a.no_special, NULL, "add nothing (no beginning-of-sequence)", 0, 0, NULL, NULL},
         {"--literal", ARG_FLAG, &a.literal, NULL, "special strings in the text stay text", 0, 0, NULL, NULL},
         {"--skip-special", ARG_FLAG, &a.skip_special, NULL, "leave special tokens out when decoding", 0, 0, NULL, NULL},
@@ -225,10 +230,14 @@ int command_tokenize(int argc, char **argv)
         {"--jsonl", ARG_FLAG, &a.jsonl, NULL, "rows of standard input: {\"text\"}, {\"messages\"} or {\"ids\"}; {\"ids\", \"text\"} or {\"error\"} out", 0, 0, NULL, NULL},
         {0}};
     struct arg_spec spec = {.command = "tokenize", .positional = "[TEXT...]", .table = table, .max_words = 256,
-                            .summary = "Ids of TEXT (or of standard input), text of ids, conversations through the chat template."};
+                            .summary = "Ids of TEXT (or of standard input), text of ids, conversations through the chat template: ids for training, for chat, and as Ollama would build them, side by side."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
     struct gm_error err = {0};
+    if (!a.chat && (a.modelfile || a.check)) {
+        error_set(&err, GM_E_USAGE, "read command line: --modelfile and --check go with --chat");
+        return cli_fail(&err);
+    }
     struct session s;
     struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat || a.chat_template};
     if (!session_open(&s, &o, &g, &err))
@@ -237,8 +246,8 @@ int command_tokenize(int argc, char **argv)
         struct gm_error none = {0};
         s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
     }
-    bool good = true, ok = !a.chat_config || !s.tpl || chat_template_set_variables(s.tpl, a.chat_config, &err);
-    ok = ok && (a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &err));
+    bool good = true, agrees = true, ok = !a.chat_config || !s.tpl || chat_template_set_variables(s.tpl, a.chat_config, &err);
+    ok = ok && (a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &agrees, &err));
     session_close(&s);
-    return ok ? cli_end(good ? EXIT_DONE : EXIT_FAILED) : cli_fail(&err);
+    return !ok ? cli_fail(&err) : cli_end(!good ? EXIT_FAILED : a.check && !agrees ? EXIT_CHECK : EXIT_DONE);
 }

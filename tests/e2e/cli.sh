@@ -72,6 +72,13 @@ printf '{"text": "one"}\n{"no": 1}\nnot json\n' >rows
 m=$fixtures/models/smollm2
 expect 0 tokenize "$g" tokenize --model "$m" --json "hello world"
 has tokenize '"ids"'
+echo '[{"role": "user", "content": "rain"}, {"role": "assistant", "content": "soft rain"}]' >chat.json
+expect 0 "x-ray" "$g" tokenize --model "$m" --chat chat.json --check
+has "x-ray" "training      chat    Ollama"
+printf 'FROM ./none.gguf\nTEMPLATE """{{ range .Messages }}{{ .Content }}{{ end }}"""\n' >Modelfile
+expect 3 "x-ray of another Modelfile" "$g" tokenize --model "$m" --chat chat.json --modelfile Modelfile --check --json
+has "x-ray of another Modelfile" '"equal":false'
+expect 2 "x-ray without a conversation" "$g" tokenize --model "$m" --check rain
 expect 0 logits "$g" logits --model "$m" --ids 1,5,9 --out l.safetensors --compute f32
 [ -s l.safetensors ] || fail "logits: no file"
 expect 2 "logits without ids" "$g" logits --model "$m"
