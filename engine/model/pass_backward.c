@@ -72,6 +72,17 @@ static float *own_gradient(const struct walk *w, enum proj which)
     return p->dout;
 }
 
+/* gate or up: as kept, or, where the layer has just been computed again and they still stand in `values`, rounded there to what
+ * would have been kept. p->h is free meanwhile. */
+static const float *gated_input(struct walk *w, const void *kept, float *values)
+{
+    const int64_t n = w->b->T * w->p->ff;
+    if (kept)
+        return pass_fetch(w->r->c, kept, values, n);
+    pass_keep_rounding(w->r->c, w->p->h, values, n);
+    return values;
+}
+
 /* p->dx: gradient of the layer's output, becomes that of the residual before the MLP. p->x: that
  * residual, computed again. */
 static void mlp_backward(struct walk *w)
@@ -81,8 +92,7 @@ static void mlp_backward(struct walk *w)
     const struct model_config *config = &p->m->config;
     const int64_t T = w->b->T, d = p->d;
     const float eps = config->rms_norm_eps;
-    const float *gate = pass_fetch(c, w->k->gate, p->gate, T * p->ff),
-                *up = pass_fetch(c, w->k->up, p->up, T * p->ff);
+    const float *gate = gated_input(w, w->k->gate, p->gate), *up = gated_input(w, w->k->up, p->up);
     float *g_down;
     if (w->l->norm_mlp_out) {
         const float *down = pass_fetch(c, w->k->down, p->o, T * d);

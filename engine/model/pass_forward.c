@@ -102,7 +102,7 @@ void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct 
     part_end(r->parts, PART_ROWS, 0, 0);
     layer_project(r, layer, gated, 2, p->n, T, (float *const[]){p->gate, p->up},
                   kept ? &kept->u[PROJ_GATE] : u);
-    if (kept) {
+    if (kept && kept->gate) {
         pass_keep(c, kept->gate, p->gate, T * p->ff);
         pass_keep(c, kept->up, p->up, T * p->ff);
     }

@@ -65,8 +65,9 @@ static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_
     k->v = take(pl, T, p->kv, size);
     k->att = take(pl, T, p->q, size);
     k->mid = take(pl, T, p->d, size);
-    k->gate = take(pl, T, p->ff, size);
-    k->up = take(pl, T, p->ff, size);
+    const int64_t gated = p->limits.checkpoint && !p->dora ? 0 : T;
+    k->gate = take(pl, gated, p->ff, size);
+    k->up = take(pl, gated, p->ff, size);
     k->out = take(pl, p->dora && !c->sandwich_norm ? T : 0, p->d, size);
     k->down = take(pl, p->dora || c->sandwich_norm ? T : 0, p->d, size);
     k->lse = floats(pl, T, c->n_heads);

@@ -16,7 +16,7 @@ struct kept {
     void *q, *k, *v;
     void *att; /* attention's output */
     void *mid; /* [d] residual before the MLP; Gemma: output of o_proj before its norm */
-    void *gate, *up;
+    void *gate, *up;      /* [ff] with checkpoints DoRA only: else they still stand in p->gate, p->up */
     void *out;            /* [d] DoRA without Gemma's norms: output of o_proj */
     void *down;           /* [d] Gemma, DoRA: output of down_proj (before its norm) */
     float *lse;           /* [n_heads] */
