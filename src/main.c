@@ -1,5 +1,7 @@
 /* main.c - picks the command. `gemmaiku [RUN]` opens the workbench; every other first word is a sub-command with a file of its own
  * under src/cli. */
+#include "engine/base/file.h"
+#include "src/cli/args_names.h"
 #include "src/cli/cli.h"
 #include "src/workbench/workbench.h"
 
@@ -66,6 +68,11 @@ int main(int argc, char **argv)
         for (int i = 0; i < N_ENTRIES; i++)
             if (strcmp(word, ENTRIES[i].name) == 0)
                 return ENTRIES[i].run(argc - 2, argv + 2);
+        const char *remedy = file_exists(word) || dir_exists(word) ? NULL : args_foreign_command(word);
+        if (remedy) {
+            fprintf(stderr, "gemmaiku: read command line: %s is a command of mlx-lm that is not here (%s)\n", word, remedy);
+            return EXIT_USAGE;
+        }
     }
     return workbench_main(argc - 1, argv + 1);
 }

@@ -224,6 +224,20 @@ static const struct arg *find(const struct arg *table, const char *name)
     return NULL;
 }
 
+/* The one row whose name begins so: mlx-lm's parser takes names cut short. NULL: none, or several. */
+static const struct arg *find_short(const struct arg *table, const char *name)
+{
+    const struct arg *only = NULL;
+    size_t n = strlen(name);
+    for (; n > 3 && table->kind != ARG_NONE; table++)
+        if (strncmp(table->name, name, n) == 0) {
+            if (only)
+                return NULL;
+            only = table;
+        }
+    return only;
+}
+
 /* The row of an option in one of its spellings. */
 static const struct arg *find_option(const struct arg_spec *spec, const struct arg *general, const char *name)
 {
@@ -365,6 +379,8 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
                 return false;
             continue;
         }
+        if (!a && spec->mlx_lm)
+            a = find_short(spec->table, name);
         if (!a)
             return unknown(spec, word, err);
         if (a->given)

@@ -28,6 +28,9 @@ static const struct {
     {"--system-prompt", "--system"},
     {"--ignore-chat-template", "--raw"},
     {"--temperature", "--temp"},
+    {"--eos-token", "--stop"},
+    {"--extra-eos-token", "--stop"},
+    {"--repetition-penalty", "--repeat-penalty"},
     {"--lora-layers", "--num-layers"},
     {"--gradient-accumulation-steps", "--grad-accumulation-steps"},
     {"--train-type", "--fine-tune-type"},
@@ -67,6 +70,9 @@ static const struct foreign FOREIGN[] = {
     {"--kv-group-size", true, NULL, NULL},
     {"--quantized-kv-start", true, NULL, NULL},
     {"--num-draft-tokens", true, NULL, NULL},
+    {"--cache-limit-gb", true, NULL, NULL},
+    {"--colorize", false, NULL, NULL},
+    {"--repetition-context-size", true, "leave it out: --repeat-penalty looks at the last 64 tokens", "64"},
     {"--training-mode", true, "only next-token training is here: leave it out", "normal"},
     {"--train-mode", true, "only next-token training is here: leave it out", "sft"},
     {"--upload-repo", true, HUB, NULL},
@@ -83,7 +89,6 @@ static const struct foreign FOREIGN[] = {
     {"--chat-feature", true, COLUMNS, "messages"},
     {"--adapter-file", true, "name the folder: --adapter-path FOLDER", NULL},
     {"--use-dora", false, "write --fine-tune-type dora", NULL},
-    {"--extra-eos-token", true, "write --stop TEXT", NULL},
     {"--prefill-response", true, "write the whole text, answer begun, with --raw --prompt", NULL},
     {"--xtc-probability", true, "leave it out: --min-p cuts unlikely tokens", "0"},
     {"--max-kv-size", true, CACHE, NULL},
@@ -103,5 +108,30 @@ const struct foreign *args_foreign(const char *name)
     for (size_t i = 0; i < sizeof FOREIGN / sizeof *FOREIGN; i++)
         if (strcmp(name, FOREIGN[i].name) == 0)
             return &FOREIGN[i];
+    return NULL;
+}
+
+const char *args_foreign_command(const char *name)
+{
+    static const struct {
+        const char *name, *remedy;
+    } commands[] = {
+        {"convert", "gemmaiku export --model MODEL --to safetensors --type TYPE --out FOLDER writes a model in another storage type"},
+        {"perplexity", "gemmaiku eval --model MODEL --data DATA --split test tells loss and perplexity"},
+        {"evaluate", "gemmaiku eval --model MODEL --data DATA --split test tells loss, perplexity, BLEU, chrF and form rate"},
+        {"benchmark", "gemmaiku bench measures this machine"},
+        {"server", "export the model for a program that serves: gemmaiku export RUN --to ollama --out FOLDER"},
+        {"cache_prompt", "leave it out: a prompt is read anew"},
+        {"manage", "the cache is that of Hugging Face: hf cache scan"},
+        {"upload", "nothing is uploaded here: hf upload REPO FOLDER"},
+        {"share", "nothing is sent here: copy the folder"},
+        {"awq", "gemmaiku export --to safetensors --type mlx4 stores in 4 bits"},
+        {"dwq", "gemmaiku export --to safetensors --type mlx4 stores in 4 bits"},
+        {"gptq", "gemmaiku export --to safetensors --type mlx4 stores in 4 bits"},
+        {"dynamic_quant", "gemmaiku export --to safetensors --type mlx4 stores in 4 bits"},
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].remedy;
     return NULL;
 }

@@ -26,5 +26,7 @@ struct foreign {
     const char *unset;  /* the value that says "do not", which may stand there, too; NULL: none */
 };
 const struct foreign *args_foreign(const char *name); /* NULL: nothing is known of it */
+/* What to do instead of a command that only mlx-lm has; NULL: it has none of this name. */
+const char *args_foreign_command(const char *name);
 
 #endif

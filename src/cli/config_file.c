@@ -205,7 +205,9 @@ static bool apply_value(struct config_file *c, const struct arg_spec *spec, stru
         }
     if (json_is_object(value))
         return apply_map(c, spec, g, path, value, err);
-    bool skip;
+    bool skip = strcmp(path, "lora_parameters.alpha") == 0 && json_object_get(json_object_get(c->settings, "lora_parameters"), "scale");
+    if (skip) /* mlx-lm looks at the scale alone */
+        return true;
     const char *option = optimizer_option(c, path, &skip);
     if (skip)
         return true;

@@ -74,6 +74,31 @@ report_to: null
 hf_dataset: null
 wandb: null
 YAML
+cat >long.yaml <<YAML
+model: "$M"
+data: "set"
+adapter_path: "long"
+fine_tune_type: "lora"
+train: true
+mask_prompt: true
+grad_checkpoint: true
+batch_size: 4
+iters: 2
+learning_rate: 0.0002
+clear_cache_threshold: 10
+num_layers: -1
+lora_parameters:
+  rank: 16
+  alpha: 99.0     # mlx-lm looks at the scale alone
+  dropout: 0.0
+  scale: 2.0
+  keys:
+    # attention
+    - self_attn.q_proj
+    - self_attn.o_proj
+    # the rest
+    - mlp.gate_proj
+YAML
 printf '{"model": "%s", "data": "set", "train": true, "iters": 2, "batch_size": 2, "lora_parameters": {"rank": 4, "scale": 2.0}}' "$M" >lora.json
 
 # EXIT | WHAT STANDS THERE AFTERWARDS ("file NAME") OR ON STDOUT OR STDERR ("says TEXT") | LINE
@@ -116,7 +141,20 @@ table() {
 2 | says micro-batches | lora --model $M --train --data set --iters 3 --grad-accumulation-steps 8
 2 | says key/value cache | generate --model $M --prompt x --max-kv-size 512
 2 | says one model | generate --model $M --prompt x --draft-model $M
-2 | says --stop TEXT | generate --model $M --prompt x --extra-eos-token "</s>"
+0 | | generate --model $M --prompt x --max-tokens 4 --extra-eos-token "</s>"
+0 | | generate --model $M --adapter-path ./adapters --max-token 4 --prompt "Why do chameleons change colors? " --eos-token "<end>"
+0 | | generate --model $M --prompt x -m 4 --temp 0.05 --repetition-penalty 1.1 --top_p 0.9 --colorize
+0 | file a8/adapters.safetensors | lora --model $M --train --data ./set --mask-prompt --batch-size 1 --num-layers 8 --iters 2 --adapter-path a8
+0 | says Test ppl | lora --model $M --test --data set --adapter-path a8
+0 | file a9/adapters.safetensors | lora --model $M --train --data set/train.jsonl --iters 3 --batch-size 4 --num-layers 16 --learning-rate 1e-4 --steps-per-report 25 --steps-per-eval 100 --save-every 100 --adapter-path a9
+0 | file a10/adapters.safetensors | lora --model $M --train --data set --fine-tune-type dora --batch-size 1 --num-layers 4 --iters 2 --grad-checkpoint --adapter-path a10
+0 | file long/adapters.safetensors | lora -c long.yaml
+0 | file fused2/model.safetensors | fuse --model $M --adapter-path a9 --save-path ./fused2 --de-quantize
+2 | says gemmaiku export | convert --hf-path mistralai/Mistral-7B-v0.1 --mlx-path m -q --q-bits 4
+2 | says --to ollama | server --model fused_model --port 8080
+2 | says gemmaiku eval | perplexity --model $M
+2 | says hf upload | upload --path fused_model --upload-repo a/b
+2 | says name the folder | lora --model $M --train --data set --adapter-file adapters.npz
 2 | says adamw|adam|sgd | lora --model $M --train --data set --optimizer muon
 1 | says hf download | lora --model mlx-community/Mistral-7B-Instruct-v0.3-4bit --train --data set
 1 | says test.jsonl | lora --model $M --test --adapter-path "" --data valid-only
