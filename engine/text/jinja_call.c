@@ -167,12 +167,12 @@ static bool loop_attribute(struct jinja *j, struct jinja_value v, const struct j
     const struct {
         const char *name;
         struct jinja_value value;
-    } plain[] = {
+    } plain[] = { /* the depth is that of recursive loops, which are not known here */
         {"index", jinja_int(i + 1)},       {"index0", jinja_int(i)},
         {"revindex", jinja_int(n - i)},    {"revindex0", jinja_int(n - i - 1)},
         {"first", jinja_bool(i == 0)},     {"last", jinja_bool(i == n - 1)},
-        {"length", jinja_int(n)},          {"depth", jinja_int(l->depth)},
-        {"depth0", jinja_int(l->depth - 1)},
+        {"length", jinja_int(n)},          {"depth", jinja_int(1)},
+        {"depth0", jinja_int(0)},
     };
     for (size_t k = 0; k < sizeof plain / sizeof *plain; k++)
         if (jinja_is(name, plain[k].name)) {

@@ -111,7 +111,7 @@ static void exec_for(struct jinja *j, const struct jinja_node *n)
     if (!l || j->failed)
         return;
     struct jinja_loop *loop = jinja_take(&j->heap, sizeof *loop);
-    *loop = (struct jinja_loop){.items = l, .depth = ++j->loops};
+    *loop = (struct jinja_loop){.items = l};
     struct jinja_value loop_value = {.type = JINJA_LOOP, .loop = loop};
     enum jinja_flow flow = FLOW_ON;
     for (size_t i = 0; i < l->n && flow != FLOW_BREAK && jinja_step(j, 1); i++) {
@@ -124,7 +124,6 @@ static void exec_for(struct jinja *j, const struct jinja_node *n)
         assign(j, n->a, l->items[i]);
         flow = jinja_exec(j, n->list);
     }
-    j->loops--;
     j->scope = outer;
     if (l->n == 0 && n->other) {
         open_scope(j, outer);
@@ -290,17 +289,14 @@ struct jinja_value jinja_call_macro(struct jinja *j, struct jinja_macro *m, stru
 {
     struct jinja_buffer b = {0}, *out = j->out;
     struct jinja_scope *outer = j->scope;
-    int loops = j->loops;
     if (j->failed || !jinja_deeper(j))
         return jinja_none();
     struct jinja_scope *s = open_scope(j, m->scope);
     bind(j, m, args, s);
     j->out = &b;
-    j->loops = 0;
     if (!j->failed)
         jinja_exec(j, m->node->list);
     j->out = out;
-    j->loops = loops;
     j->scope = outer;
     j->depth--;
     return jinja_buffer_value(j, &b);

@@ -599,6 +599,8 @@ static struct jinja_value filter_map(struct jinja *j, struct jinja_value v, stru
         jinja_args_end(j, a, 0);
     else if (a->n == 0)
         return jinja_fail(j, "map requires a filter argument");
+    if (!jinja_truth(v)) /* none as well */
+        return out;
     const struct jinja_list *l = jinja_iterate(j, v);
     for (size_t i = 0; l && i < l->n && jinja_step(j, 1); i++) {
         struct jinja_value item = l->items[i];
@@ -622,6 +624,8 @@ static struct jinja_value choose(struct jinja *j, struct jinja_value v, struct j
     int at = by_attribute ? 1 : 0;
     if (a->n < at)
         return jinja_fail(j, "Missing parameter for attribute name");
+    if (!jinja_truth(v)) /* none as well */
+        return out;
     const struct jinja_list *l = jinja_iterate(j, v);
     for (size_t i = 0; l && i < l->n && jinja_step(j, 1); i++) {
         struct jinja_value item = by_attribute ? follow(j, l->items[i], a->values[0])

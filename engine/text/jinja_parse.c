@@ -279,6 +279,12 @@ static struct jinja_node *parse_scope(struct jinja_parser *p, struct jinja_node 
     return n;
 }
 
+static struct jinja_node *parse_print_tag(struct jinja_parser *p, struct jinja_node *n)
+{
+    n->a = jinja_parse_tuple(p, true, NULL);
+    return n;
+}
+
 static struct jinja_node *parse_jump(struct jinja_parser *p, struct jinja_node *n)
 {
     if (p->loops == 0)
@@ -301,6 +307,7 @@ static struct jinja_node *parse_statement(struct jinja_parser *p)
         {"filter", NODE_FILTER_BLOCK, parse_filter_block},
         {"with", NODE_WITH, parse_with},
         {"generation", NODE_SCOPE, parse_scope},
+        {"print", NODE_PRINT, parse_print_tag},
         {"break", NODE_BREAK, parse_jump},
         {"continue", NODE_CONTINUE, parse_jump},
     };

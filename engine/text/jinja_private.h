@@ -39,7 +39,6 @@ struct jinja_dict { /* in the order of insertion */
 struct jinja_loop {
     const struct jinja_list *items;
     size_t index0;
-    int depth;
     struct jinja_value changed; /* JINJA_UNDEFINED: never asked */
 };
 struct jinja_macro {
@@ -105,7 +104,7 @@ struct jinja {
     struct jinja_buffer *out;
     size_t given; /* bytes of the strings put in: the limits grow with them */
     uint64_t steps;
-    int depth, loops, line;
+    int depth, line;
     time_t now;
     bool failed;
     struct gm_error error;

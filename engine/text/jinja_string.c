@@ -246,8 +246,7 @@ static struct jinja_value split_blanks(struct jinja *j, const struct jinja_strin
             return out;
         begin = p;
         if (max == 0) {
-            struct jinja_value rest = jinja_slice(j, s, (size_t)(p - s->bytes), s->n);
-            jinja_list_add(j, out, strip(j, rest.string, false, true, NULL));
+            jinja_list_add(j, out, jinja_slice(j, s, (size_t)(p - s->bytes), s->n));
             return out;
         }
         while (p < end && (n = utf8_decode(p, end, &c), !jinja_is_space(c)))
