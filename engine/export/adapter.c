@@ -1,5 +1,5 @@
 /* adapter.c - adapters in the PEFT layout: adapter_model.safetensors with A [rank, in] and B [out, rank], and adapter_config.json. */
-#include "engine/export/export.h"
+#include "engine/export/parts.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
@@ -16,13 +16,35 @@ static double peft_alpha(const struct lora_options *o)
     return (float)((double)o->alpha / by) == o->scale ? (double)o->alpha : (double)o->scale * by;
 }
 
+static bool is_multimodal(const struct model *m) { return strcmp(m->prefix, "model.") != 0; }
+
+/* Plain names, or, where a vision tower has modules of the same names, a pattern that leaves those alone. */
+static json_t *target_modules(const struct export_request *r)
+{
+    struct module modules[MODULE_COUNT_MAX];
+    int n = model_modules(&r->model->config, modules);
+    json_t *list = json_array();
+    struct str pattern = {0};
+    for (int i = 0; i < n; i++) {
+        if (!(r->lora->options.keys >> modules[i].first & 1))
+            continue;
+        const char *name = strchr(modules[i].name, '.') + 1;
+        json_array_append_new(list, json_string(name));
+        str_printf(&pattern, "%s%s", pattern.len ? "|" : ".*language_model.*\\.(", name);
+    }
+    str_add(&pattern, ")");
+    if (is_multimodal(r->model)) {
+        json_decref(list);
+        list = json_string(str_text(&pattern));
+    }
+    str_free(&pattern);
+    return list;
+}
+
 static json_t *peft_config(const struct export_request *r)
 {
     const struct lora *l = r->lora;
-    json_t *o = json_object(), *targets = json_array(), *layers = json_null();
-    for (int p = 0; p < PROJ_COUNT; p++)
-        if (l->options.keys >> p & 1)
-            json_array_append_new(targets, json_string(strchr(proj_name((enum proj)p), '.') + 1));
+    json_t *o = json_object(), *layers = json_null();
     if (l->first_layer > 0) {
         layers = json_array();
         for (int i = l->first_layer; i < l->n_layers; i++)
@@ -35,11 +57,11 @@ static json_t *peft_config(const struct export_request *r)
     json_object_set_new(o, "r", json_integer(l->options.rank));
     json_object_set_new(o, "lora_alpha", alpha == floor(alpha) && fabs(alpha) < 1e9 ? json_integer((json_int_t)alpha) : json_real(alpha));
     json_object_set_new(o, "lora_dropout", json_real((double)l->options.dropout));
-    json_object_set_new(o, "target_modules", targets);
+    json_object_set_new(o, "target_modules", target_modules(r));
     json_object_set_new(o, "layers_to_transform", layers);
     json_object_set_new(o, "layers_pattern", json_null());
     json_object_set_new(o, "use_rslora", json_boolean(l->options.rslora));
-    json_object_set_new(o, "use_dora", json_false());
+    json_object_set_new(o, "use_dora", json_boolean(l->options.dora));
     json_object_set_new(o, "bias", json_string("none"));
     json_object_set_new(o, "fan_in_fan_out", json_false());
     json_object_set_new(o, "init_lora_weights", json_true());
@@ -51,33 +73,46 @@ static json_t *peft_config(const struct export_request *r)
     return o;
 }
 
-bool export_write_peft(const struct export_request *r, const char *folder, struct gm_error *err)
+struct peft_list {
+    struct tensor_out *tensors;
+    char **names;
+    int n;
+};
+
+static void add(struct peft_list *list, const char *layers, int layer, const struct module *m, const char *part, const float *data, int64_t rows, int64_t cols)
 {
-    const struct lora *l = r->lora;
-    struct tensor_out *tensors = mem_new((size_t)l->n_layers * PROJ_COUNT * 2, sizeof *tensors);
-    char **names = mem_new((size_t)l->n_layers * PROJ_COUNT * 2, sizeof *names);
-    int n = 0;
+    char *name = list->names[list->n] = mem_printf("base_model.model.%slayers.%d.%s.%s", layers, layer, m->name, part);
+    list->tensors[list->n++] = (struct tensor_out){.name = name, .type = DT_F32, .n_dims = cols ? 2 : 1, .shape = {rows, cols}, .data = data};
+}
+
+bool export_write_peft(struct export_job *j, const char *folder, struct gm_error *err)
+{
+    static const char *const meta[] = {"format", "pt"};
+    const struct lora *l = j->r.lora;
+    const char *layers = is_multimodal(j->r.model) ? "model.language_model." : "model."; /* where transformers has them, whatever the file says */
+    const size_t most = (size_t)l->n_layers * PROJ_COUNT * 3;
+    struct module modules[MODULE_COUNT_MAX];
+    int n = model_modules(&j->r.model->config, modules);
+    struct peft_list list = {.tensors = mem_new(most, sizeof *list.tensors), .names = mem_new(most, sizeof *list.names)};
     for (int layer = 0; layer < l->n_layers; layer++)
-        for (int p = 0; p < PROJ_COUNT; p++) {
-            const struct lora_pair *pair = lora_at(l, layer, (enum proj)p);
+        for (int k = 0; k < n; k++) { /* the products of a fused module have one A, and their rows of one B */
+            const struct module *m = &modules[k];
+            const struct lora_pair *pair = lora_at(l, layer, m->first);
             if (!pair)
                 continue;
-            for (int half = 0; half < 2; half++, n++) {
-                names[n] = mem_printf("base_model.model.model.layers.%d.%s.lora_%c.weight", layer, proj_name((enum proj)p), half ? 'B' : 'A');
-                tensors[n] = (struct tensor_out){.name = names[n], .type = DT_F32, .n_dims = 2,
-                                                 .shape = {half ? pair->out : l->options.rank, half ? l->options.rank : pair->in},
-                                                 .data = l->set.w + (half ? pair->b : pair->a)};
-            }
+            add(&list, layers, layer, m, "lora_A.weight", l->set.w + pair->a, l->options.rank, m->in);
+            add(&list, layers, layer, m, "lora_B.weight", l->set.w + pair->b, m->out, l->options.rank);
+            if (pair->m >= 0)
+                add(&list, layers, layer, m, "lora_magnitude_vector", l->set.w + pair->m, m->out, 0);
         }
-    static const char *const meta[] = {"format", "pt"};
     char *file = path_join(folder, "adapter_model.safetensors"), *config_file = path_join(folder, "adapter_config.json");
-    json_t *config = peft_config(r);
-    bool ok = safetensors_write(file, tensors, n, meta, 1, err) && json_write_file(config_file, config, err);
+    json_t *config = peft_config(&j->r);
+    bool ok = safetensors_write(file, list.tensors, list.n, meta, 1, err) && json_write_file(config_file, config, err);
     json_decref(config);
-    for (int i = 0; i < n; i++)
-        mem_free(names[i]);
-    mem_free(names);
-    mem_free(tensors);
+    for (int i = 0; i < list.n; i++)
+        mem_free(list.names[i]);
+    mem_free(list.names);
+    mem_free(list.tensors);
     mem_free(file);
     mem_free(config_file);
     return ok;

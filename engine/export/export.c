@@ -1,58 +1,90 @@
 /* export.c - the way of every export: check, write beside the target, prove, rename. */
-#include "engine/export/export.h"
+#include "engine/export/plan.h"
+#include "engine/export/whole.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-static const char *const NAMES[EXPORT_TO_COUNT] = {"mlx", "peft", "safetensors"};
+enum { SMALL_FILES = 8 << 20 }; /* tokenizer, configuration, proof: room for them */
 
-const char *export_to_name(enum export_to to) { return NAMES[to]; }
-
-bool export_to_parse(const char *name, enum export_to *to)
+void export_note(struct export_job *j, const char *format, ...)
 {
-    for (int i = 0; i < EXPORT_TO_COUNT; i++)
-        if (strcmp(name, NAMES[i]) == 0) {
-            *to = (enum export_to)i;
-            return true;
-        }
-    return false;
+    struct export_result *r = j->result;
+    struct str s = {0};
+    va_list args;
+    va_start(args, format);
+    str_vprintf(&s, format, args);
+    va_end(args);
+    r->notes = mem_grow(r->notes, (size_t)r->n_notes, (size_t)r->n_notes + 1, sizeof *r->notes);
+    r->notes[r->n_notes++] = str_take(&s);
 }
 
-static enum dtype fused_type(const struct export_request *r)
+void export_result_free(struct export_result *result)
 {
-    if (r->type != DT_COUNT)
-        return r->type;
-    enum dtype base = r->model->layers[0].w[PROJ_Q].type;
-    return base == DT_F32 || base == DT_F16 ? base : DT_BF16;
+    for (int i = 0; i < result->n_notes; i++)
+        mem_free(result->notes[i]);
+    mem_free(result->notes);
+    *result = (struct export_result){0};
 }
 
+bool export_cancelled(const struct export_job *j, struct gm_error *err)
+{
+    if (!j->r.cancel || !atomic_load(j->r.cancel))
+        return false;
+    error_set(err, GM_E_CANCELLED, "export to %s: cancelled", j->r.out);
+    return true;
+}
+
+void export_progress(const struct export_job *j, double share, const char *what)
+{
+    if (j->r.progress)
+        j->r.progress(j->r.arg, share, what);
+}
+
+/* Near enough for a form: what is really needed is known when the tensors are planned. */
 uint64_t export_bytes_estimate(const struct export_request *r)
 {
-    if (r->to != EXPORT_SAFETENSORS)
-        return (uint64_t)r->lora->set.count * sizeof(float) + 65536;
-    return (uint64_t)model_config_parameters(&r->model->config) * (fused_type(r) == DT_F32 ? 4 : 2) + (8 << 20);
+    static const double bits[EXPORT_TYPE_COUNT] = {[EXPORT_F32] = 32, [EXPORT_F16] = 16, [EXPORT_BF16] = 16, [EXPORT_Q8_0] = 8.5, [EXPORT_Q4_0] = 4.6,
+                                                   [EXPORT_Q4_K_M] = 5.2, [EXPORT_MLX4] = 4.5, [EXPORT_MLX8] = 8.5};
+    if (!export_target(r->to)->whole_model)
+        return r->lora ? (uint64_t)r->lora->set.count * sizeof(float) + 65536 : 0;
+    enum export_type type = export_type_for(r->model, r->type);
+    return (uint64_t)((double)model_config_parameters(&r->model->config) * bits[type] / 8) + SMALL_FILES;
+}
+
+static bool check_place(const char *out, const char *suffix, bool force, struct gm_error *err)
+{
+    struct stat st;
+    if (lstat(out, &st) != 0)
+        return true;
+    if (!force)
+        return error_set(err, GM_E_INPUT, "it exists");
+    if (!suffix && !S_ISDIR(st.st_mode))
+        return error_set(err, GM_E_INPUT, "it is no folder (choose another name)");
+    if (suffix && !S_ISREG(st.st_mode))
+        return error_set(err, GM_E_INPUT, "it is no file (choose another name)");
+    return true;
 }
 
 static bool check_request(const struct export_request *r, struct gm_error *err)
 {
-    if (r->to != EXPORT_SAFETENSORS && !r->lora)
-        return error_set(err, GM_E_USAGE, "export to %s: there is no adapter to write (name one with --adapter, or --to safetensors for a whole model)", export_to_name(r->to));
-    struct stat st;
-    if (lstat(r->out, &st) == 0 && !r->force)
-        return error_set(err, GM_E_INPUT, "export to %s: it exists", r->out);
-    if (lstat(r->out, &st) == 0 && !S_ISDIR(st.st_mode))
-        return error_set(err, GM_E_INPUT, "export to %s: it is no folder (choose another name)", r->out);
-    return true;
+    const struct export_target *t = export_target(r->to);
+    if (!t->whole_model && !r->lora)
+        return error_set(err, GM_E_USAGE, "there is no adapter to write (name one with --adapter, or --to safetensors for a whole model)");
+    if (r->type != EXPORT_AS_BASE && !(t->types >> r->type & 1)) /* an adapter is always F32 */
+        return (!t->whole_model && r->type == EXPORT_F32)
+               || error_set(err, GM_E_USAGE, "%s is no type for %s", export_storage(r->type)->name, t->name);
+    return check_place(r->out, t->suffix, r->force, err);
 }
 
-static bool check_disk(const struct export_request *r, const char *parent, struct gm_error *err)
+static bool check_disk(const struct export_job *j, const char *parent, struct gm_error *err)
 {
-    uint64_t free_bytes, need = export_bytes_estimate(r);
+    uint64_t free_bytes, need = j->plan ? j->plan->bytes_all + SMALL_FILES : export_bytes_estimate(&j->r);
     if (!disk_free_bytes(parent, &free_bytes, err))
         return false;
     if (need > free_bytes)
@@ -79,113 +111,87 @@ static void count_files(const char *folder, struct export_result *out)
     mem_free(names);
 }
 
-/* The new folder takes the place of the old one, if that may be; the old one is moved aside first and removed last. */
-static bool put_in_place(const char *made, const char *out, const char *parent, bool force, struct gm_error *err)
+static bool write_target(struct export_job *j, const char *path, struct gm_error *err)
 {
-    char *old = mem_printf("%s.old-%ld", out, (long)getpid());
-    bool had = force && rename(out, old) == 0;
-    if (rename(made, out) != 0) {
-        error_errno(err, "rename %s to %s", made, out);
-        if (had && rename(old, out) != 0)
-            error_remedy(err, "what stood there is now %s", old);
-        mem_free(old);
-        return false;
+    switch (j->r.to) {
+    case EXPORT_MLX:
+        return lora_save_mlx(j->r.lora, path, j->r.model_name, err);
+    case EXPORT_PEFT:
+        return export_write_peft(j, path, err);
+    case EXPORT_GGUF_LORA:
+        return export_write_gguf_lora(j, path, err);
+    case EXPORT_GGUF:
+        return export_write_gguf(j, path, err);
+    default:
+        return export_write_safetensors(j, path, err);
     }
-    bool ok = dir_sync(parent, err);
-    if (had)
-        ok = dir_remove(old, err) && ok;
-    mem_free(old);
+}
+
+/* Writes and proves inside the folder `made`: the target is that folder, or the file of its name in there, with its proof beside it. */
+static bool write_and_prove(struct export_job *j, const char *made, const char *file, const char *proof, struct gm_error *err)
+{
+    const char *path = file ? file : made;
+    if (!write_target(j, path, err))
+        return false;
+    export_progress(j, SHARE_CHECKING / 100.0, "reading back");
+    return !export_cancelled(j, err) && export_prove(j, path, proof, err) && dir_sync(made, err) && !export_cancelled(j, err);
+}
+
+/* Everything behind the checks of what was asked. */
+static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
+{
+    const struct export_target *target = export_target(j->r.to);
+    struct plan plan;
+    if (!whole_make(w, err))
+        return false;
+    if (target->whole_model) {
+        if (!plan_open(&plan, j, target->suffix ? PLAN_GGUF : PLAN_SAFETENSORS, err))
+            return false;
+        j->plan = &plan;
+    }
+    char *file = target->suffix ? path_join(w->made, path_base(w->out)) : NULL;
+    char *proof = file ? mem_printf("%s.proof.json", file) : path_join(w->made, "proof.json");
+    bool ok = check_disk(j, w->parent, err) && write_and_prove(j, w->made, file, proof, err);
+    if (ok)
+        count_files(w->made, j->result);
+    if (ok && file) { /* the proof first: where the file stands, its proof does */
+        char *proof_out = mem_printf("%s.proof.json", w->out);
+        ok = whole_place(w, proof, proof_out, j->r.force, err) && whole_place(w, file, w->out, j->r.force, err);
+        mem_free(proof_out);
+    } else if (ok) {
+        ok = whole_place(w, w->made, w->out, j->r.force, err);
+    }
+    mem_free(file);
+    mem_free(proof);
+    if (j->plan)
+        plan_close(j->plan);
     return ok;
 }
 
-static bool write_files(const struct export_request *r, enum dtype type, const char *folder, struct gm_error *err)
+/* A refused proof and a cancel say the target themselves. */
+static bool end(struct whole *w, bool ok, struct gm_error *err)
 {
-    switch (r->to) {
-    case EXPORT_MLX:
-        return lora_save_mlx(r->lora, folder, r->model_name, err);
-    case EXPORT_PEFT:
-        return export_write_peft(r, folder, err);
-    default:
-        return export_write_fused(r, type, folder, err);
-    }
-}
-
-static char *parent_of(const char *path)
-{
-    const char *base = path_base(path);
-    if (base == path)
-        return mem_copy(".");
-    return base - path == 1 ? mem_copy("/") : mem_copy_n(path, (size_t)(base - path - 1));
-}
-
-/* The folders above the target that are not there yet: those that a failure takes away again. */
-static int missing_above(const char *path)
-{
-    int n = 0;
-    char *at = mem_copy(path);
-    while (!dir_exists(at)) {
-        char *up = parent_of(at);
-        n++;
-        mem_free(at);
-        at = up;
-    }
-    mem_free(at);
-    return n;
-}
-
-static void remove_empty(const char *path, int n)
-{
-    char *at = mem_copy(path);
-    for (; n > 0 && rmdir(at) == 0; n--) { /* stays when something else is in it by now */
-        char *up = parent_of(at);
-        mem_free(at);
-        at = up;
-    }
-    mem_free(at);
-}
-
-static bool check_cancel(const struct export_request *r, struct gm_error *err)
-{
-    return !r->cancel || !atomic_load(r->cancel) || error_set(err, GM_E_CANCELLED, "export to %s: cancelled", r->out);
-}
-
-/* Everything behind the checks of what was asked, in the folder `made` beside the target. */
-static bool make(const struct export_request *r, const struct compute *c, const char *parent, const char *made, struct export_result *result,
-                 struct gm_error *err)
-{
-    enum dtype type = fused_type(r);
-    if (dir_exists(made) && !dir_remove(made, err)) /* of a process that was killed and had our number */
-        return false;
-    if (!dir_make(parent, err) || !check_disk(r, parent, err) || !dir_make(made, err) || !write_files(r, type, made, err))
-        return false;
-    if (r->progress)
-        r->progress(r->arg, 0.6, "reading back");
-    if (!check_cancel(r, err) || !export_prove(r, c, type, made, result, err) || !dir_sync(made, err) || !check_cancel(r, err))
-        return false;
-    count_files(made, result);
-    return put_in_place(made, r->out, parent, r->force, err);
+    if (!ok && err && err->code != GM_E_CANCELLED && err->code != GM_E_CHECK)
+        error_context(err, "export to %s", w->out);
+    whole_end(w, ok);
+    return ok;
 }
 
 bool export_run(const struct export_request *request, const struct compute *c, struct export_result *result, struct gm_error *err)
 {
-    struct export_request r = *request;
-    size_t n = strlen(r.out);
-    while (n > 1 && r.out[n - 1] == '/')
-        n--;
-    char *out = mem_copy_n(r.out, n), *parent = parent_of(out), *made = mem_printf("%s.making-%ld", out, (long)getpid());
-    r.out = out;
     *result = (struct export_result){0};
-    bool ok = n > 0 ? check_request(&r, err) : error_set(err, GM_E_USAGE, "export to \"\": the target has no name");
-    int missing = missing_above(parent);
-    if (ok && !(ok = make(&r, c, parent, made, result, err)) && err && err->code != GM_E_CANCELLED && err->code != GM_E_CHECK)
-        error_context(err, "export to %s", out); /* a refused proof and a cancel say the target themselves */
-    if (!ok) {
-        if (dir_exists(made))
-            dir_remove(made, NULL);
-        remove_empty(parent, missing);
-    }
-    mem_free(out);
-    mem_free(parent);
-    mem_free(made);
-    return ok;
+    struct export_job j = {.r = *request, .type = export_type_for(request->model, request->type), .c = c, .result = result};
+    struct whole w;
+    bool ok = whole_begin(&w, request->out, err);
+    j.r.out = w.out;
+    ok = ok && check_request(&j.r, err) && make(&j, &w, err);
+    return end(&w, ok, err);
+}
+
+bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg, struct gm_error *err)
+{
+    struct whole w;
+    bool ok = whole_begin(&w, r->out, err) && check_place(w.out, NULL, r->force, err) && whole_make(&w, err) && fill(arg, w.made, err)
+              && dir_sync(w.made, err) && whole_place(&w, w.made, w.out, r->force, err);
+    return end(&w, ok, err);
 }

@@ -3,10 +3,14 @@
 
 #include "engine/base/file.h"
 #include "engine/export/export.h"
+#include "src/cli/export_all.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define TARGETS "mlx|peft|gguf-lora|safetensors|gguf|all"
+#define TYPES "f32|f16|bf16|q8_0|q4_0|q4_k_m|mlx4|mlx8"
 
 struct bar {
     const struct general *general;
@@ -26,29 +30,72 @@ static void show_progress(void *arg, double share, const char *what)
     str_free(&clean);
 }
 
+static void bar_close(struct bar *bar)
+{
+    if (bar->open)
+        fputs("\r\033[K", stderr);
+    bar->open = false;
+}
+
 static json_t *result_json(const struct export_request *r, const struct export_result *p)
 {
-    json_t *proof = json_object(), *o = json_object();
+    json_t *proof = json_object(), *o = json_object(), *notes = json_array();
+    json_object_set_new(proof, "sequences", json_integer(p->sequences));
     json_object_set_new(proof, "positions", json_integer(p->positions));
     json_object_set_new(proof, "max_logit_difference", json_real(p->max_logit_difference));
     json_object_set_new(proof, "mean_kl", json_real(p->mean_kl));
     json_object_set_new(proof, "max_kl", json_real(p->max_kl));
     json_object_set_new(proof, "greedy_agreement", json_real(p->greedy_agreement));
-    json_object_set_new(o, "to", json_string(export_to_name(r->to)));
+    json_object_set_new(o, "to", json_string(export_target(r->to)->name));
+    json_object_set_new(o, "type", json_string(export_target(r->to)->whole_model ? export_storage(export_type_for(r->model, r->type))->name : "f32"));
     json_object_set_new(o, "out", json_text(r->out));
     json_object_set_new(o, "bytes", json_integer((json_int_t)p->bytes));
     json_object_set_new(o, "proof", proof);
+    for (int i = 0; i < p->n_notes; i++)
+        json_array_append_new(notes, json_text(p->notes[i]));
+    json_object_set_new(o, "notes", notes);
     return o;
 }
 
-static bool run(struct export_request *r, struct session *s, const struct general *g, struct gm_error *err)
+static void print_result(const struct export_request *r, const struct export_result *p, const struct general *g)
+{
+    if (g->json) {
+        cli_print_json(result_json(r, p));
+        return;
+    }
+    cli_print_clean(r->out, strlen(r->out));
+    printf("  %.1f MB\n", (double)p->bytes / 1e6);
+    for (int i = 0; i < p->n_notes; i++)
+        cli_note(g, "%s", p->notes[i]);
+    cli_note(g, "proved: read back, %d sequences, %lld positions, greatest logit difference %.3g, mean KL %.3g, greatest %.3g, same best token at %.1f %%",
+             p->sequences, (long long)p->positions, p->max_logit_difference, p->mean_kl, p->max_kl, 100 * p->greedy_agreement);
+}
+
+struct asked { /* what --to all wants to know besides */
+    bool all;
+    const char *adapter, *data;
+    int answers;
+};
+
+static bool run_one(struct export_request *r, struct session *s, struct bar *bar, struct gm_error *err)
+{
+    struct export_result result;
+    bool ok = export_run(r, &s->compute, &result, err);
+    bar_close(bar);
+    if (ok)
+        print_result(r, &result, bar->general);
+    export_result_free(&result);
+    return ok;
+}
+
+static bool run(struct export_request *r, struct session *s, const struct asked *asked, const struct general *g, struct gm_error *err)
 {
     struct bar bar = {.general = g};
-    struct export_result result;
     r->model = s->model;
     r->lora = s->lora;
     r->tokenizer = s->tokenizer;
-    r->template_text = s->tpl ? chat_template_text(s->tpl) : NULL;
+    r->tpl = s->tpl;
+    r->system = s->system;
     r->model_name = s->model_name;
     r->progress = show_progress;
     r->arg = &bar;
@@ -56,43 +103,29 @@ static bool run(struct export_request *r, struct session *s, const struct genera
     r->cancel = &cancel;
     signals_install(); /* nothing half written stays behind */
     signals_on_interrupt(&cancel);
-    bool ok = export_run(r, &s->compute, &result, err);
+    bool ok = asked->all ? cli_export_all(r, s, asked->adapter, asked->data, asked->answers, g, err) : run_one(r, s, &bar, err);
     signals_on_interrupt(NULL);
     r->cancel = NULL;
-    if (bar.open)
-        fputs("\r\033[K", stderr);
-    if (!ok && dir_exists(r->out) && !r->force)
+    bar_close(&bar);
+    if (!ok && (dir_exists(r->out) || file_exists(r->out)) && !r->force)
         error_remedy(err, "choose another --out, or --force to replace it");
-    if (!ok)
-        return false;
-    if (g->json) {
-        cli_print_json(result_json(r, &result));
-    } else {
-        cli_print_clean(r->out, strlen(r->out));
-        printf("  %.1f MB\n", (double)result.bytes / 1e6);
-        cli_note(g, "proved: read back, %lld positions, greatest logit difference %.3g, mean KL %.3g, same best token at %.1f %%",
-                 (long long)result.positions, result.max_logit_difference, result.mean_kl, 100 * result.greedy_agreement);
-    }
-    return true;
+    return ok;
 }
 
 static bool parse_target(struct export_request *r, const char *to, const char *type, struct gm_error *err)
 {
     if (!to)
-        return error_set(err, GM_E_USAGE, "read command line: export needs --to mlx, peft or safetensors");
-    if (!export_to_parse(to, &r->to))
-        return error_set(err, GM_E_UNSUPPORTED, "export to %s: it is not supported yet (mlx, peft and safetensors are)", to);
-    r->type = DT_COUNT;
-    if (!type)
-        return true;
-    if (strcmp(type, "f32") == 0)
-        r->type = DT_F32;
-    else if (strcmp(type, "f16") == 0)
-        r->type = DT_F16;
-    else if (strcmp(type, "bf16") == 0)
-        r->type = DT_BF16;
-    else
-        return error_set(err, GM_E_UNSUPPORTED, "export as %s: it is not supported yet (f32, f16 and bf16 are)", type);
+        return error_set(err, GM_E_USAGE, "read command line: export needs --to (" TARGETS ")");
+    if (strcmp(to, "all") == 0)
+        r->to = EXPORT_SAFETENSORS; /* whose type --type is */
+    else if (!export_to_parse(to, &r->to))
+        return error_set(err, GM_E_USAGE, "read command line: --to %s is not known (" TARGETS ")", to);
+    r->type = EXPORT_AS_BASE;
+    if (type && !export_type_parse(type, &r->type))
+        return error_set(err, GM_E_USAGE, "read command line: --type %s is not known (" TYPES ")", type);
+    if (type && !export_target(r->to)->whole_model && r->type != EXPORT_F32)
+        return error_set(err, GM_E_USAGE, "read command line: --type %s is for a fused model; an adapter is written in f32 (leave it out, or --to safetensors)",
+                         type);
     return true;
 }
 
@@ -101,14 +134,17 @@ int command_export(int argc, char **argv)
     struct general g = {0};
     const char *model = NULL, *adapter = NULL, *to = NULL, *type = NULL, *chat_template = NULL;
     struct export_request r = {0};
+    struct asked asked = {0};
     int status;
     const struct arg table[] = {
         {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &model, "MODEL", "the base; default: the run's", 0, 0, NULL, NULL},
-        {"--to", ARG_TEXT, &to, "mlx|peft|safetensors", "adapter for mlx-lm, adapter for PEFT, or the fused model as a Hugging Face folder", 0, 0, NULL, NULL},
-        {"--type", ARG_TEXT, &type, "f32|f16|bf16", "of a fused model (an adapter is always f32); default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
+        {"--to", ARG_TEXT, &to, TARGETS, "adapter for mlx-lm, PEFT or llama.cpp; fused model as a Hugging Face (or MLX) folder or a GGUF file; all: every form, and what each costs", 0, 0, NULL, NULL},
+        {"--type", ARG_TEXT, &type, TYPES, "of a fused model (an adapter is always f32): q... for gguf, mlx... for safetensors; default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
-        {"--out", ARG_TEXT, &r.out, "FOLDER", "where to write", 0, 0, NULL, NULL},
+        {"--out", ARG_TEXT, &r.out, "PATH", "where to write: a folder, or the .gguf file", 0, 0, NULL, NULL},
+        {"--data", ARG_TEXT, &asked.data, "DATA", "--to all: loss and form are measured on its validation rows; default: the run's", 0, 0, NULL, NULL},
+        {"-n", ARG_INT, &asked.answers, "N", "--to all: at least N answers; default one a row", 0, 1e6, NULL, NULL},
         {"--force", ARG_FLAG, &r.force, NULL, "replace what is there", 0, 0, NULL, NULL},
         {0}};
     struct arg_spec spec = {.command = "export", .positional = "[RUN]", .table = table, .max_words = 1,
@@ -120,11 +156,9 @@ int command_export(int argc, char **argv)
         adapter = spec.words[0];
     bool ok = parse_target(&r, to, type, &err);
     if (ok && !r.out)
-        ok = error_set(&err, GM_E_USAGE, "read command line: export needs --out FOLDER");
+        ok = error_set(&err, GM_E_USAGE, "read command line: export needs --out PATH");
     if (ok && !adapter && !model)
         ok = error_set(&err, GM_E_USAGE, "read command line: export needs --adapter or --model");
-    if (ok && r.to != EXPORT_SAFETENSORS && r.type != DT_COUNT && r.type != DT_F32)
-        ok = error_set(&err, GM_E_USAGE, "read command line: --type %s is for a fused model; an adapter is written in f32 (leave it out, or --to safetensors)", type);
     struct session s;
     struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .needs_template = chat_template != NULL,
                                 .needs_weights = true};
@@ -132,7 +166,9 @@ int command_export(int argc, char **argv)
         struct gm_error none = {0};
         if (!s.tpl) /* goes along where the model has one that is known */
             s.tpl = chat_template_open(s.source, s.tokenizer, s.chat_template, &none);
-        ok = run(&r, &s, &g, &err);
+        asked.all = strcmp(to, "all") == 0;
+        asked.adapter = adapter;
+        ok = run(&r, &s, &asked, &g, &err);
         session_close(&s);
     }
     if (!ok && err.code == GM_E_CANCELLED && signals_caught())

@@ -221,10 +221,11 @@ void post_export_place(struct workbench *w, const char *run_dir)
 static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, struct export_watch *watch)
 {
     struct gm_error err = {0};
-    char *out = path_join(j->text, export_to_name(to)), *line;
+    const struct export_target *target = export_target(to);
+    char *name = mem_printf("%s%s", target->name, target->suffix ? target->suffix : ""), *out = path_join(j->text, name), *line;
     struct export_result result;
-    struct export_request r = {.to = to, .type = DT_COUNT, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
-                               .template_text = j->tools.tpl ? chat_template_text(j->tools.tpl) : NULL, .model_name = j->tools.options->model,
+    struct export_request r = {.to = to, .type = EXPORT_AS_BASE, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
+                               .tpl = j->tools.tpl, .system = j->tools.options->system, .model_name = j->tools.options->model,
                                .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
     bool ok = export_run(&r, &k->compute, &result, &err);
     if (ok)
@@ -233,6 +234,8 @@ static bool export_one(struct workbench *w, struct kitchen *k, const struct job 
     else
         line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && dir_exists(out) ? " (choose another folder)" : "");
     mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .flag = !ok});
+    export_result_free(&result);
+    mem_free(name);
     mem_free(out);
     return ok;
 }

@@ -169,9 +169,8 @@ static void fill_export(struct workbench *w)
         return;
     }
     if (v->format_count == 0) { /* made once */
-        static const char *const about[EXPORT_TO_COUNT] = {"adapter for mlx-lm", "adapter for PEFT and transformers", "fused model, Hugging Face folder"};
         for (int i = 0; i < EXPORT_TO_COUNT; i++)
-            w->formats[i] = (struct view_format){.name = export_to_name((enum export_to)i), .about = about[i], .on = i == EXPORT_PEFT};
+            w->formats[i] = (struct view_format){.name = export_target((enum export_to)i)->name, .about = export_target((enum export_to)i)->about, .on = i == EXPORT_PEFT};
         v->formats = w->formats;
         v->format_count = EXPORT_TO_COUNT;
         v->folder = w->export_folder;
@@ -179,7 +178,7 @@ static void fill_export(struct workbench *w)
     }
     for (int i = 0; i < EXPORT_TO_COUNT; i++) {
         uint64_t parameters = (uint64_t)model_config_parameters(&w->tools.model->config);
-        w->formats[i].bytes = i == EXPORT_SAFETENSORS ? (size_t)parameters * 2 : w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
+        w->formats[i].bytes = export_target((enum export_to)i)->whole_model ? (size_t)parameters * 2 : w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
     }
 }
 

@@ -1,0 +1,176 @@
+/* all.c - see all.h. */
+#include "engine/export/all.h"
+
+#include "engine/export/parts.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/format/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct part {
+    enum export_to to;
+    enum export_type type;
+    const char *name;
+} PARTS[] = {
+    {EXPORT_MLX, EXPORT_AS_BASE, "mlx"},
+    {EXPORT_PEFT, EXPORT_AS_BASE, "peft"},
+    {EXPORT_GGUF_LORA, EXPORT_AS_BASE, "adapter.gguf"},
+    {EXPORT_SAFETENSORS, EXPORT_AS_BASE, "safetensors"},
+    {EXPORT_GGUF, EXPORT_F16, "model-f16.gguf"},
+    {EXPORT_GGUF, EXPORT_Q8_0, "model-q8_0.gguf"},
+    {EXPORT_GGUF, EXPORT_Q4_K_M, "model-q4_k_m.gguf"},
+};
+enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
+
+struct all_job {
+    const struct export_all_request *a;
+    const struct compute *c;
+    struct export_all_result *result;
+    const char *folder; /* where it is made */
+    int part, n_parts;  /* under way */
+};
+
+static void on_progress(void *arg, double share, const char *what)
+{
+    const struct all_job *j = arg;
+    const struct export_request *each = &j->a->each;
+    if (each->progress)
+        each->progress(each->arg, (j->part + share) / j->n_parts, what);
+}
+
+static void add_note(struct export_all_result *r, char *text)
+{
+    r->notes = mem_grow(r->notes, (size_t)r->n_notes, (size_t)r->n_notes + 1, sizeof *r->notes);
+    r->notes[r->n_notes++] = text;
+}
+
+static bool measure(struct all_job *j, const struct model *m, const struct lora *l, struct export_measurement *out, struct gm_error *err)
+{
+    *out = (struct export_measurement){.loss = NAN, .form_rate = NAN};
+    return !j->a->measure || j->a->measure(j->a->arg, m, l, out, err);
+}
+
+static bool measure_written(struct all_job *j, const char *path, struct export_all_row *row, struct gm_error *err)
+{
+    if (!row->whole_model || !j->a->measure)
+        return true;
+    on_progress(j, 0.99, "measuring loss and form");
+    struct model *m = model_open(path, err);
+    bool ok = m && measure(j, m, NULL, &row->measured, err);
+    model_free(m);
+    return ok;
+}
+
+/* One form. A refusal of this form alone is a note; false: nothing can go on. */
+static bool make_part(struct all_job *j, const struct part *p, struct gm_error *err)
+{
+    struct export_all_result *all = j->result;
+    struct export_result result;
+    struct gm_error why = {0};
+    char *path = path_join(j->folder, p->name);
+    struct export_request r = j->a->each;
+    r.to = p->to;
+    r.type = p->to == EXPORT_SAFETENSORS ? r.type : p->type;
+    r.out = path;
+    r.progress = on_progress;
+    r.arg = j;
+    bool whole = export_target(p->to)->whole_model, ok = export_run(&r, j->c, &result, &why);
+    for (int i = 0; i < result.n_notes; i++)
+        add_note(all, mem_printf("%s: %s", p->name, result.notes[i]));
+    if (ok) {
+        struct export_all_row *row = &all->rows[all->n_rows++];
+        *row = (struct export_all_row){.target = export_target(p->to)->name,
+                                       .type = whole ? export_storage(export_type_for(r.model, r.type))->name : "f32",
+                                       .bytes = result.bytes, .mean_kl = result.mean_kl, .max_kl = result.max_kl,
+                                       .greedy_agreement = result.greedy_agreement, .whole_model = whole,
+                                       .measured = {.loss = NAN, .form_rate = NAN}};
+        snprintf(row->name, sizeof row->name, "%s", p->name);
+        all->bytes += result.bytes;
+        ok = measure_written(j, path, row, err);
+    } else if (why.code == GM_E_CHECK || why.code == GM_E_UNSUPPORTED) {
+        add_note(all, mem_printf("%s is left out: %s", p->name, why.text));
+        ok = true;
+    } else {
+        error_set(err, why.code, "%s", why.text);
+    }
+    export_result_free(&result);
+    mem_free(path);
+    return ok;
+}
+
+static json_t *row_json(const struct export_all_row *row, const struct export_all_row *unfused)
+{
+    json_t *o = json_object();
+    const struct export_measurement *m = &row->measured, *u = &unfused->measured;
+    json_object_set_new(o, "target", json_string(row->target));
+    json_object_set_new(o, "type", json_string(row->type));
+    json_object_set_new(o, "name", json_string(row->name));
+    json_object_set_new(o, "bytes", json_integer((json_int_t)row->bytes));
+    json_object_set_new(o, "mean_kl", json_number(row->mean_kl));
+    json_object_set_new(o, "max_kl", json_number(row->max_kl));
+    json_object_set_new(o, "greedy_agreement", json_number(row->greedy_agreement));
+    json_object_set_new(o, "loss", json_number(m->loss));
+    json_object_set_new(o, "loss_change", json_number(m->loss - u->loss));
+    json_object_set_new(o, "form_rate", json_number(m->form_rate));
+    json_object_set_new(o, "form_rate_change", json_number(m->form_rate - u->form_rate));
+    json_object_set_new(o, "n", json_integer(m->n));
+    return o;
+}
+
+json_t *export_all_json(const struct export_all_result *result)
+{
+    json_t *o = json_object(), *rows = json_array(), *notes = json_array();
+    for (int i = 0; i < result->n_rows; i++)
+        if (result->rows[i].whole_model)
+            json_array_append_new(rows, row_json(&result->rows[i], &result->rows[0]));
+    for (int i = 0; i < result->n_notes; i++)
+        json_array_append_new(notes, json_text(result->notes[i]));
+    json_object_set_new(o, "fuse_loss", rows);
+    json_object_set_new(o, "notes", notes);
+    return o;
+}
+
+static bool write_table(struct all_job *j, struct gm_error *err)
+{
+    json_t *o = export_all_json(j->result);
+    char *file = path_join(j->folder, "fuse_loss.json");
+    bool ok = json_write_file(file, o, err);
+    json_decref(o);
+    mem_free(file);
+    return ok;
+}
+
+static bool make(void *arg, const char *folder, struct gm_error *err)
+{
+    struct all_job *j = arg;
+    const struct export_request *each = &j->a->each;
+    struct export_all_row *unfused = &j->result->rows[j->result->n_rows++];
+    j->folder = folder;
+    *unfused = (struct export_all_row){.target = "unfused", .type = "", .greedy_agreement = 1, .whole_model = true,
+                                       .bytes = each->model->weight_bytes + (each->lora ? each->lora->set.count * sizeof(float) : 0)};
+    if (!measure(j, each->model, each->lora, &unfused->measured, err))
+        return false;
+    for (j->part = 0; j->part < N_PARTS; j->part++)
+        if ((each->lora || export_target(PARTS[j->part].to)->whole_model) && !make_part(j, &PARTS[j->part], err))
+            return false;
+    return write_table(j, err);
+}
+
+bool export_all(const struct export_all_request *a, const struct compute *c, struct export_all_result *result, struct gm_error *err)
+{
+    *result = (struct export_all_result){0};
+    struct all_job j = {.a = a, .c = c, .result = result, .n_parts = N_PARTS};
+    return export_whole_folder(&a->each, make, &j, err);
+}
+
+void export_all_free(struct export_all_result *result)
+{
+    for (int i = 0; i < result->n_notes; i++)
+        mem_free(result->notes[i]);
+    mem_free(result->notes);
+    *result = (struct export_all_result){0};
+}

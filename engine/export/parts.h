@@ -1,0 +1,44 @@
+/* parts.h - private to engine/export: the parts that an export is made of. Each writer writes into an existing folder, and appends what a person should
+ * know to the notes of the job. */
+#ifndef GM_EXPORT_PARTS_H
+#define GM_EXPORT_PARTS_H
+
+#include "engine/export/export.h"
+
+/* One export under way. */
+struct export_job {
+    struct export_request r;      /* out: without a slash at its end */
+    enum export_type type;        /* resolved */
+    const struct compute *c;
+    struct export_result *result; /* notes go there */
+    struct plan *plan;            /* of a whole model's weights; NULL: an adapter */
+};
+void export_note(struct export_job *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool export_cancelled(const struct export_job *j, struct gm_error *err); /* true with the error set */
+void export_progress(const struct export_job *j, double share, const char *what);
+enum { SHARE_CHECKING = 55, SHARE_PROVING = 85 }; /* percent of the whole: where reading back and comparing logits begin */
+
+/* A folder of several exports that appears whole or not at all: `fill` writes into the folder that it is given. */
+bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg,
+                         struct gm_error *err);
+
+bool export_write_peft(struct export_job *j, const char *folder, struct gm_error *err);
+bool export_write_gguf_lora(struct export_job *j, const char *file, struct gm_error *err);
+bool export_write_safetensors(struct export_job *j, const char *folder, struct gm_error *err);
+bool export_write_gguf(struct export_job *j, const char *file, struct gm_error *err);
+/* Every weight of what was written, bit for bit. */
+bool export_check_safetensors(struct export_job *j, const char *folder, struct gm_error *err);
+bool export_check_gguf(struct export_job *j, const char *file, struct gm_error *err);
+
+/* ---- shared by writers ---- */
+struct gguf_out;
+void export_put_general(struct gguf_out *g, const struct export_job *j); /* name, size, base */
+/* Is it a projection of a layer, which an adapter may change? */
+bool export_projection(const struct model *m, const struct mat *mat, int *layer, enum proj *p);
+/* Row r of a GGUF's q or k of llama: h*D + 2i + s there is h*D + s*D/2 + i in the model. turned_heads 0: r. */
+int64_t export_model_row(int64_t r, int64_t rows, int turned_heads);
+
+/* Reads `path` back, compares weights, tokenizer and logits, and writes `proof`, a JSON file. */
+bool export_prove(struct export_job *j, const char *path, const char *proof, struct gm_error *err);
+
+#endif

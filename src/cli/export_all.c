@@ -1,0 +1,139 @@
+/* export_all.c - see export_all.h. */
+#include "src/cli/export_all.h"
+
+#include "engine/base/mem.h"
+#include "engine/export/all.h"
+#include "engine/format/json.h"
+#include "engine/train/run.h"
+#include "src/cli/evaluate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The rows that loss and form are measured on, as the run saw them. */
+struct rows {
+    char *data;
+    struct dataset_options options;
+    struct run_info run; /* dir NULL: no run */
+};
+
+static bool read_run_options(struct rows *r, const char *adapter, struct gm_error *err)
+{
+    bool is_run = false;
+    int step;
+    char *path = run_adapter_path(cli_runs_root(), adapter, &is_run, &step, err);
+    if (!path || !is_run) {
+        mem_free(path);
+        return path != NULL;
+    }
+    char *dir = mem_printf("%s/../..", path);
+    const char *data = NULL;
+    int64_t length = r->options.max_seq_length, seed = 0;
+    bool ok = run_info_open(&r->run, dir, err);
+    const json_t *o = ok ? json_object_get(r->run.json, "options") : NULL;
+    ok = ok && json_get_string(o, "data", REQUIRED, &data, err) && json_get_int(o, "max_seq_length", OPTIONAL, 8, 1000000, &length, err)
+         && json_get_bool(o, "mask_prompt", OPTIONAL, &r->options.mask_prompt, err) && json_get_int(o, "seed", OPTIONAL, 0, INT64_MAX, &seed, err);
+    if (ok) {
+        r->options.max_seq_length = (int)length;
+        r->options.seed = (uint64_t)seed;
+        if (!r->data)
+            r->data = mem_copy(data);
+    }
+    mem_free(dir);
+    mem_free(path);
+    return ok;
+}
+
+struct measuring {
+    const struct session *s;
+    const struct dataset *rows; /* NULL: nothing to measure on */
+    struct sampling sampling;
+    int answers;
+    atomic_bool *cancel;
+};
+
+static bool loss_and_form(void *arg, const struct model *m, const struct lora *l, struct export_measurement *out, struct gm_error *err)
+{
+    const struct measuring *w = arg;
+    if (!w->rows)
+        return true;
+    struct session s = *w->s; /* the same with another model in it */
+    s.model = (struct model *)(uintptr_t)m;
+    s.lora = (struct lora *)(uintptr_t)l;
+    struct evaluation e = {0};
+    if (!evaluate_loss(&s, w->rows, SPLIT_VALID, w->cancel, &e, err)
+        || (s.tpl && !evaluate_answers(&s, w->rows, 1u << SPLIT_VALID, s.system, &w->sampling, w->answers, w->cancel, &e, err)))
+        return false;
+    out->loss = e.loss;
+    out->n = e.n;
+    out->form_rate = e.n ? (double)e.strict / e.n : NAN;
+    return true;
+}
+
+static void put_change(struct str *s, double value, double change, double scale, int places)
+{
+    char text[32] = "-", moved[32] = "";
+    if (isfinite(value)) {
+        snprintf(text, sizeof text, "%.*f", places, scale * value);
+        snprintf(moved, sizeof moved, "%+.4g", scale * change);
+    }
+    str_printf(s, "  %9s %-9s", text, moved);
+}
+
+static void print_table(const struct export_all_result *all, const struct general *g)
+{
+    const struct export_measurement *base = &all->rows[0].measured;
+    printf("%-18s %-7s %9s  %9s %9s %6s  %9s %-9s  %9s %-9s\n", "", "type", "MB", "KL", "greatest", "same", "val loss", "change", "5-7-5 %", "change");
+    for (int i = 0; i < all->n_rows; i++) {
+        const struct export_all_row *r = &all->rows[i];
+        struct str s = {0};
+        if (!r->whole_model)
+            continue;
+        str_printf(&s, "%-18s %-7s %9.1f  %9.2g %9.2g %5.1f%%", r->name[0] ? r->name : r->target, r->type, (double)r->bytes / 1e6, r->mean_kl, r->max_kl,
+                   100 * r->greedy_agreement);
+        put_change(&s, r->measured.loss, r->measured.loss - base->loss, 1, 4);
+        put_change(&s, r->measured.form_rate, r->measured.form_rate - base->form_rate, 100, 1);
+        printf("%s\n", str_text(&s));
+        str_free(&s);
+    }
+    if (base->n)
+        cli_note(g, "5-7-5: share of %d answers to the validation prompts at temperature 0.7, the same seeds for each", base->n);
+}
+
+static json_t *all_json(const struct export_all_result *all, const char *out)
+{
+    json_t *o = export_all_json(all);
+    json_object_set_new(o, "to", json_string("all"));
+    json_object_set_new(o, "out", json_text(out));
+    json_object_set_new(o, "bytes", json_integer((json_int_t)all->bytes));
+    return o;
+}
+
+bool cli_export_all(const struct export_request *r, struct session *s, const char *adapter, const char *data, int answers, const struct general *g,
+                    struct gm_error *err)
+{
+    struct rows rows = {.data = data ? mem_copy(data) : NULL, .options = {.max_seq_length = 512, .mask_prompt = true, .system = s->system, .pool = s->pool}};
+    struct measuring w = {.s = s, .sampling = sampling_default(), .answers = answers, .cancel = r->cancel};
+    struct export_all_request a = {.each = *r, .measure = loss_and_form, .arg = &w};
+    struct export_all_result all = {0};
+    w.sampling.seed = g->seed;
+    bool ok = !adapter || read_run_options(&rows, adapter, err);
+    struct dataset *d = ok && rows.data ? dataset_open(rows.data, &rows.options, s->tokenizer, s->tpl, err) : NULL;
+    ok = ok && (!rows.data || (d && dataset_check_ids(d, s->model->config.vocab_size, err)));
+    if (d && d->count[SPLIT_VALID] > 0)
+        w.rows = d;
+    ok = ok && export_all(&a, &s->compute, &all, err);
+    if (ok && g->json) {
+        cli_print_json(all_json(&all, r->out));
+    } else if (ok) {
+        print_table(&all, g);
+        for (int i = 0; i < all.n_notes; i++)
+            cli_note(g, "%s", all.notes[i]);
+    }
+    export_all_free(&all);
+    dataset_free(d);
+    run_info_free(&rows.run);
+    mem_free(rows.data);
+    return ok;
+}

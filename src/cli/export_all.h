@@ -1,0 +1,12 @@
+/* export_all.h - `gemmaiku export --to all`: every form, and what each costs on the rows that the adapter was validated on. */
+#ifndef GM_CLI_EXPORT_ALL_H
+#define GM_CLI_EXPORT_ALL_H
+
+#include "engine/export/export.h"
+#include "src/cli/cli.h"
+
+/* `adapter`: as told; of a run, its data are measured on. `data`: NULL: those, or none. r: all but `to`. */
+bool cli_export_all(const struct export_request *r, struct session *s, const char *adapter, const char *data, int answers, const struct general *g,
+                    struct gm_error *err);
+
+#endif
