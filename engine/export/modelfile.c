@@ -240,13 +240,22 @@ static const struct {
 
 struct lines {
     char **list;
-    size_t n, cap;
+    size_t n, cap, n_fatal;
 };
 
 static void say(struct lines *l, char *line)
 {
     l->list = mem_room(l->list, l->n, &l->cap, sizeof *l->list);
     l->list[l->n++] = line;
+}
+
+/* A line that makes Ollama refuse the file: those come first. */
+static bool refuse(struct lines *l, char *line)
+{
+    say(l, line);
+    memmove(l->list + l->n_fatal + 1, l->list + l->n_fatal, (l->n - 1 - l->n_fatal) * sizeof *l->list);
+    l->list[l->n_fatal++] = line;
+    return false;
 }
 
 static bool is_number(const char *text, bool whole, double *x)
@@ -264,7 +273,7 @@ static bool check_parameter(const struct modelfile_command *c, struct lines *l)
         i++;
     double x;
     if (i == known)
-        return say(l, mem_printf("line %d: Ollama has no parameter %.40s", c->line, c->name)), false;
+        return refuse(l, mem_printf("line %d: Ollama has no parameter %.40s", c->line, c->name));
     switch (parameters[i].type) {
     case P_OLD:
         say(l, mem_printf("line %d: Ollama reads %s and does nothing with it", c->line, c->name));
@@ -278,11 +287,11 @@ static bool check_parameter(const struct modelfile_command *c, struct lines *l)
         for (size_t w = 0; w < sizeof words / sizeof *words; w++)
             if (strcmp(c->value, words[w]) == 0)
                 return true;
-        return say(l, mem_printf("line %d: %s is true or false, not \"%.40s\"", c->line, c->name, c->value)), false;
+        return refuse(l, mem_printf("line %d: %s is true or false, not \"%.40s\"", c->line, c->name, c->value));
     }
     default:
         if (!is_number(c->value, parameters[i].type == P_INT, &x))
-            return say(l, mem_printf("line %d: %s is a %s, not \"%.40s\"", c->line, c->name, parameters[i].type == P_INT ? "whole number" : "number", c->value)), false;
+            return refuse(l, mem_printf("line %d: %s is a %s, not \"%.40s\"", c->line, c->name, parameters[i].type == P_INT ? "whole number" : "number", c->value));
         if (x < parameters[i].min || x > parameters[i].max)
             say(l, mem_printf("line %d: %s %.40s is out of range", c->line, c->name, c->value));
         return true;
@@ -300,14 +309,18 @@ bool modelfile_check(const struct modelfile *m, char ***lines, size_t *n)
         } else if (strcmp(c->name, "template") == 0) {
             struct gm_error err = {0};
             struct go_template *t = go_template_parse(c->value, strlen(c->value), &err);
-            if (!t) {
-                say(&l, mem_printf("line %d: TEMPLATE: %s", c->line, err.text));
-                ok = ok && err.code == GM_E_UNSUPPORTED; /* not run here, Ollama may still */
-            }
+            char *line = t ? NULL : mem_printf("line %d: TEMPLATE: %s", c->line, err.text);
+            if (line && err.code == GM_E_UNSUPPORTED) /* not run here, Ollama may still */
+                say(&l, line);
+            else if (line)
+                ok = refuse(&l, line);
             go_template_free(t);
         } else if (!c->value[0]) {
-            say(&l, mem_printf("line %d: %s has no value", c->line, c->name));
-            ok = ok && strcmp(c->name, "from") != 0;
+            char *line = mem_printf("line %d: %s has no value", c->line, c->name);
+            if (strcmp(c->name, "from") == 0)
+                ok = refuse(&l, line);
+            else
+                say(&l, line);
         }
     }
     if (!modelfile_value(m, "template"))

@@ -82,7 +82,7 @@ bool modelfile_read(struct modelfile *m, const char *text, size_t n, const char 
 const char *modelfile_value(const struct modelfile *m, const char *name); /* of the last such instruction; NULL: none */
 void modelfile_free(struct modelfile *m);
 /* What is wrong or doubtful, one line each (mem_free each and the array): unknown parameters, values that are no number, a TEMPLATE that
- * does not parse, stop texts that are empty. False: Ollama would refuse the file. */
+ * does not parse, stop texts that are empty. False: Ollama would refuse the file, for the first line's reason. */
 bool modelfile_check(const struct modelfile *m, char ***lines, size_t *n);
 
 #endif

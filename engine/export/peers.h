@@ -1,0 +1,17 @@
+/* peers.h - the programs that an export goes to, where they compute something else than we do: one table, told at the export and in its card.
+ *
+ * Threads: any. The lines live as long as the program.
+ *
+ *     const char *lines[PEERS_MAX];
+ *     int n = peers_that_differ("mlx", &model->config, model->source, lines);
+ */
+#ifndef GM_EXPORT_PEERS_H
+#define GM_EXPORT_PEERS_H
+
+#include "engine/model/config.h"
+
+enum { PEERS_MAX = 24 };
+/* target: what --to was, "mlx", "peft", "gguf-lora", "safetensors", "gguf", "ollama"; source may be NULL. */
+int peers_that_differ(const char *target, const struct model_config *c, const struct model_source *source, const char *lines[PEERS_MAX]);
+
+#endif
