@@ -18,30 +18,88 @@ static bool count_event(void *arg, json_t *event)
     return true;
 }
 
-/* Is what the run began from still the same? */
+enum { PARENTS_MAX = 16 };
+static const uint64_t HASH_MAX = (uint64_t)4 << 30; /* bytes of a base that is compared by its hash */
+
+/* The folder of the run that an adapter of it stands in: runs/NAME/checkpoints/STEP[/adapters.safetensors]; NULL: in none. mem_free. */
+static char *run_above(const char *adapter)
+{
+    char *dir = mem_copy(adapter), *found = NULL;
+    for (int i = 0; i < 4 && !found && *dir; i++) {
+        char *json = path_join(dir, "run.json");
+        if (file_exists(json))
+            found = mem_copy(dir);
+        mem_free(json);
+        size_t n = (size_t)(path_base(dir) - dir);
+        dir[n > 0 ? n - 1 : 0] = 0;
+    }
+    mem_free(dir);
+    return found;
+}
+
+/* From run to run, by the adapter that each began with. */
+static json_t *parents_json(const json_t *options)
+{
+    json_t *list = json_array(), *held = NULL;
+    for (int i = 0; i < PARENTS_MAX; i++) {
+        const char *adapter = json_string_value(json_object_get(options, "resume_adapter_file"));
+        if (!adapter)
+            break;
+        char *dir = run_above(adapter), *json = dir ? path_join(dir, "run.json") : NULL;
+        json_t *next = json ? json_load_file_checked(json, 16 << 20, &(struct gm_error){0}) : NULL, *o = json_object();
+        json_object_set_new(o, "adapter", json_text(adapter));
+        json_object_set_new(o, "run", dir ? json_text(path_base(dir)) : json_null());
+        json_array_append_new(list, o);
+        json_decref(held);
+        held = next;
+        options = json_object_get(next, "options");
+        if (next)
+            json_object_set(o, "data", json_object_get(options, "data"));
+        mem_free(json);
+        mem_free(dir);
+    }
+    json_decref(held);
+    return list;
+}
+
+/* Is the base still the one that the run began with? resume refuses another. */
+static void check_base(struct facts *f, const struct run_info *r, const char *model)
+{
+    struct model_source s;
+    struct gm_error err = {0};
+    const char *then = json_string_value(json_object_get(r->json, "model_sha256"));
+    char now[65];
+    uint64_t bytes = 0;
+    if (!model_source_open(&s, model, &err)) {
+        facts_warn(f, "its base is not here, and it cannot be resumed or talked to: %s", err.text);
+        return;
+    }
+    for (int i = 0; i < s.n_tensors; i++)
+        bytes += model_source_tensor(&s, i)->bytes;
+    if (json_is_true(json_object_get(json_object_get(r->json, "options"), "init_random")))
+        facts_note(f, "it began with random weights: its base was not compared");
+    else if (bytes > HASH_MAX)
+        facts_note(f, "its base %s is large: its hash was not compared", model);
+    else if (then && model_source_hash(&s, now, &err) && strcmp(then, now) != 0)
+        facts_warn(f, "its base %s is another one than it began with: it cannot be resumed", model);
+    model_source_close(&s);
+}
+
 static void lineage(struct facts *f, const struct run_info *r, json_t *o)
 {
     static const char *const copied[] = {"model_sha256", "tokenizer_sha256", "data_sha256", "rows", "created", "program"};
     json_t *l = json_object();
     const json_t *options = json_object_get(r->json, "options");
-    const char *model = json_string_value(json_object_get(options, "model")), *parent = json_string_value(json_object_get(options, "resume_adapter_file"));
+    const char *model = json_string_value(json_object_get(options, "model"));
     json_object_set_new(l, "model", model ? json_text(model) : json_null());
     json_object_set(l, "data", json_object_get(options, "data"));
-    if (parent)
-        json_object_set_new(l, "parent", json_text(parent));
+    json_object_set_new(l, "parents", parents_json(options));
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
         if (json_object_get(r->json, copied[i]))
             json_object_set(l, copied[i], json_object_get(r->json, copied[i]));
     json_object_set_new(o, "lineage", l);
-    struct model_source s;
-    struct gm_error err = {0};
-    if (!model || !f->o->verify)
-        return;
-    if (!model_source_open(&s, model, &err)) {
-        facts_warn(f, "its base is not here, and it cannot be resumed or talked to: %s", err.text);
-        return;
-    }
-    model_source_close(&s);
+    if (model && f->o->verify)
+        check_base(f, r, model);
 }
 
 static json_t *checkpoint_json(const struct checkpoint_info *c)

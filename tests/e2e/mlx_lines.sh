@@ -1,8 +1,8 @@
 #!/bin/sh
 # Command lines of mlx-lm, as its documents and published recipes print them, with the names of models and data replaced by tiny ones: each runs, or
-# answers with what to do instead. Usage: mlx_lines.sh PROGRAM FIXTURES
+# answers with what to do instead. Usage: mlx_lines.sh PROGRAM FIXTURES (GEMMAIKU_FIXTURES: another set)
 set -u
-g=$(realpath "$1") fixtures=$(realpath "$2")
+g=$(realpath "$1") fixtures=$(realpath "${GEMMAIKU_FIXTURES:-$2}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
