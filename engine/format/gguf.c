@@ -30,7 +30,8 @@ enum {
 };
 
 struct cursor {
-    const char *path;
+    const char *path, *key; /* key: of the pair whose value is read; NULL: none */
+    uint64_t item;          /* and which element of it */
     const unsigned char *data;
     size_t size, at;
     struct gm_error *err;
@@ -47,6 +48,11 @@ static bool fail(struct cursor *c, enum gm_code code, const char *format, ...)
     va_start(args, format);
     vsnprintf(fact, sizeof fact, format, args);
     va_end(args);
+    if (c->key && c->item == 0)
+        return error_set(c->err, code, "read %s: at byte %zu: key \"%.80s\": %s", c->path, c->at, c->key, fact);
+    if (c->key)
+        return error_set(c->err, code, "read %s: at byte %zu: key \"%.80s\", element %" PRIu64 ": %s", c->path, c->at, c->key,
+                         c->item, fact);
     return error_set(c->err, code, "read %s: at byte %zu: %s", c->path, c->at, fact);
 }
 
@@ -156,11 +162,9 @@ static bool get_strings(struct cursor *c, struct gguf_kv *kv)
     kv->strings = mem_alloc((size_t)(kv->n ? kv->n : 1) * sizeof *kv->strings, kv->key, c->err);
     if (!kv->strings)
         return error_context(c->err, "read %s", c->path);
-    for (uint64_t i = 0; i < kv->n; i++) {
-        if (get_text(c, &kv->strings[i], STRING_MAX, "a string"))
-            continue;
-        return error_context(c->err, "key \"%s\", string %" PRIu64, kv->key, i);
-    }
+    for (c->item = 0; c->item < kv->n; c->item++)
+        if (!get_text(c, &kv->strings[c->item], STRING_MAX, "a string"))
+            return false;
     return true;
 }
 
@@ -171,25 +175,22 @@ static bool get_values(struct cursor *c, struct gguf_kv *kv)
         return get_strings(c, kv);
     size_t bytes = (size_t)kv->n * type_bytes(kv->element);
     if (!need_bytes(c, bytes, kv->type == GGUF_ARRAY ? "an array" : "a value"))
-        return error_context(c->err, "key \"%s\"", kv->key);
+        return false;
     for (size_t i = 0; kv->element == GGUF_BOOL && i < bytes; i++)
         if (kv->data[i] > 1)
-            return fail(c, GM_E_INPUT,
-                        "key \"%s\" holds a truth value that is neither 0 nor 1 (%s)", kv->key,
-                        again);
+            return fail(c, GM_E_INPUT, "it holds a truth value that is neither 0 nor 1 (%s)", again);
     c->at += bytes;
     return true;
 }
 
-static bool get_type(struct cursor *c, const char *key, enum gguf_type *out)
+static bool get_type(struct cursor *c, enum gguf_type *out)
 {
     uint32_t id;
     if (!get_u32(c, &id, "the type of a value"))
         return false;
     if (id >= GGUF_TYPE_COUNT) {
         c->at -= 4;
-        return fail(c, GM_E_INPUT, "key \"%s\" is of type %" PRIu32 ", which does not exist (%s)",
-                    key, id, again);
+        return fail(c, GM_E_INPUT, "it is of type %" PRIu32 ", which does not exist (%s)", id, again);
     }
     *out = (enum gguf_type)id;
     return true;
@@ -205,23 +206,26 @@ static bool get_kv(struct cursor *c, struct gguf *g)
     if (*slot)
         return fail(c, GM_E_INPUT, "key \"%s\" stands there twice (%s)", kv->key, again);
     *slot = (uint32_t)g->n_kv;
-    if (!get_type(c, kv->key, &kv->type))
+    c->key = kv->key;
+    c->item = 0;
+    if (!get_type(c, &kv->type))
         return false;
     kv->element = kv->type;
     kv->n = 1;
     if (kv->type == GGUF_ARRAY) {
-        if (!get_type(c, kv->key, &kv->element) || !get_u64(c, &kv->n, "the length of an array"))
+        if (!get_type(c, &kv->element) || !get_u64(c, &kv->n, "the length of an array"))
             return false;
         if (kv->element == GGUF_ARRAY)
             return fail(c, GM_E_UNSUPPORTED,
-                        "key \"%s\" is an array of arrays (such files are not read here)", kv->key);
+                        "it is an array of arrays (such files are not read here)");
         if (kv->n > ARRAY_MAX)
             return fail(c, GM_E_INPUT,
-                        "key \"%s\" claims an array of %" PRIu64
-                        " elements, at most %d are read (%s)",
-                        kv->key, kv->n, ARRAY_MAX, again);
+                        "it claims an array of %" PRIu64 " elements, at most %d are read (%s)",
+                        kv->n, ARRAY_MAX, again);
     }
-    return get_values(c, kv);
+    bool ok = get_values(c, kv);
+    c->key = NULL;
+    return ok;
 }
 
 static bool get_pairs(struct cursor *c, struct gguf *g, uint64_t n)

@@ -191,7 +191,8 @@ static bool named_file(struct facts *f, const struct modelfile *m, const char *n
     const char *value = modelfile_value(m, name);
     if (!value || !(strchr(value, '/') || strstr(value, ".gguf")))
         return true;
-    char *path = value[0] == '/' ? mem_copy(value) : path_join(folder, value);
+    const char *inside = strncmp(value, "./", 2) == 0 ? value + 2 : value;
+    char *path = value[0] == '/' || strcmp(folder, ".") == 0 ? mem_copy(inside) : path_join(folder, inside);
     json_t *facts = facts_of(path, f->o, err), *fault = json_array_get(json_object_get(facts, "faults"), 0);
     bool ok = facts != NULL;
     if (ok && f->o->verify && fault)

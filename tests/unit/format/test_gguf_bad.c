@@ -160,7 +160,7 @@ static void test_arrays(void **state)
     put_array(&s, "k", 8, 2);
     put_text(&s, "a");
     put_u64(&s, 1000);
-    REFUSED(s, "string 1");
+    REFUSED(s, "element 1");
     put_head(&s, 3, 0, 1);
     put_array(&s, "k", 7, 2);
     str_add_n(&s, "\1\xff", 2);
