@@ -124,16 +124,13 @@ static void expand_q3_k(const unsigned char *b, float *dst)
     }
 }
 
-/* 8 sub-blocks of 32 as in IQ4_NL, with signed scales of 6 bits: 2 high bits each in a word of 16,
- * 4 low bits in nibbles behind it. */
+/* 8 sub-blocks of 32 as in IQ4_NL. */
 static void expand_iq4_xs(const unsigned char *b, float *dst)
 {
     float d = load_f16(b);
-    unsigned high = b[2] | (unsigned)b[3] << 8;
     for (int s = 0; s < 8; s++) {
         const unsigned char *q = b + 8 + 16 * s;
-        int scale = (b[4 + s / 2] >> s % 2 * 4 & 15) | (int)(high >> 2 * s & 3) << 4;
-        float step = d * (float)(scale - 32);
+        float step = d * (float)dtype_iq4_xs_scale(b, s);
         for (int j = 0; j < 16; j++) {
             dst[32 * s + j] = step * (float)dtype_iq4_levels[q[j] & 15];
             dst[32 * s + j + 16] = step * (float)dtype_iq4_levels[q[j] >> 4];
@@ -141,16 +138,12 @@ static void expand_iq4_xs(const unsigned char *b, float *dst)
     }
 }
 
-/* A power of two in a byte, halved because the steps are doubled: 2^(e - 128), down to 2^-128. */
 static void expand_mxfp4(const unsigned char *b, float *dst)
 {
-    union {
-        uint32_t u;
-        float f;
-    } half = {.u = b[0] < 2 ? 0x200000u << b[0] : (uint32_t)(b[0] - 1) << 23};
+    float half = dtype_e8m0_half(b[0]);
     for (int j = 0; j < 16; j++) {
-        dst[j] = half.f * (float)dtype_e2m1_doubled[b[1 + j] & 15];
-        dst[j + 16] = half.f * (float)dtype_e2m1_doubled[b[1 + j] >> 4];
+        dst[j] = half * (float)dtype_e2m1_doubled[b[1 + j] & 15];
+        dst[j + 16] = half * (float)dtype_e2m1_doubled[b[1 + j] >> 4];
     }
 }
 

@@ -8,7 +8,6 @@
 #include "engine/kernel/dtype_private.h"
 
 #include <assert.h>
-#include <math.h>
 
 enum { RUN = 32 }; /* codes unpacked at a time; no group ends inside a run */
 
@@ -17,13 +16,6 @@ static float value_at(enum dtype t, const void *values, size_t i)
     float v;
     dtype_to_f32(t, (const unsigned char *)values + i * dtype_block_bytes(t), &v, 1);
     return v;
-}
-
-/* 2^(e - 127); 255 is no number. */
-static float e8m0(const void *scales, size_t i)
-{
-    unsigned char e = ((const unsigned char *)scales)[i];
-    return e == 255 ? NAN : ldexpf(1, e - 127);
 }
 
 static void unpack(const unsigned char *src, int bits, unsigned char codes[RUN])
@@ -39,7 +31,7 @@ static void expand_run(const struct mat *m, size_t group, const unsigned char co
                        float dst[RUN])
 {
     if (m->type == DT_MLX_FP4) {
-        float scale = e8m0(m->scales, group);
+        float scale = dtype_e8m0(((const unsigned char *)m->scales)[group]);
         for (int i = 0; i < RUN; i++)
             dst[i] = scale * (0.5f * (float)dtype_e2m1_doubled[codes[i]]);
         return;

@@ -34,6 +34,33 @@ static inline void dtype_sub_scales(const unsigned char *packed, unsigned char s
     memcpy(mins, out + 2, 8);
 }
 
+static inline float dtype_float_of_bits(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* E8M0, a power of two in a byte: 2^(e - 127), 255 is no number. */
+static inline float dtype_e8m0(unsigned char e)
+{
+    return dtype_float_of_bits(e == 0 ? 0x400000u : e == 255 ? 0x7fc00000u : (uint32_t)e << 23);
+}
+
+/* Half of it, for doubled E2M1 values, as ggml has it: 255 is a power like the others. */
+static inline float dtype_e8m0_half(unsigned char e)
+{
+    return dtype_float_of_bits(e < 2 ? 0x200000u << e : (uint32_t)(e - 1) << 23);
+}
+
+/* Signed scale (6 bits) of sub-block s of IQ4_XS: 2 high bits in a word of 16, 4 low bits in nibbles
+ * behind it. */
+static inline int dtype_iq4_xs_scale(const unsigned char *block, int s)
+{
+    unsigned high = block[2] | (unsigned)block[3] << 8;
+    return ((block[4 + s / 2] >> s % 2 * 4 & 15) | (int)(high >> 2 * s & 3) << 4) - 32;
+}
+
 /* Eight codes of an MLX run of 32 codes: number i (0..3) of them, low bits first. Reads inside the
  * run only, and eight bytes at a time. */
 static inline uint64_t dtype_mlx_eight(const unsigned char *run, int i, const int bits)

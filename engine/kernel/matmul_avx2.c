@@ -92,18 +92,42 @@ INLINE void expand_nibbles(const unsigned char *src, int n, float *dst, bool has
     }
 }
 
+INLINE struct levels levels_times(float scale, const signed char levels[16])
+{
+    __m256 d = _mm256_set1_ps(scale), half[2];
+    for (int i = 0; i < 2; i++)
+        half[i] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+            _mm_loadl_epi64((const __m128i *)(const void *)(levels + 8 * i))));
+    return (struct levels){rounded(_mm256_mul_ps(d, half[0])), rounded(_mm256_mul_ps(d, half[1]))};
+}
+
 static void expand_iq4_nl(const unsigned char *src, int n, float *dst)
 {
-    const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
-                     _mm_loadl_epi64((const __m128i *)(const void *)dtype_iq4_levels))),
-                 high = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
-                     _mm_loadl_epi64((const __m128i *)(const void *)(dtype_iq4_levels + 8))));
     unsigned char q[32];
     for (int i = 0; i < n; i += 32, src += 18) {
-        __m256 d = _mm256_set1_ps(half_at(src));
         split_nibbles(src + 2, q);
-        look_up((struct levels){rounded(_mm256_mul_ps(d, low)), rounded(_mm256_mul_ps(d, high))}, q,
-                dst + i);
+        look_up(levels_times(half_at(src), dtype_iq4_levels), q, dst + i);
+    }
+}
+
+static void expand_iq4_xs(const unsigned char *src, int n, float *dst)
+{
+    unsigned char q[32];
+    for (int i = 0; i < n; i += 256, src += 136) {
+        for (int s = 0; s < 8; s++) {
+            split_nibbles(src + 8 + 16 * s, q);
+            look_up(levels_times(half_at(src) * (float)dtype_iq4_xs_scale(src, s), dtype_iq4_levels), q,
+                    dst + i + 32 * s);
+        }
+    }
+}
+
+static void expand_mxfp4(const unsigned char *src, int n, float *dst)
+{
+    unsigned char q[32];
+    for (int i = 0; i < n; i += 32, src += 17) {
+        split_nibbles(src + 1, q);
+        look_up(levels_times(dtype_e8m0_half(src[0]), dtype_e2m1_doubled), q, dst + i);
     }
 }
 
@@ -211,6 +235,26 @@ INLINE __m256i codes_of_bits(const unsigned char *run, int i, const int bits)
     return _mm256_and_si256(_mm256_srlv_epi32(fours, shifts), _mm256_set1_epi32((1 << bits) - 1));
 }
 
+/* Nibbles of 16 bytes, of a pair the low one first (rubbish above). */
+INLINE void split_pairs(const unsigned char *src, unsigned char q[32])
+{
+    __m128i low = _mm_loadu_si128((const __m128i *)(const void *)src), high = _mm_srli_epi16(low, 4);
+    _mm_storeu_si128((__m128i *)(void *)q, _mm_unpacklo_epi8(low, high));
+    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm_unpackhi_epi8(low, high));
+}
+
+static void expand_mlx_fp4(const struct mat *w, int64_t row, int64_t col, int n, float *dst)
+{
+    const unsigned char *src = (const unsigned char *)w->data + (size_t)row * w->row_bytes + col / 2,
+                        *scales = (const unsigned char *)w->scales + row * (w->cols / w->group);
+    unsigned char q[32];
+    for (int i = 0; i < n; i += 32, src += 16) { /* powers of two: exact in any order */
+        split_pairs(src, q);
+        look_up(levels_times(0.5f * dtype_e8m0(scales[(col + i) / w->group]), dtype_e2m1_doubled), q,
+                dst + i);
+    }
+}
+
 INLINE void expand_mlx(const struct mat *w, int64_t row, int64_t col, int n, float *dst,
                        const int bits)
 {
@@ -223,12 +267,9 @@ INLINE void expand_mlx(const struct mat *w, int64_t row, int64_t col, int n, flo
               bias = value_at(w->biases, w->scale_type, group);
         const struct levels levels = levels_of(scale, bias, 0, true);
         for (; left > 0 && i < n; left -= 32, i += 32, src += 4 * bits) {
-            if (bits == 4) { /* a byte holds a pair, low nibble first */
-                _Alignas(16) unsigned char codes[32];
-                __m128i low = _mm_loadu_si128((const __m128i *)(const void *)src),
-                        high = _mm_srli_epi16(low, 4);
-                _mm_store_si128((__m128i *)(void *)codes, _mm_unpacklo_epi8(low, high));
-                _mm_store_si128((__m128i *)(void *)(codes + 16), _mm_unpackhi_epi8(low, high));
+            if (bits == 4) {
+                unsigned char codes[32];
+                split_pairs(src, codes);
                 look_up(levels, codes, dst + i);
                 continue;
             }
@@ -296,6 +337,15 @@ static void expand(const struct mat *w, int64_t row, int64_t col, int n, float *
         break;
     case DT_IQ4_NL:
         expand_iq4_nl(src, n, dst);
+        break;
+    case DT_IQ4_XS:
+        expand_iq4_xs(src, n, dst);
+        break;
+    case DT_MXFP4:
+        expand_mxfp4(src, n, dst);
+        break;
+    case DT_MLX_FP4:
+        expand_mlx_fp4(w, row, col, n, dst);
         break;
     case DT_MLX2:
         expand_mlx(w, row, col, n, dst, 2);
