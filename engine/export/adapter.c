@@ -87,8 +87,9 @@ static void add(struct peft_list *list, const char *layers, int layer, const str
 
 bool export_write_peft(struct export_job *j, const char *folder, struct gm_error *err)
 {
-    static const char *const meta[] = {"format", "pt"};
     const struct lora *l = j->r.lora;
+    const char *meta[2 + 2 * LORA_ORIGIN_PAIRS] = {"format", "pt"};
+    const int n_meta = 1 + lora_origin_pairs(&l->origin, meta + 2); /* its configuration has no place for it: PEFT warns of keys it does not know */
     const char *layers = is_multimodal(j->r.model) ? "model.language_model." : "model."; /* where transformers has them, whatever the file says */
     const size_t most = (size_t)l->n_layers * PROJ_COUNT * 3;
     struct module modules[MODULE_COUNT_MAX];
@@ -107,7 +108,7 @@ bool export_write_peft(struct export_job *j, const char *folder, struct gm_error
         }
     char *file = path_join(folder, "adapter_model.safetensors"), *config_file = path_join(folder, "adapter_config.json");
     json_t *config = peft_config(&j->r);
-    bool ok = safetensors_write(file, list.tensors, list.n, meta, 1, err) && json_write_file(config_file, config, err);
+    bool ok = safetensors_write(file, list.tensors, list.n, meta, n_meta, err) && json_write_file(config_file, config, err);
     json_decref(config);
     for (int i = 0; i < list.n; i++)
         mem_free(list.names[i]);

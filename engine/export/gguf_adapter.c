@@ -47,6 +47,9 @@ bool export_write_gguf_lora(struct export_job *j, const char *file, struct gm_er
     export_put_general(g, j);
     gguf_out_text(g, "adapter.type", "lora");
     gguf_out_f32(g, "adapter.lora.alpha", l->options.scale * (float)l->options.rank);
+    const char *origin[2 * LORA_ORIGIN_PAIRS];
+    for (int i = 0, pairs = lora_origin_pairs(&l->origin, origin); i < pairs; i++)
+        gguf_out_text(g, origin[2 * i], origin[2 * i + 1]);
     for (int i = 0; i < n; i++) {
         int layer;
         enum proj p;

@@ -378,3 +378,32 @@ bool model_source_hash(const struct model_source *s, char hex[65], struct gm_err
     str_free(&lines);
     return true;
 }
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct tensor_info *const *)a)->name, (*(const struct tensor_info *const *)b)->name);
+}
+
+void model_source_fingerprint(const struct model_source *s, char hex[65])
+{
+    enum { PLACES = 4, SAMPLE = 64 };
+    const struct tensor_info **tensors = mem_new(s->n_tensors ? (size_t)s->n_tensors : 1, sizeof *tensors);
+    struct str text = {0};
+    for (int i = 0; i < s->n_tensors; i++)
+        tensors[i] = model_source_tensor(s, i);
+    qsort(tensors, (size_t)s->n_tensors, sizeof *tensors, by_name);
+    for (int i = 0; i < s->n_tensors; i++) {
+        const struct tensor_info *t = tensors[i];
+        char shape[96];
+        str_printf(&text, "%s %s %s\n", t->name, dtype_name(t->type), tensor_shape_text(t, shape, sizeof shape));
+        if (t->bytes <= PLACES * SAMPLE) {
+            str_add_n(&text, t->data, t->bytes);
+            continue;
+        }
+        for (size_t k = 0; k < PLACES; k++)
+            str_add_n(&text, (const char *)t->data + (t->bytes - SAMPLE) / (PLACES - 1) * k, SAMPLE);
+    }
+    sha256_bytes(str_text(&text), text.len, hex);
+    str_free(&text);
+    mem_free(tensors);
+}

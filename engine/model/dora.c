@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 enum { ROW_BLOCK = 64, PIECE = 256 };
 
@@ -120,6 +121,7 @@ void lora_changed(struct lora *l, const struct compute *c)
 
 void lora_bind(struct lora *l, const struct model *m, const struct compute *c)
 {
+    l->multimodal = m->prefix && strstr(m->prefix, "language_model.");
     if (!l->options.dora)
         return;
     const size_t n = l->dora.n_rows, rank = (size_t)l->options.rank;

@@ -269,6 +269,21 @@ static bool is_peft(const struct safetensors *s)
     return false;
 }
 
+static void read_origin(struct lora *l, const struct safetensors *s, const struct gguf *g)
+{
+    int n;
+    const struct lora_origin_field *fields = lora_origin_fields(&n);
+    for (int i = 0; l && i < n; i++) {
+        struct gguf_text text = {"", 0};
+        const char *value = s ? safetensors_meta(s, fields[i].name) : NULL;
+        if (value)
+            text = (struct gguf_text){value, strlen(value)};
+        if (g && !gguf_string(g, fields[i].name, OPTIONAL, &text, NULL))
+            continue; /* of another type: not ours */
+        lora_origin_set(&l->origin, &fields[i], text.data, text.len);
+    }
+}
+
 static struct lora *read_safetensors(struct lora_reading *r, const char *file, const char *folder, struct gm_error *err)
 {
     struct safetensors s;
@@ -282,6 +297,7 @@ static struct lora *read_safetensors(struct lora_reading *r, const char *file, c
         ((sort_tensors(r, s.tensors, s.n_tensors, err) && read_shapes(r, err)) || error_context(err, "read %s", file)) &&
         (lora_config_scale(r, config, err) || error_context(err, "read %s", path)))
         l = build(r, err);
+    read_origin(l, &s, NULL);
     json_decref(config);
     mem_free(path);
     safetensors_close(&s);
@@ -299,6 +315,7 @@ static struct lora *read_gguf(struct lora_reading *r, const char *file, struct g
         l = build(r, err);
     else
         error_context(err, "read %s", file);
+    read_origin(l, NULL, &g);
     gguf_close(&g);
     return l;
 }

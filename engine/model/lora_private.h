@@ -60,4 +60,13 @@ bool lora_gguf_name(const struct lora_reading *r, const char *name, int *index, 
 /* Row of a GGUF's B that is row `o` in Hugging Face's order. */
 int64_t lora_gguf_row(const struct model_config *c, enum proj p, int64_t o);
 
+/* From a file's metadata, a value at a time; texts are cleaned. `name` is without the prefix. */
+struct lora_origin_field {
+    const char *name;
+    size_t offset, size;
+};
+const struct lora_origin_field *lora_origin_fields(int *n);
+void lora_origin_set(struct lora_origin *o, const struct lora_origin_field *f, const char *text, size_t n);
+#define LORA_ORIGIN_PREFIX "gemmaiku."
+
 #endif

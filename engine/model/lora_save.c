@@ -57,6 +57,9 @@ static bool write_config(const struct lora *l, const char *path, const char *mod
     json_object_set_new(o, "model", json_string(model_name ? model_name : ""));
     json_object_set_new(o, "num_layers", json_integer(l->n_layers - l->first_layer));
     json_object_set_new(o, "lora_parameters", parameters);
+    json_t *origin = lora_origin_json(&l->origin);
+    if (origin)
+        json_object_set_new(o, "gemmaiku", origin);
     bool ok = json_write_file(path, o, err);
     json_decref(o);
     return ok;
@@ -68,10 +71,12 @@ bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name
     const size_t matrices = l->set.count - l->dora.n_rows;
     struct tensor_out *out = mem_new((size_t)n, sizeof *out);
     struct transposed *turned = mem_new((size_t)n, sizeof *turned);
+    char **names = mem_new((size_t)n, sizeof *names);
     for (int i = 0; i < n; i++) {
         const struct param *p = &l->set.params[i];
         const float *from = l->set.w + p->offset;
-        out[i] = (struct tensor_out){.name = p->name, .type = DT_F32};
+        names[i] = mem_printf("%s%s", l->multimodal ? "language_model." : "", p->name);
+        out[i] = (struct tensor_out){.name = names[i], .type = DT_F32};
         if (p->offset >= matrices) { /* DoRA's m */
             out[i].n_dims = 1;
             out[i].shape[0] = p->cols;
@@ -85,9 +90,13 @@ bool lora_save_mlx(const struct lora *l, const char *dir, const char *model_name
         out[i].produce = write_transposed;
         out[i].arg = &turned[i];
     }
-    static const char *const meta[] = {"format", "mlx"};
+    const char *meta[2 + 2 * LORA_ORIGIN_PAIRS] = {"format", "mlx"};
+    int n_meta = 1 + lora_origin_pairs(&l->origin, meta + 2);
     char *file = path_join(dir, LORA_MLX_FILE), *config = path_join(dir, LORA_CONFIG_FILE);
-    bool ok = safetensors_write(file, out, n, meta, 1, err) && write_config(l, config, model_name, err);
+    bool ok = safetensors_write(file, out, n, meta, n_meta, err) && write_config(l, config, model_name, err);
+    for (int i = 0; i < n; i++)
+        mem_free(names[i]);
+    mem_free(names);
     mem_free(file);
     mem_free(config);
     mem_free(out);

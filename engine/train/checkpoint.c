@@ -254,10 +254,12 @@ static bool load_adapter(const char *dir, const struct checkpoint_parts *p, stru
         return false;
     bool ok = l->set.count == p->lora->set.count && l->options.rank == p->lora->options.rank &&
               l->options.keys == p->lora->options.keys && l->options.dora == p->lora->options.dora;
-    if (ok)
+    if (ok) {
         memcpy(p->lora->set.w, l->set.w, l->set.count * sizeof *l->set.w);
-    else
+        p->lora->origin = l->origin;
+    } else {
         error_set(err, GM_E_INPUT, "read %s: kind, rank or projections are not those of the run", dir);
+    }
     lora_free(l);
     return ok;
 }

@@ -144,6 +144,11 @@ static bool save(struct trainer *t, const char *why, struct gm_error *err)
 {
     struct checkpoint_parts parts = trainer_parts(t);
     t->now.elapsed_s = trainer_time_s(t);
+    if (t->lora) {
+        pthread_mutex_lock(&t->weights);
+        snprintf(t->lora->origin.step, sizeof t->lora->origin.step, "%d", t->now.step);
+        pthread_mutex_unlock(&t->weights);
+    }
     snprintf(t->now.why, sizeof t->now.why, "%s", why);
     if (!checkpoint_save(t->run_dir, &parts, &t->now, err))
         return false;
@@ -310,7 +315,7 @@ static bool warn_of_data(struct trainer *t, struct gm_error *err)
         str_printf(&s, "%d rows are cut at %d tokens", d->n_truncated, t->o.max_seq_length);
     if (d->n_skipped)
         str_printf(&s, "%s%d rows have nothing to learn from and are skipped", s.len ? "; " : "", d->n_skipped);
-    bool ok = warn(t, &s, true, err);
+    bool ok = (!t->start_warning || trainer_tell_warning(t, t->start_warning, err)) && warn(t, &s, true, err);
     list_findings(&s, d);
     if (s.len) {
         char *found = str_take(&s);

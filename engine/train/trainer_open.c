@@ -68,8 +68,10 @@ static bool open_text(struct trainer *t, struct gm_error *err)
 
 /* ---- what is trained ---- */
 
+/* The weights of another adapter, its file's hash as parent, and a warning where it was made on another base. */
 static bool load_start_adapter(struct trainer *t, struct gm_error *err)
 {
+    struct str why = {0};
     struct lora *l = lora_load_for(t->o.resume_adapter, t->o.resume_adapter, t->o.model,
                                    &t->model->config, err);
     if (!l)
@@ -79,6 +81,11 @@ static bool load_start_adapter(struct trainer *t, struct gm_error *err)
     if (ok) {
         memcpy(t->lora->set.w, l->set.w, l->set.count * sizeof *l->set.w);
         lora_changed(t->lora, &t->compute);
+        if (!lora_fits(l, t->source, &why))
+            t->start_warning = str_take(&why);
+        char *file = lora_find_file(t->o.resume_adapter, err);
+        ok = file && sha256_file(file, t->lora->origin.parent_sha256, err);
+        mem_free(file);
     } else if (a->dora != b->dora)
         error_set(err, GM_E_INPUT, "read %s: it is of the other kind of adapter (give --fine-tune-type %s)", t->o.resume_adapter,
                   a->dora ? "dora" : "lora");
@@ -98,7 +105,7 @@ static bool open_trained(struct trainer *t, struct gm_error *err)
         t->lora = lora_new(&t->model->config, &t->o.lora, t->o.init_seed, err);
         if (t->lora)
             lora_bind(t->lora, t->model, &t->compute);
-        if (!t->lora || (t->o.resume_adapter && !load_start_adapter(t, err)))
+        if (!t->lora || (t->o.resume_adapter && !t->resumed && !load_start_adapter(t, err)))
             return false;
         count = t->lora->set.count;
     }
@@ -208,6 +215,7 @@ static bool make_run(struct trainer *t, const char *root, struct gm_error *err)
     struct run_origin origin;
     if (!run_origin_of(&origin, t->source, t->tokenizer, t->dataset, !t->o.init_random, err))
         return false;
+    trainer_set_origin(t, &origin);
     t->run_dir = run_create(root, t->o.run, t->o.model, t->o.data, &t->lock, err);
     if (!t->run_dir)
         return false;
@@ -278,6 +286,8 @@ static bool load_newest(struct trainer *t, struct str *damaged, struct gm_error 
         return error_set(err, GM_E_INPUT, "resume %s: %s", t->run_dir, str_text(damaged));
     if (loaded && t->lora)
         lora_changed(t->lora, &t->compute);
+    if (n == 0 && t->lora && t->o.resume_adapter && !load_start_adapter(t, err))
+        return false;
     t->saved_whole = true;
     t->resumed_from = t->now.step;
     t->elapsed_before_s = t->now.elapsed_s;
@@ -333,6 +343,7 @@ static bool take_up(struct trainer *t, const struct resume_options *how, char **
         !run_origin_check(&then, &now, &t->o, err) || !load_newest(t, damaged, err) ||
         !check_goal(t, err) || !check_space(t, err))
         return false;
+    trainer_set_origin(t, &then);
     if (t->o.kernel != before)
         str_printf(damaged,
                    "%sfrom step %d on the kernels of %s compute, not of %s: not bit for bit what "
@@ -404,6 +415,7 @@ void trainer_free(struct trainer *t)
     train_options_free(&t->o);
     mem_free(t->run_dir);
     mem_free(t->name);
+    mem_free(t->start_warning);
     mem_free(t);
 }
 

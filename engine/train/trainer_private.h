@@ -32,6 +32,7 @@ struct trainer {
 
     struct batcher *train, *valid; /* valid NULL: no validation rows */
     struct lora *lora;             /* NULL: full fine-tuning */
+    char *start_warning;           /* of the adapter it starts from; NULL: none */
     struct optimizer *optimizer;
     float *grads;
     struct pass *pass;
@@ -75,5 +76,9 @@ bool trainer_tell_end(struct trainer *t, const char *reason, struct gm_error *er
 /* trainer_open.c */
 struct checkpoint_parts trainer_parts(const struct trainer *t);
 int64_t trainer_rows_per_update(const struct trainer *t);
+
+/* origin.c: what the adapter in training will say in its file. */
+struct run_origin;
+void trainer_set_origin(struct trainer *t, const struct run_origin *run);
 
 #endif

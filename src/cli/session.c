@@ -13,7 +13,7 @@ static char *copy_or_null(const char *text)
 }
 
 /* What a run was trained with: the model, for those who name the run only, its system message and its template. */
-static bool read_run(struct session *s, const char *checkpoint, char **model, struct gm_error *err)
+static bool read_run(struct session *s, const char *checkpoint, char **model, struct lora_origin *origin, struct gm_error *err)
 {
     char *up = path_join(checkpoint, "../..");
     struct run_info info;
@@ -21,6 +21,7 @@ static bool read_run(struct session *s, const char *checkpoint, char **model, st
     mem_free(up);
     if (!ok)
         return false;
+    text_clean_fixed(origin->run, sizeof origin->run, info.name, strlen(info.name));
     const char *name = NULL, *system = NULL, *template = NULL;
     json_t *options = json_object_get(info.json, "options");
     ok = json_get_string(options, "model", REQUIRED, &name, err) && json_get_string(options, "system", OPTIONAL, &system, err)
@@ -38,10 +39,11 @@ static bool read_run(struct session *s, const char *checkpoint, char **model, st
 static bool open_adapter(struct session *s, const struct session_options *o, char **model, struct gm_error *err)
 {
     bool is_run = false;
+    struct lora_origin from = {0};
     char *path = run_adapter_path(cli_runs_root(), o->adapter, &is_run, &s->step, err);
     if (!path)
         return false;
-    bool ok = !is_run || read_run(s, path, model, err);
+    bool ok = !is_run || read_run(s, path, model, &from, err);
     char *full = path_join(path, "model.safetensors");
     bool is_model = ok && is_run && file_exists(full);
     if (ok)
@@ -56,6 +58,8 @@ static bool open_adapter(struct session *s, const struct session_options *o, cha
     if (ok && !is_model) {
         s->model = model_open(*model, err);
         ok = s->model && (s->lora = lora_load_for(path, o->adapter, *model, &s->model->config, err));
+        if (ok && is_run) /* it may leave its run now */
+            memcpy(s->lora->origin.run, from.run, sizeof from.run);
     }
     mem_free(path);
     return ok;
@@ -91,8 +95,13 @@ bool session_open(struct session *s, const struct session_options *o, const stru
     ok = ok && (s->syllables = syllables_open(err));
     if (ok && o->needs_weights)
         ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
-    if (ok && s->lora)
+    if (ok && s->lora) {
+        struct str why = {0};
         lora_bind(s->lora, s->model, &s->compute);
+        if (!lora_fits(s->lora, s->source, &why))
+            cli_note(g, "warning: %s", str_text(&why));
+        str_free(&why);
+    }
     for (int i = 0; ok && s->model && i < s->model->n_notes; i++)
         cli_note(g, "%s: %s", model, s->model->notes[i]);
     s->model_name = model;

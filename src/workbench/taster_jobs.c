@@ -80,7 +80,7 @@ static bool prepare(struct workbench *w, struct kitchen *k, const struct tools *
 }
 
 /* The adapter that a job asked for, in k->lora (NULL: the base); *step and who, for the screen. */
-static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, size_t size, struct gm_error *err)
+static bool fetch(struct workbench *w, struct kitchen *k, const struct job *j, int *step, char *who, size_t size, struct gm_error *err)
 {
     *step = 0;
     bool here = j->adapter == ADAPTER_FOLDER && k->folder && strcmp(k->folder, j->folder) == 0;
@@ -98,6 +98,10 @@ static bool fetch(struct kitchen *k, const struct job *j, int *step, char *who, 
     if (!here && !(k->lora = lora_load(j->folder, &j->tools.model->config, err)))
         return false;
     if (!here) {
+        struct str why = {0};
+        if (!lora_fits(k->lora, j->tools.model->source, &why))
+            mail_post(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_copy(str_text(&why))});
+        str_free(&why);
         lora_bind(k->lora, j->tools.model, &k->compute);
         k->folder = mem_copy(j->folder);
     }
@@ -138,7 +142,7 @@ void taste_chat(struct workbench *w, struct kitchen *k, struct job *j)
     int32_t stop_ids[8];
     char who[48];
     int step;
-    bool ok = prepare(w, k, &j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err);
+    bool ok = prepare(w, k, &j->tools, &err) && fetch(w, k, j, &step, who, sizeof who, &err);
     if (ok)
         mail_post(w, &(struct mail){.kind = MAIL_CHAT_WHO, .text = mem_copy(who)});
     ok = ok && conversation(j, &ids, &err);
@@ -164,7 +168,7 @@ void taste_sample(struct workbench *w, struct kitchen *k, struct job *j)
     j->messages = mem_new(1, sizeof *j->messages); /* goes with the job */
     j->messages[0] = (struct chat_message){"user", mem_copy(j->text)};
     j->n_messages = 1;
-    bool ok = prepare(w, k, &j->tools, &err) && fetch(k, j, &step, who, sizeof who, &err) && conversation(j, &ids, &err);
+    bool ok = prepare(w, k, &j->tools, &err) && fetch(w, k, j, &step, who, sizeof who, &err) && conversation(j, &ids, &err);
     if (ok) {
         int n_stop = (int)chat_stop_ids(j->tools.tpl, j->tools.tokenizer, stop_ids);
         for (int i = 0; i < n; i++) {
@@ -224,6 +228,8 @@ static bool export_one(struct workbench *w, struct kitchen *k, const struct job 
     const struct export_target *target = export_target(to);
     char *name = mem_printf("%s%s", target->name, target->suffix ? target->suffix : ""), *out = path_join(j->text, name), *line;
     struct export_result result;
+    if (k->lora) /* it leaves its run */
+        text_clean_fixed(k->lora->origin.run, sizeof k->lora->origin.run, path_base(j->tools.run_dir), strlen(path_base(j->tools.run_dir)));
     struct export_request r = {.to = to, .type = EXPORT_AS_BASE, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
                                .tpl = j->tools.tpl, .system = j->tools.options->system, .model_name = j->tools.options->model,
                                .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
@@ -245,7 +251,7 @@ void taste_export(struct workbench *w, struct kitchen *k, struct job *j)
     struct gm_error err = {0};
     char who[48];
     int step, n = 0, done = 0;
-    bool ok = open_compute(w, k, j->tools.options, &err) && fetch(k, j, &step, who, sizeof who, &err);
+    bool ok = open_compute(w, k, j->tools.options, &err) && fetch(w, k, j, &step, who, sizeof who, &err);
     if (!ok)
         mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_copy(err.text), .flag = true});
     for (int i = 0; i < EXPORT_TO_COUNT; i++)

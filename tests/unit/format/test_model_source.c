@@ -400,6 +400,52 @@ static void test_builtin(void **state)
     model_source_close(&s);
 }
 
+/* One file or three, the same fingerprint; a changed byte at the end of a tensor, another one. */
+static void test_fingerprint(void **state)
+{
+    struct gm_error err = {0};
+    struct model_source s, one, changed;
+    char a[65], b[65], c[65];
+    open_ok(&s, FIXTURES "/models/llama_sharded");
+    char *dir = new_folder("one", "llama_sharded"), *index = path_join(dir, "model.safetensors.index.json"),
+         *file = path_join(dir, "model.safetensors");
+    struct tensor_out *out = mem_new((size_t)s.n_tensors, sizeof *out);
+    unsigned char *copy = NULL;
+    for (int i = 0; i < s.n_tensors; i++) {
+        const struct tensor_info *t = model_source_tensor(&s, i);
+        out[i] = (struct tensor_out){.name = t->name, .type = t->type, .n_dims = t->n_dims, .data = t->data};
+        memcpy(out[i].shape, t->shape, sizeof t->shape);
+    }
+    assert_int_equal(unlink(index), 0);
+    for (int i = 1; i <= 3; i++) {
+        char *shard = mem_printf("%s/model-%05d-of-00003.safetensors", dir, i);
+        assert_int_equal(unlink(shard), 0);
+        mem_free(shard);
+    }
+    assert_true(safetensors_write(file, out, s.n_tensors, NULL, 0, &err));
+    open_ok(&one, dir);
+    const struct tensor_info *last = model_source_tensor(&s, s.n_tensors - 1);
+    copy = mem_new(1, last->bytes);
+    memcpy(copy, last->data, last->bytes);
+    copy[last->bytes - 1] ^= 1;
+    out[s.n_tensors - 1].data = copy;
+    model_source_fingerprint(&s, a);
+    model_source_fingerprint(&one, b);
+    model_source_close(&one);
+    assert_true(safetensors_write(file, out, s.n_tensors, NULL, 0, &err));
+    open_ok(&changed, dir);
+    model_source_fingerprint(&changed, c);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    model_source_close(&s);
+    model_source_close(&changed);
+    mem_free(copy);
+    mem_free(out);
+    mem_free(file);
+    mem_free(index);
+    mem_free(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,7 +453,7 @@ int main(void)
         cmocka_unit_test(test_gguf),        cmocka_unit_test(test_tokenizer_only),
         cmocka_unit_test(test_bad_index),   cmocka_unit_test(test_shards),
         cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_hub_cache),
-        cmocka_unit_test(test_builtin),
+        cmocka_unit_test(test_builtin),     cmocka_unit_test(test_fingerprint),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -96,6 +96,44 @@ static void test_round_trip(void **state)
     tools_free(&t);
 }
 
+/* Where it comes from is kept, and held against the base; a file without it says nothing. */
+static void test_origin(void **state)
+{
+    struct gm_error err = {0};
+    struct fixture f, other;
+    struct str why = {0};
+    fixture_open(&f, "llama");
+    fixture_open(&other, "llama_f32");
+    struct lora_options o = {.rank = 2, .scale = 2, .keys = 1};
+    struct lora *l = lora_new(&f.model->config, &o, 11, &err);
+    assert_true(lora_fits(l, f.model->source, &why) && why.len == 0);
+    assert_null(lora_origin_json(&l->origin));
+    snprintf(l->origin.base, sizeof l->origin.base, "a\x1b[31mbase");
+    model_source_fingerprint(f.model->source, l->origin.base_fingerprint);
+    snprintf(l->origin.step, sizeof l->origin.step, "600");
+    memset(l->origin.run_id, 'f', sizeof l->origin.run_id - 1);
+    char *folder = new_folder();
+    assert_true(lora_save_mlx(l, folder, "models/llama", &err));
+    struct lora *again = load(folder, &f.model->config);
+    assert_string_equal(again->origin.base_fingerprint, l->origin.base_fingerprint);
+    assert_string_equal(again->origin.run_id, l->origin.run_id);
+    assert_string_equal(again->origin.step, "600");
+    assert_string_equal(again->origin.data_sha256, "");
+    assert_null(strchr(again->origin.base, 27));
+    assert_true(lora_fits(again, f.model->source, &why) && lora_fits(again, NULL, &why) && why.len == 0);
+    assert_false(lora_fits(again, other.model->source, &why));
+    assert_non_null(strstr(str_text(&why), "base"));
+    const char *pairs[2 * LORA_ORIGIN_PAIRS];
+    assert_int_equal(lora_origin_pairs(&again->origin, pairs), 4);
+    assert_string_equal(pairs[0], "gemmaiku.base");
+    str_free(&why);
+    lora_free(l);
+    lora_free(again);
+    drop_folder(folder);
+    fixture_close(&f);
+    fixture_close(&other);
+}
+
 /* ---- the same adapter, written in other ways ---- */
 
 /* An adapter of llama as a folder of our own: renamed, in another type, with another configuration. */
@@ -418,7 +456,8 @@ static void test_gguf_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_logits_with),    cmocka_unit_test(test_round_trip),
-                                       cmocka_unit_test(test_fused), cmocka_unit_test(test_spellings),      cmocka_unit_test(test_alpha_pattern),
+                                       cmocka_unit_test(test_fused),          cmocka_unit_test(test_origin),
+                                       cmocka_unit_test(test_spellings),      cmocka_unit_test(test_alpha_pattern),
                                        cmocka_unit_test(test_rank_pattern),   cmocka_unit_test(test_config_refused),
                                        cmocka_unit_test(test_tensors_refused), cmocka_unit_test(test_gguf_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
