@@ -150,6 +150,8 @@ table() {
 0 | file a10/adapters.safetensors | lora --model $M --train --data set --fine-tune-type dora --batch-size 1 --num-layers 4 --iters 2 --grad-checkpoint --adapter-path a10
 0 | file long/adapters.safetensors | lora -c long.yaml
 0 | file fused2/model.safetensors | fuse --model $M --adapter-path a9 --save-path ./fused2 --de-quantize
+0 | file fused3/ggml-model-f16.gguf | fuse --model $M --adapter-path a9 --save-path fused3 --export-gguf
+0 | file fused3/mine.gguf | fuse --model $M --adapter-path a9 --save-path fused3 --export-gguf --gguf-path mine.gguf
 2 | says gemmaiku export | convert --hf-path mistralai/Mistral-7B-v0.1 --mlx-path m -q --q-bits 4
 2 | says --to ollama | server --model fused_model --port 8080
 2 | says gemmaiku eval | perplexity --model $M
@@ -220,6 +222,20 @@ expect train -c own.yaml --iters 1 --run own
 for pair in "rank 2" "scale 2.0" "iters 1" "seed 42"; do
     setting own "${pair%% *}" "${pair#* }"
 done
+
+# a base in 4 bits: fused, it is in 4 bits again, unless it is to be expanded
+for q in "$fixtures"/quantised/*4bit_g64; do
+    [ -f "$q/tokenizer.json" ] || continue
+    expect lora --model "$q" --train --data set --iters 1 --adapter-path q4
+    rm -rf q4-fused q4-expanded
+    expect fuse --model "$q" --adapter-path q4 --save-path q4-fused
+    grep -q '"bits": *4' q4-fused/config.json || fail "fuse of $q: not in 4 bits"
+    expect fuse --model "$q" --adapter-path q4 --save-path q4-expanded --dequantize
+    grep -q '"quantization"' q4-expanded/config.json && fail "fuse --dequantize of $q: still quantised"
+done
+mkdir kept && echo mine >kept/file
+"$g" fuse --model "$M" --adapter-path a9 --save-path kept >out 2>&1 </dev/null && fail "fuse replaces a folder that it did not make"
+[ -s kept/file ] || fail "fuse removed what it did not make"
 
 # settings that cannot be are told with file, line and the nearest name
 wrong() { # TEXT SAYS
