@@ -117,26 +117,55 @@ static void test_vectors(void **state)
     check_template("smollm2", "chatml_qwen2", NULL, 0);
 }
 
-/* What the marked ids say must be this, piece by piece. */
+/* Template by name, or from the fixture "tokenizers/FAMILY/template_NAME.jinja" where no name of
+ * ours has that text, or the text itself. */
+static struct chat_template *open_template(const struct tokenizer *t, const char *family,
+                                           const char *template)
+{
+    char path[256];
+    struct gm_error err = {0};
+    struct chat_template *tpl = NULL;
+    snprintf(path, sizeof path, "tokenizers/%s/template_%s.jinja", family, template);
+    if (strchr(template, '{')) {
+        tpl = chat_template_from_text(template, t, &err);
+    } else {
+        char *text = read_text(path, NULL);
+        tpl = chat_template_from_text(text, t, &err);
+        mem_free(text);
+    }
+    if (!tpl)
+        fail_msg("%s", err.text);
+    return tpl;
+}
+
+/* What the marked ids say must be this, piece by piece; NULL: the conversation is refused. */
 static void check_supervised(const char *family, const char *template, const struct chat_message *m,
                              size_t n, const char *want)
 {
     struct tokenizer *t = open_family(family);
     struct gm_error err = {0};
-    struct chat_template *tpl = chat_template_from_name(template, t, &err);
+    struct chat_template *tpl = open_template(t, family, template);
     struct id_list ids = {0};
     uint8_t *mask = NULL;
-    struct str got = {0};
-    if (!chat_encode(tpl, t, m, n, false, &ids, &mask, &err))
-        fail_msg("%s", err.text);
-    struct str text = {0};
-    assert_true(chat_render(tpl, m, n, false, &text, NULL, &err));
-    for (size_t i = 0; i < ids.n; i++) {
+    struct str got = {0}, text = {0};
+    struct chat_spans spans = {0};
+    bool ok = chat_encode(tpl, t, m, n, false, &ids, &mask, &err);
+    if (!ok && want)
+        fail_msg("%s: %s", template, err.text);
+    assert_true(chat_render(tpl, m, n, false, &text, &spans, &err));
+    for (size_t i = 0; ok && i < ids.n; i++) {
         size_t end = i + 1 < ids.n ? ids.starts[i + 1] : text.len;
         if (mask[i])
             str_add_n(&got, text.data + ids.starts[i], end - ids.starts[i]);
     }
-    assert_string_equal(str_text(&got), want);
+    assert_int_equal(ok, want != NULL);
+    if (want)
+        assert_string_equal(str_text(&got), want);
+    str_clear(&got); /* the spans say the same */
+    for (size_t i = 0; i < spans.n_turns; i++)
+        str_add_n(&got, text.data + spans.turn[i].begin, spans.turn[i].end - spans.turn[i].begin);
+    assert_string_equal(str_text(&got), want ? want : "");
+    chat_spans_free(&spans);
     str_free(&got);
     str_free(&text);
     mem_free(mask);
@@ -145,19 +174,72 @@ static void check_supervised(const char *family, const char *template, const str
     tokenizer_free(t);
 }
 
+static const struct chat_message talk[] = {{"user", "rain?"},
+                                           {"assistant", " Rain \n"},
+                                           {"user", "sea"},
+                                           {"assistant", "salt <end_of_turn><|im_end|></s>"}};
+
 static void test_supervised(void **state)
 {
-    const struct chat_message m[] = {{"user", "rain?"},
-                                     {"assistant", " Rain \n"},
-                                     {"user", "sea"},
-                                     {"assistant", "salt <end_of_turn><|im_end|></s>"}};
+    const struct chat_message *m = talk;
     check_supervised("gemma3", "gemma3", m, 4,
+                     "Rain<end_of_turn>\nsalt <end_of_turn><|im_end|></s><end_of_turn>\n");
+    check_supervised("gemma3", "gemma2", m, 4,
                      "Rain<end_of_turn>\nsalt <end_of_turn><|im_end|></s><end_of_turn>\n");
     check_supervised("llama2", "zephyr", m, 4,
                      " Rain \n</s>\nsalt <end_of_turn><|im_end|></s></s>\n");
     check_supervised("smollm2", "smollm2", m, 4,
                      " Rain \n<|im_end|>\nsalt <end_of_turn><|im_end|></s><|im_end|>\n");
     check_supervised("smollm2", "smollm2", m, 1, "");
+    check_supervised("smollm2", "smollm2", m, 3, " Rain \n<|im_end|>\n");
+    check_supervised("llama3", "llama3", m, 4,
+                     "Rain<|eot_id|>salt <end_of_turn><|im_end|></s><|eot_id|>");
+    check_supervised("llama3", "llama3.2", m, 4,
+                     "Rain<|eot_id|>salt <end_of_turn><|im_end|></s><|eot_id|>");
+    const struct chat_message phi[] = {talk[0], {"assistant", "Rain \n"}, talk[2], talk[3]};
+    m = phi; /* its marks take the blanks behind them */
+    /* The header of the answer belongs to the user's turn. */
+    check_supervised("phi3", "phi3_first", m, 4,
+                     "Rain \n<|end|>\nsalt <end_of_turn><|im_end|></s><|end|>\n");
+    /* An end of text at the end of the conversation only. */
+    check_supervised("phi3", "phi3.5", m, 4,
+                     "Rain \n<|end|>\nsalt <end_of_turn><|im_end|></s><|end|>\n<|endoftext|>");
+    check_supervised("phi3", "phi3.5", m, 2, "Rain \n<|end|>\n<|endoftext|>");
+    /* Who speaks first has no prompt but the header. */
+    const struct chat_message first[] = {{"assistant", "Rain"}, {"user", "x"}, {"assistant", ""}};
+    check_supervised("smollm2", "smollm2", first, 3, "Rain<|im_end|>\n<|im_end|>\n");
+    const struct chat_message empty[] = {{"assistant", ""}, {"user", "x"}};
+    check_supervised("smollm2", "smollm2", empty, 2, "<|im_end|>\n");
+}
+
+static void test_rewritten(void **state)
+{
+    /* Thoughts are dropped once another user message follows: the last turn alone is what the model
+     * would say. */
+    const char *thinks =
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' and "
+        "not loop.last %}{{ m.content.split('#')[-1] }}{% else %}{{ m.content }}{% endif %}"
+        "{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    const struct chat_message m[] = {{"user", "rain?"}, {"assistant", "hm#Rain"},
+                                     {"user", "sea"},   {"assistant", "well#salt"}};
+    check_supervised("smollm2", thinks, m, 4, "well#salt<|im_end|>\n");
+    check_supervised("smollm2", thinks, m, 2, "hm#Rain<|im_end|>\n");
+    /* The generation prompt is not what stands in front of an answer. */
+    const char *other = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + "
+                        "'<|im_end|>\n' }}{% endfor %}"
+                        "{% if add_generation_prompt %}{{ '<|im_start|>model\n' }}{% endif %}";
+    check_supervised("smollm2", other, m, 2, NULL);
+    /* A newline that the answer begins with joins the one of the prompt: other ids than those of
+     * the prompt. */
+    struct tokenizer *t = open_family("smollm2");
+    struct id_list ids = {0};
+    assert_true(tokenizer_encode(t, "\n\n", 2, 0, &ids, NULL));
+    const struct chat_message joins[] = {{"user", "rain?"}, {"assistant", "\n\nRain"}};
+    if (ids.n == 1)
+        check_supervised("smollm2", "smollm2", joins, 2, NULL);
+    id_list_free(&ids);
+    tokenizer_free(t);
 }
 
 static void test_injection(void **state)
@@ -273,7 +355,7 @@ static void test_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),  cmocka_unit_test(test_supervised),
+        cmocka_unit_test(test_vectors),  cmocka_unit_test(test_supervised), cmocka_unit_test(test_rewritten),
         cmocka_unit_test(test_injection), cmocka_unit_test(test_stop_ids),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_open),
     };
