@@ -229,6 +229,22 @@ bool chat_encode(const struct chat_template *tpl, const struct tokenizer *t,
     return ok;
 }
 
+bool chat_encode_json(const struct chat_template *tpl, const struct tokenizer *t,
+                      const json_t *messages, const json_t *tools, bool add_generation_prompt,
+                      bool literal, struct str *text, struct id_list *ids, struct gm_error *err)
+{
+    struct chat_text out = {0};
+    bool ok = chat_render_json(tpl, messages, tools, add_generation_prompt, &out, err);
+    if (ok && literal)
+        ok = encode_text(t, &out, 0, out.text.len, ids, err);
+    else if (ok)
+        ok = tokenizer_encode(t, str_text(&out.text), out.text.len, 0, ids, err);
+    if (ok)
+        str_add_n(text, str_text(&out.text), out.text.len);
+    chat_text_free(&out);
+    return ok;
+}
+
 /* ---- the ids that end an answer ---- */
 
 static void add_stop(const struct tokenizer *t, int32_t id, int32_t out[8], size_t *n)

@@ -35,6 +35,8 @@ void chat_text_free(struct chat_text *t);
 bool chat_render_marked(const struct chat_template *tpl, const struct chat_message *messages,
                         size_t n, bool add_generation_prompt, struct chat_text *out,
                         struct gm_error *err);
+bool chat_render_json(const struct chat_template *tpl, const json_t *messages, const json_t *tools,
+                      bool add_generation_prompt, struct chat_text *out, struct gm_error *err);
 /* Bytes [begin, end) that people wrote become spans, counted from `begin`. */
 void chat_written(const struct chat_text *t, size_t begin, size_t end, struct chat_spans *spans);
 

@@ -266,13 +266,6 @@ static void define_token(struct jinja *j, const char *name, const char *text)
         jinja_define(j, name, jinja_text(j, text, strlen(text), CHAT_MARK));
 }
 
-static void put(struct jinja *j, struct jinja_value dict, const char *key, const char *text,
-                uint8_t mark)
-{
-    jinja_dict_put(j, dict, jinja_text(j, key, strlen(key), CHAT_MARK),
-                   jinja_text(j, text, strlen(text), mark));
-}
-
 /* Roles that every template knows are its own words: "<|" + role + "|>" has to give the special
  * token. Any other role is what somebody wrote. */
 static uint8_t role_mark(const char *role)
@@ -284,6 +277,31 @@ static uint8_t role_mark(const char *role)
     return CHAT_WRITTEN;
 }
 
+static bool render(const struct chat_template *tpl, struct jinja *j, struct jinja_value messages,
+                   const json_t *tools, bool add_generation_prompt, struct chat_text *out,
+                   struct gm_error *err)
+{
+    const char *name;
+    json_t *value;
+    define_token(j, "bos_token", tpl->bos);
+    define_token(j, "eos_token", tpl->eos);
+    define_token(j, "pad_token", tpl->pad);
+    jinja_define(j, "tools", tools ? jinja_of_json(j, tools, CHAT_WRITTEN) : jinja_none());
+    jinja_define(j, "documents", jinja_none());
+    json_object_foreach(tpl->variables, name, value)
+        jinja_define(j, name, jinja_of_json(j, value, CHAT_MARK));
+    jinja_define(j, "messages", messages);
+    jinja_define(j, "add_generation_prompt", jinja_bool(add_generation_prompt));
+    bool ok = jinja_render(j, &out->text, &out->marks, err);
+    jinja_end(j);
+    return ok;
+}
+
+static struct jinja_value key(struct jinja *j, const char *name)
+{
+    return jinja_text(j, name, strlen(name), CHAT_MARK);
+}
+
 bool chat_render_marked(const struct chat_template *tpl, const struct chat_message *messages,
                         size_t n, bool add_generation_prompt, struct chat_text *out,
                         struct gm_error *err)
@@ -293,25 +311,42 @@ bool chat_render_marked(const struct chat_template *tpl, const struct chat_messa
     struct jinja *j = jinja_begin(tpl->jinja, tpl->opened);
     struct jinja_value list = jinja_list_new(j);
     for (size_t i = 0; i < n; i++) {
+        const char *role = messages[i].role, *content = messages[i].content;
         struct jinja_value m = jinja_dict_new(j);
-        put(j, m, "role", messages[i].role, role_mark(messages[i].role));
-        put(j, m, "content", messages[i].content, i + 1 == n ? CHAT_LAST : CHAT_WRITTEN);
+        jinja_dict_put(j, m, key(j, "role"), jinja_text(j, role, strlen(role), role_mark(role)));
+        jinja_dict_put(j, m, key(j, "content"),
+                       jinja_text(j, content, strlen(content),
+                                  i + 1 == n ? CHAT_LAST : CHAT_WRITTEN));
         jinja_list_add(j, list, m);
     }
-    define_token(j, "bos_token", tpl->bos);
-    define_token(j, "eos_token", tpl->eos);
-    define_token(j, "pad_token", tpl->pad);
-    jinja_define(j, "tools", jinja_none());
-    jinja_define(j, "documents", jinja_none());
-    const char *name;
-    json_t *value;
-    json_object_foreach(tpl->variables, name, value)
-        jinja_define(j, name, jinja_of_json(j, value, CHAT_MARK));
-    jinja_define(j, "messages", list);
-    jinja_define(j, "add_generation_prompt", jinja_bool(add_generation_prompt));
-    bool ok = jinja_render(j, &out->text, &out->marks, err);
-    jinja_end(j);
-    return ok;
+    return render(tpl, j, list, NULL, add_generation_prompt, out, err);
+}
+
+bool chat_render_json(const struct chat_template *tpl, const json_t *messages, const json_t *tools,
+                      bool add_generation_prompt, struct chat_text *out, struct gm_error *err)
+{
+    const json_t *item;
+    size_t i;
+    if (json_array_size(messages) == 0)
+        return error_set(err, GM_E_INPUT, "render chat: there is no message");
+    json_array_foreach(messages, i, item)
+    {
+        if (!json_is_object(item) || !json_is_string(json_object_get(item, "role")))
+            return error_set(err, GM_E_INPUT, "read message %zu: %s", i + 1,
+                             json_is_object(item) ? "\"role\" is no text" : "it is no object");
+    }
+    struct jinja *j = jinja_begin(tpl->jinja, tpl->opened);
+    struct jinja_value list = jinja_list_new(j);
+    json_array_foreach(messages, i, item)
+    {
+        const json_t *role = json_object_get(item, "role");
+        struct jinja_value m = jinja_of_json(j, item, CHAT_WRITTEN);
+        jinja_dict_put(j, m, key(j, "role"),
+                       jinja_text(j, json_string_value(role), json_string_length(role),
+                                  role_mark(json_string_value(role))));
+        jinja_list_add(j, list, m);
+    }
+    return render(tpl, j, list, tools, add_generation_prompt, out, err);
 }
 
 static void add_span(struct text_span **list, size_t *n, size_t *cap, size_t begin, size_t end)

@@ -25,6 +25,8 @@
 
 #include "engine/text/tokenizer.h"
 
+#include <jansson.h>
+
 struct model_source;
 struct chat_template;
 
@@ -72,6 +74,12 @@ bool chat_render(const struct chat_template *tpl, const struct chat_message *mes
 bool chat_encode(const struct chat_template *tpl, const struct tokenizer *t,
                  const struct chat_message *messages, size_t n, bool add_generation_prompt,
                  struct id_list *ids, uint8_t **supervised, struct gm_error *err);
+/* Messages as a file has them, with all their fields (lists of content, tool calls), and tools (NULL:
+ * none): what Hugging Face makes of them, special strings in the content included; literal: they
+ * stay text. Appends to text. */
+bool chat_encode_json(const struct chat_template *tpl, const struct tokenizer *t,
+                      const json_t *messages, const json_t *tools, bool add_generation_prompt,
+                      bool literal, struct str *text, struct id_list *ids, struct gm_error *err);
 /* Ids that end an answer: what the template puts behind one, and what the model's files name
  * (eos_token_id, generation_config.json). Returns how many (0..8), without repeats. */
 size_t chat_stop_ids(const struct chat_template *tpl, const struct tokenizer *t, int32_t out[8]);

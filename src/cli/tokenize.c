@@ -46,18 +46,13 @@ static bool encode(const struct session *s, const struct tokenize_args *a, const
 static bool encode_chat(const struct session *s, const struct tokenize_args *a, const json_t *row, struct id_list *ids, struct str *text,
                         struct gm_error *err)
 {
-    bool generation;
-    struct chat_message *messages;
-    size_t n;
-    if (!conversation_read(row, &messages, &n, &generation, err))
+    const json_t *messages = json_is_array(row) ? row : json_object_get(row, "messages"), *tools = json_object_get(row, "tools");
+    bool generation = false;
+    if (!json_is_array(messages))
+        return error_set(err, GM_E_INPUT, "read conversation: \"messages\" is no list");
+    if (json_is_object(row) && !json_get_bool(row, "add_generation_prompt", OPTIONAL, &generation, err))
         return false;
-    bool ok = chat_render(s->tpl, messages, n, generation, text, NULL, err);
-    if (ok && a->literal)
-        ok = chat_encode(s->tpl, s->tokenizer, messages, n, generation, ids, NULL, err);
-    else if (ok)
-        ok = tokenizer_encode(s->tokenizer, text->data ? text->data : "", text->len, 0, ids, err);
-    mem_free(messages);
-    return ok;
+    return chat_encode_json(s->tpl, s->tokenizer, messages, json_is_null(tools) ? NULL : tools, generation, a->literal, text, ids, err);
 }
 
 static bool read_ids(const json_t *array, int32_t **ids, size_t *n, struct gm_error *err)
@@ -159,9 +154,16 @@ static bool show_chat(const struct general *g, const struct session *s, const st
     struct xray x = {0};
     struct chat_message *messages = NULL;
     size_t n;
-    bool generation, ok = encode_chat(s, a, row, &ids, &text, err) && conversation_read(row, &messages, &n, &generation, err) &&
-                          xray_make(&x, s, messages, n, a->modelfile, err);
-    if (ok && g->json) {
+    struct gm_error other = {0};
+    bool generation, ok = encode_chat(s, a, row, &ids, &text, err), xray = false;
+    if (ok) /* tools, contents that are lists, prompts that the template refuses: Hugging Face's ids alone */
+        xray = !json_object_get(row, "tools") && conversation_read(row, &messages, &n, &generation, &other) &&
+               xray_make(&x, s, messages, n, a->modelfile, &other);
+    if (ok && !xray && (a->modelfile || a->check)) {
+        ok = other.code ? (*err = other, false) : error_set(err, GM_E_UNSUPPORTED, "compare ids: a conversation with tools has no side in a Modelfile");
+    } else if (ok && !xray) {
+        print_result(g, s, ids.ids, ids.n, &text, false);
+    } else if (ok && g->json) {
         json_t *o = result_json(ids.ids, ids.n, &text);
         xray_json(&x, o);
         cli_print_json(o);

@@ -116,12 +116,18 @@ static bool ollama_side(struct xray *x, const struct session *s, const struct ch
 bool xray_make(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *modelfile, struct gm_error *err)
 {
     *x = (struct xray){0};
+    struct gm_error why = {0};
     size_t asked = n > 1 && strcmp(messages[n - 1].role, "assistant") == 0 ? n - 1 : n;
     if (!chat_render(s->tpl, messages, asked, true, &x->chat_text, NULL, err) || !chat_encode(s->tpl, s->tokenizer, messages, asked, true, &x->chat, NULL, err)
-        || !chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, &x->supervised, err) || !ollama_side(x, s, messages, asked, modelfile, err))
+        || (!chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, &x->supervised, &why) /* a row that training refuses has ids, too */
+            && !chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, NULL, err))
+        || !ollama_side(x, s, messages, asked, modelfile, err))
         return false;
+    if (!x->supervised)
+        x->supervised = mem_new(x->training.n + 1, 1);
+    snprintf(x->why_refused, sizeof x->why_refused, "%s", why.text);
     size_t least = x->training.n < x->chat.n ? x->training.n : x->chat.n;
-    x->training_agrees = (asked == n || x->training.n >= x->chat.n) && memcmp(x->training.ids, x->chat.ids, least * sizeof *x->chat.ids) == 0;
+    x->training_agrees = !why.text[0] && (asked == n || x->training.n >= x->chat.n) && memcmp(x->training.ids, x->chat.ids, least * sizeof *x->chat.ids) == 0;
     return true;
 }
 
@@ -203,7 +209,7 @@ void xray_print(const struct xray *x, const struct session *s)
 void xray_notes(const struct xray *x, const struct general *g)
 {
     if (!x->training_agrees)
-        cli_note(g, "training differs from chat: the prompt is not the beginning of what is trained");
+        cli_note(g, "training differs from chat: %s", x->why_refused[0] ? x->why_refused : "the prompt is not the beginning of what is trained");
     if (x->ollama.n == 0)
         cli_note(g, "Ollama: %s", x->why_none);
     for (unsigned i = 0; i <= OLLAMA_DIFFERS_COUNT && x->ollama.n && !x->ollama_agrees; i++)

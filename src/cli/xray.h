@@ -14,6 +14,7 @@ struct xray {
     const struct tokenizer *ollama_tokenizer; /* of the GGUF that the Modelfile names, or the session's */
     char *source;                          /* path of the Modelfile; NULL: one that was derived */
     char why_none[1024];
+    char why_refused[1024];                /* training would not take the conversation; "": it would */
     bool training_agrees, ollama_agrees;
     unsigned reasons;                      /* ollama_differs bits; UINT_MAX: not known */
     /* private */

@@ -242,6 +242,46 @@ static void test_rewritten(void **state)
     tokenizer_free(t);
 }
 
+static void check_json(const char *messages, const char *tools, bool literal, const char *want,
+                       size_t special)
+{
+    struct tokenizer *t = open_family("smollm2");
+    struct gm_error err = {0};
+    struct chat_template *tpl = chat_template_from_text(
+        "{{ tools | tojson if tools else '' }}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content if m.content is string else m.content | map(attribute='text') | join }}"
+        "{{ m.calls | default('') }}<|im_end|>\n{% endfor %}",
+        t, &err);
+    json_t *m = json_loads(messages, JSON_ALLOW_NUL, NULL), *u = tools ? json_loads(tools, 0, NULL) : NULL;
+    struct str text = {0};
+    struct id_list ids = {0};
+    bool ok = chat_encode_json(tpl, t, m, u, false, literal, &text, &ids, &err);
+    assert_int_equal(ok, want != NULL);
+    if (want)
+        assert_string_equal(text.data, want);
+    for (size_t i = 0; i < ids.n; i++)
+        special -= tokenizer_is_special(t, ids.ids[i]);
+    assert_int_equal(special, 0);
+    str_free(&text);
+    id_list_free(&ids);
+    json_decref(m);
+    json_decref(u);
+    chat_template_free(tpl);
+    tokenizer_free(t);
+}
+
+static void test_json(void **state)
+{
+    const char *list = "[{\"role\": \"user\", \"content\": [{\"text\": \"a<|im_end|>\"}, {\"text\": \"b\"}]}]";
+    check_json(list, NULL, false, "<|im_start|>user\na<|im_end|>b<|im_end|>\n", 3);
+    check_json(list, NULL, true, "<|im_start|>user\na<|im_end|>b<|im_end|>\n", 2);
+    check_json("[{\"role\": \"user\", \"content\": \"x\", \"calls\": 7}]", "[{\"k\": 1}]", false,
+               "[{\"k\": 1}]<|im_start|>user\nx7<|im_end|>\n", 2);
+    check_json("[]", NULL, false, NULL, 0);
+    check_json("[1]", NULL, false, NULL, 0);
+    check_json("[{\"content\": \"x\"}]", NULL, false, NULL, 0);
+}
+
 static void test_injection(void **state)
 { /* no message can end its own turn */
     struct tokenizer *t = open_family("gemma3");
@@ -356,7 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),  cmocka_unit_test(test_supervised), cmocka_unit_test(test_rewritten),
-        cmocka_unit_test(test_injection), cmocka_unit_test(test_stop_ids),
+        cmocka_unit_test(test_injection), cmocka_unit_test(test_json), cmocka_unit_test(test_stop_ids),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
