@@ -330,5 +330,7 @@ json_t *model_config_to_json(const struct model_config *c)
         json_object_set_new(o, "mlp_bias", json_boolean(c->mlp_bias));
     json_object_set_new(o, "bos_token_id", c->bos_id >= 0 ? json_integer(c->bos_id) : json_null());
     json_object_set_new(o, "eos_token_id", eos(c));
+    if (c->fused) /* else Phi-3's class takes 32000, which a small vocabulary does not have */
+        json_object_set_new(o, "pad_token_id", c->n_eos > 0 ? json_integer(c->eos_ids[0]) : json_null());
     return o;
 }

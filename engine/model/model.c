@@ -135,6 +135,9 @@ static bool find_matrix(struct binding *b, const struct item *i, struct mat *m, 
     mem_free(module);
     if (!quantised) {
         const struct tensor_info *t = find(b, i, err);
+        if (t && t->type == DT_U32)
+            return error_set(err, GM_E_INPUT,
+                             "tensor \"%s\" holds codes (U32), but its scales are missing", t->name);
         return t && tensor_mat_expect(t, i->rows, i->cols, m, err) && tensor_check_finite(t, err);
     }
     if (ok) {

@@ -401,6 +401,44 @@ static void test_simple(void **state)
     }
 }
 
+struct biased {
+    int64_t T, n;
+    const float *y, *bias;
+};
+static void do_add_bias(const struct compute *c, void *args, float *out)
+{
+    struct biased *a = args;
+    memcpy(out, a->y, (size_t)(a->T * a->n) * sizeof(float));
+    add_bias(c, out, a->bias, a->T, a->n);
+}
+static void do_add_columns(const struct compute *c, void *args, float *out)
+{
+    struct biased *a = args;
+    memcpy(out, a->bias, (size_t)a->n * sizeof(float));
+    add_columns(c, out, a->y, a->T, a->n);
+}
+
+static void test_bias(void **state)
+{
+    (void)state;
+    const int64_t widths[] = {1, 7, 64, 65, 200}, T = 300;
+    for (size_t k = 0; k < sizeof widths / sizeof *widths; k++) {
+        const int64_t n = widths[k];
+        float *y = normals((size_t)(T * n), "y", 1), *bias = normals((size_t)n, "bias", 1);
+        float *got = mem_new((size_t)(T * n), sizeof *got), *want = mem_new((size_t)(T * n), sizeof *want);
+        struct biased a = {T, n, y, bias};
+        same_bits(do_add_bias, &a, got, (size_t)(T * n));
+        memcpy(want, y, (size_t)(T * n) * sizeof *y);
+        plain_add_bias(want, bias, T, n);
+        assert_memory_equal(got, want, (size_t)(T * n) * sizeof *y);
+        same_bits(do_add_columns, &a, got, (size_t)n);
+        memcpy(want, bias, (size_t)n * sizeof *y);
+        plain_add_columns(want, y, T, n);
+        assert_close(got, want, (size_t)n, 2e-5, 1e-5);
+        mem_free(y), mem_free(bias), mem_free(got), mem_free(want);
+    }
+}
+
 static void do_to_bf16(const struct compute *c, void *args, float *out)
 {
     struct simple *a = args;
@@ -522,7 +560,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_functions), cmocka_unit_test(test_rmsnorm),   cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_glu),       cmocka_unit_test(test_columns), cmocka_unit_test(test_simple),    cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_glu),       cmocka_unit_test(test_columns), cmocka_unit_test(test_bias), cmocka_unit_test(test_simple),    cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_embedding), cmocka_unit_test(test_adamw),
     };
     return cmocka_run_group_tests(tests, start_pools, stop_pools);

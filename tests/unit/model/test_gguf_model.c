@@ -38,15 +38,47 @@ static void add_item(struct written *w, const struct item *i)
     add_tensor(w, i->gguf, values, i->vector ? 1 : 2, i->rows, i->cols);
 }
 
-static void write_model(struct model *m, const char *path)
+/* The metadata of Gemma 3 as Ollama's converter writes it for a multimodal model: no epsilon, no linear factor, bases under other
+ * names, pictures in the same file. */
+static void write_as_ollama(const struct model_config *c, struct gguf_out *g)
+{
+    const struct {
+        const char *key;
+        int value;
+    } sizes[] = {{"gemma3.block_count", c->n_layers},
+                 {"gemma3.context_length", c->max_positions},
+                 {"gemma3.embedding_length", c->d_model},
+                 {"gemma3.feed_forward_length", c->d_ff},
+                 {"gemma3.attention.head_count", c->n_heads},
+                 {"gemma3.attention.head_count_kv", c->n_kv_heads},
+                 {"gemma3.attention.key_length", c->head_dim},
+                 {"gemma3.attention.value_length", c->head_dim},
+                 {"gemma3.attention.sliding_window", c->sliding_window},
+                 {"gemma3.mm.tokens_per_image", 4}};
+    bool slides[MODEL_MAX_LAYERS];
+    for (int i = 0; i < c->n_layers; i++)
+        slides[i] = c->sliding[i];
+    gguf_out_text(g, "general.architecture", "gemma3");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        gguf_out_u32(g, sizes[i].key, (uint32_t)sizes[i].value);
+    gguf_out_f32(g, "gemma3.rope.global.freq_base", (float)c->rope_theta);
+    gguf_out_f32(g, "gemma3.rope.local.freq_base", (float)c->rope_theta_local);
+    gguf_out_bools(g, "gemma3.attention.sliding_window_pattern", slides, (size_t)c->n_layers);
+}
+
+static void write_model(struct model *m, const char *path, bool ollama)
 {
     struct gm_error err = {0};
     struct config_tensor computed[2];
     int n, n_computed = model_config_tensors(&m->config, computed);
     struct item *items = model_items(m, &n);
-    struct written w = {.g = gguf_out_new(), .values = mem_new((size_t)n + 2, sizeof *w.values)};
-    if (!model_config_to_gguf(&m->config, w.g, &err))
+    struct written w = {.g = gguf_out_new(), .values = mem_new((size_t)n + 3, sizeof *w.values)};
+    if (ollama) {
+        write_as_ollama(&m->config, w.g);
+        add_tensor(&w, "v.patch_embedding.weight", mem_new(64, sizeof(float)), 2, 8, 8);
+    } else if (!model_config_to_gguf(&m->config, w.g, &err)) {
         fail_msg("%s", err.text);
+    }
     if (m->config.bos_id >= 0)
         gguf_out_u32(w.g, "tokenizer.ggml.bos_token_id", (uint32_t)m->config.bos_id);
     if (m->config.n_eos > 0)
@@ -76,7 +108,7 @@ static void test_round_trip(void **state)
         struct gm_error err = {0};
         struct fixture f;
         fixture_open(&f, MODELS[i]);
-        write_model(f.model, path);
+        write_model(f.model, path, false);
         struct model *m = model_open(path, &err);
         if (!m)
             fail_msg("%s: %s", MODELS[i], err.text);
@@ -94,6 +126,58 @@ static void test_round_trip(void **state)
     mem_free(path);
     drop_folder(folder);
     tools_free(&t);
+}
+
+static void test_ollama(void **state)
+{
+    struct gm_error err = {0};
+    struct tools t;
+    struct fixture f;
+    char *folder = new_folder(), *path = path_join(folder, "model.gguf");
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    fixture_open(&f, "gemma3_mm");
+    write_model(f.model, path, true);
+    struct model *m = model_open(path, &err);
+    if (!m)
+        fail_msg("%s", err.text);
+    check_logits(m, NULL, &t.compute, &f.expected, "as Ollama", 2e-4);
+    assert_int_equal(m->n_notes, 1);
+    model_free(m);
+    fixture_close(&f);
+    mem_free(path);
+    drop_folder(folder);
+    tools_free(&t);
+}
+
+/* Divisors that no published setting gives are kept as they are, through both kinds of files. */
+static void test_other_divisors(void **state)
+{
+    struct gm_error err = {0};
+    struct fixture f;
+    struct config_tensor before[2], after[2];
+    struct model_config again;
+    char *folder = new_folder(), *path = path_join(folder, "model.gguf");
+    fixture_open(&f, "llama3_rope");
+    f.model->config.rope.low_freq_factor = 1.375;
+    assert_int_equal(model_config_tensors(&f.model->config, before), 1);
+    write_model(f.model, path, false);
+    struct model *m = model_open(path, &err);
+    if (!m)
+        fail_msg("%s", err.text);
+    assert_int_equal(m->config.rope.kind, ROPE_LONG);
+    assert_int_equal(model_config_tensors(&m->config, after), 1);
+    assert_string_equal(after[0].name, "rope_freqs.weight");
+    assert_memory_equal(after[0].values, before[0].values, (size_t)before[0].n * sizeof(float));
+    json_t *o = model_config_to_json(&m->config);
+    char *text = json_pretty(o);
+    assert_true(model_config_parse(&again, text, strlen(text), "again", &err));
+    assert_memory_equal(&again, &m->config, sizeof again);
+    json_decref(o);
+    mem_free(text);
+    model_free(m);
+    fixture_close(&f);
+    mem_free(path);
+    drop_folder(folder);
 }
 
 /* A file that holds metadata and an embedding only: enough for the configuration, told by the complaint that follows. */
@@ -182,6 +266,7 @@ static void test_caveats(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refused), cmocka_unit_test(test_caveats)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_ollama), cmocka_unit_test(test_other_divisors),
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_caveats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
