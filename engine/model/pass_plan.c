@@ -71,8 +71,11 @@ static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_
     k->out = take(pl, p->dora && !c->sandwich_norm ? T : 0, p->d, size);
     k->down = take(pl, p->dora || c->sandwich_norm ? T : 0, p->d, size);
     k->lse = floats(pl, T, c->n_heads);
-    for (int i = 0; i < PROJ_COUNT; i++)
-        k->u[i] = floats(pl, p->keys >> i & 1 ? T : 0, p->rank);
+    for (int i = 0; i < PROJ_COUNT; i++) { /* fused products share the u of the first */
+        struct module m;
+        bool first = module_of(c, (enum proj)i, &m);
+        k->u[i] = floats(pl, first && (p->keys >> i & 1) ? T : 0, p->rank);
+    }
 }
 
 static void plan_backward(struct pass *p, struct planner *pl, int64_t T)

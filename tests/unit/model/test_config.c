@@ -111,6 +111,10 @@ static void test_families(void **state)
     assert_true(c.qkv_bias && c.o_bias && c.mlp_bias && c.rope.kind == ROPE_LLAMA3 &&
                 c.rope.original_positions == 32);
 
+    assert_true(parse(&c, PHI, /* Phi-4-mini's extra keys; a remark that is no option */
+                      ",\"full_attn_mod\":1,\"interpolate_factor\":1,\"lm_head_bias\":false,"
+                      "\"auto_map\":{\"AutoConfig\":\"x.Y\"},\"resid_pdrop\":0.1,\"made_by\":\"a person\"",
+                      &err));
     static const char multimodal[] = /* as the 4B checkpoints have it */
         "{\"model_type\":\"gemma3\",\"eos_token_id\":[1,106],\"boi_token_index\":255999,"
         "\"text_config\":{\"hidden_size\":2560,\"intermediate_size\":10240,\"model_type\":"
