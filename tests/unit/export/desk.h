@@ -42,6 +42,28 @@ static inline void desk_open(struct desk *d, const char *model, const char *adap
     mem_free(adapter_path);
 }
 
+/* The same, where the base's folder lacks a tokenizer: that of another one. */
+static inline void desk_open_with(struct desk *d, const char *model, const char *tokenizer, const char *adapter)
+{
+    struct gm_error err = {0};
+    struct model_source other;
+    char *path = mem_printf("%s/%s", fixtures_dir(), model), *tokenizer_path = mem_printf("%s/%s", fixtures_dir(), tokenizer),
+         *adapter_path = mem_printf("%s/adapters/%s", fixtures_dir(), adapter);
+    *d = (struct desk){.folder = "/tmp/gemmaiku-test-XXXXXX"};
+    assert_non_null(mkdtemp(d->folder));
+    d->out = path_join(d->folder, "deep/out");
+    tools_init(&d->tools, 2, GM_COMPUTE_F32);
+    if (!model_source_open_tokenizer(&other, tokenizer_path, &err) || !(d->model = model_open(path, &err)) || !(d->tokenizer = tokenizer_open(&other, &err))
+        || !(d->lora = lora_load(adapter_path, &d->model->config, &err)))
+        fail_msg("%s", err.text);
+    lora_bind(d->lora, d->model, &d->tools.compute);
+    model_source_close(&other);
+    d->request = (struct export_request){.model = d->model, .lora = d->lora, .tokenizer = d->tokenizer, .model_name = "base", .out = d->out};
+    mem_free(path);
+    mem_free(tokenizer_path);
+    mem_free(adapter_path);
+}
+
 static inline int count_names(const char *folder)
 {
     char **names;
