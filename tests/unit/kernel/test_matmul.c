@@ -250,7 +250,7 @@ static void multi_equals_single(void **state)
             struct mat w[3];
             float *y[3], *single[3], *x = padded(T, in, 2);
             for (int k = 0; k < 3; k++) {
-                w[k] = test_matrix(k == 1 ? DT_Q8_0 : DT_Q4_1, outs[k], in, 0, 20 + (unsigned)k,
+                w[k] = test_matrix(k == 1 ? DT_Q8_0 : k ? DT_MLX4 : DT_Q4_1, outs[k], in, 0, 20 + (unsigned)k,
                                    &owned[k]);
                 y[k] = padded(T, outs[k], 1), single[k] = padded(T, outs[k], 1);
                 matmul_nt(&c, single[k], outs[k], x, in, T, &w[k], false);
@@ -287,7 +287,7 @@ static void joined_equals_separate(void **state)
             struct mat w[2][2];
             struct matmul_output o[2];
             for (int k = 0; k < 2; k++) {
-                enum dtype type = k ? DT_Q4_1 : DT_BF16;
+                enum dtype type = k ? (r < 4 ? DT_Q4_1 : DT_MLX8) : DT_BF16;
                 w[k][0] = nn ? test_matrix(type, wide, outs[k], 0, 5, &owned[k][0])
                              : test_matrix(type, outs[k], wide, 0, 5, &owned[k][0]);
                 w[k][1] = nn ? test_matrix(DT_F32, thin, outs[k], 0, 6, &owned[k][1])
@@ -313,14 +313,14 @@ static void joined_equals_separate(void **state)
     pool_free(pool);
 }
 
-static void same_bits_for_any_thread_count(void **state)
+static void same_bits(enum dtype type)
 {
-    enum { T = 150, OUT = 200, IN = 576 };
+    enum { T = 150, OUT = 200, IN = 768 };
     struct gm_error err;
     struct setting list[FAMILY_COUNT + 1];
     int n = settings(list);
     void *owned;
-    struct mat w = test_matrix(DT_Q4_1, OUT, IN, 0, 5, &owned);
+    struct mat w = test_matrix(type, OUT, IN, 0, 5, &owned);
     float *x = padded(T, IN, 1), *dy = padded(T, OUT, 2);
     const size_t sizes[4] = {T * OUT, T * IN, OUT * IN, 3 * OUT};
     for (int i = 0; i < n; i++) {
@@ -351,6 +351,13 @@ static void same_bits_for_any_thread_count(void **state)
             mem_free(first[k]);
     }
     mem_free(owned), mem_free(x), mem_free(dy);
+}
+
+static void same_bits_for_any_thread_count(void **state)
+{
+    same_bits(DT_Q4_1);
+    same_bits(DT_Q4_K);
+    same_bits(DT_MLX4);
 }
 
 static void no_rows_is_no_work(void **state)
