@@ -136,10 +136,26 @@ static bool by_name(const char *name, enum artifact *what)
     return false;
 }
 
-/* A key of a JSON object, as it is spelled in the text. */
-static bool mentions(const struct str *head, const char *key)
+/* A JSON object, by the keys that it mentions. */
+static bool by_keys(const struct str *head, enum artifact *what)
 {
-    return strstr(str_text(head), key) != NULL;
+    static const struct {
+        const char *key;
+        enum artifact what;
+    } keys[] = {{"\"added_tokens\"", ARTIFACT_TOKENIZER},        {"\"pre_tokenizer\"", ARTIFACT_TOKENIZER},
+                {"\"model_type\"", ARTIFACT_MODEL_CONFIG},       {"\"architectures\"", ARTIFACT_MODEL_CONFIG},
+                {"\"peft_type\"", ARTIFACT_ADAPTER_CONFIG},      {"\"weight_map\"", ARTIFACT_INDEX},
+                {"\"messages\"", ARTIFACT_DATA},                 {"\"conversations\"", ARTIFACT_DATA},
+                {"\"text\"", ARTIFACT_DATA},                     {"\"model\"", ARTIFACT_SETTINGS},
+                {"\"data\"", ARTIFACT_SETTINGS},                 {"\"preset\"", ARTIFACT_SETTINGS},
+                {"\"iters\"", ARTIFACT_SETTINGS},                {"\"learning_rate\"", ARTIFACT_SETTINGS},
+                {"\"lora_parameters\"", ARTIFACT_SETTINGS},      {"\"rank\"", ARTIFACT_SETTINGS}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strstr(str_text(head), keys[i].key)) {
+            *what = keys[i].what;
+            return true;
+        }
+    return false;
 }
 
 static bool by_content(const struct str *head, enum artifact *what)
@@ -160,12 +176,7 @@ static bool by_content(const struct str *head, enum artifact *what)
     if (*p == '[') {
         *what = ARTIFACT_DATA;
     } else if (*p == '{' && p[1] != '%' && p[1] != '{') {
-        *what = mentions(head, "\"added_tokens\"") || mentions(head, "\"pre_tokenizer\"") ? ARTIFACT_TOKENIZER
-                : mentions(head, "\"model_type\"") || mentions(head, "\"architectures\"")   ? ARTIFACT_MODEL_CONFIG
-                : mentions(head, "\"peft_type\"") || mentions(head, "\"fine_tune_type\"")   ? ARTIFACT_ADAPTER_CONFIG
-                : mentions(head, "\"weight_map\"")                                          ? ARTIFACT_INDEX
-                : mentions(head, "\"messages\"") || mentions(head, "\"conversations\"") || mentions(head, "\"text\"") ? ARTIFACT_DATA
-                                                                                            : ARTIFACT_SETTINGS;
+        return by_keys(head, what);
     } else if (strstr(p, "{%") || strstr(p, "{{")) {
         *what = ARTIFACT_TEMPLATE;
     } else {
@@ -200,7 +211,8 @@ bool recognise(const char *path, enum artifact *what, struct gm_error *err)
         return true;
     struct str head = {0};
     bool read_ok = read_head(path, &head, err), ok = read_ok && by_content(&head, what);
-    if (read_ok && !ok && sniff_refuse((const unsigned char *)str_text(&head), head.len, SNIFF_GGUF, path, err))
+    enum sniff_wanted wanted = str_text(&head)[0] == '{' ? SNIFF_JSON : SNIFF_GGUF;
+    if (read_ok && !ok && sniff_refuse((const unsigned char *)str_text(&head), head.len, wanted, path, err))
         error_set(err, GM_E_INPUT, "look at %s: it is nothing that is known here (gemmaiku check --help lists what is)", path);
     str_free(&head);
     return ok;

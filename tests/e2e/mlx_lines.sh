@@ -223,6 +223,18 @@ for pair in "rank 2" "scale 2.0" "iters 1" "seed 42"; do
     setting own "${pair%% *}" "${pair#* }"
 done
 
+# stopped, it leaves what was saved
+"$g" lora --model "$M" --train --data set --iters 1000000 --run stopped --adapter-path left --quiet 2>err &
+pid=$!
+for _ in $(seq 200); do
+    grep -q '"event":"step"' runs/stopped/journal.jsonl 2>/dev/null && break
+    sleep 0.1
+done
+kill -TERM $pid
+wait $pid
+[ $? = 143 ] || fail "a stopped lora does not end with 143: $(cat err)"
+[ -s left/adapters.safetensors ] || fail "a stopped lora leaves no adapter"
+
 # a base in 4 bits: fused, it is in 4 bits again, unless it is to be expanded
 for q in "$fixtures"/quantised/*4bit_g64; do
     [ -f "$q/tokenizer.json" ] || continue

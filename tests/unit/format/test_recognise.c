@@ -87,6 +87,7 @@ static const struct {
     {"Modelfile.haiku", "FROM x", 6, ARTIFACT_MODELFILE, NULL},
     {"mine.theme", "name x", 6, ARTIFACT_THEME, NULL},
     {"letter", "Dear all,", 9, -1, "nothing that is known"},
+    {"facts.json", "{\"rows\": {}}", 12, -1, "nothing that is known"},
     {"void", "", 0, -1, "it is empty"},
     {"page", "<!DOCTYPE html>", 15, -1, "web page"},
     {"zip", "PK\3\4xxxx", 8, -1, "pickle"},
