@@ -336,11 +336,13 @@ const char *args_peek(int argc, char **argv, const char *name)
     return value;
 }
 
-bool args_asks_help(int argc, char **argv)
+bool args_asks_help(int argc, char **argv, bool *markdown)
 {
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help=markdown") == 0)
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        *markdown = strcmp(argv[i], "--help=markdown") == 0;
+        if (*markdown || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return true;
+    }
     return false;
 }
 
@@ -348,12 +350,9 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
 {
     struct arg general_rows[GENERAL_ROWS + 1] = {{0}};
     general_table(general, general_rows);
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) /* before any value is read: the help tells the defaults */
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help=markdown") == 0) {
-            general->help = true;
-            general->help_markdown = strcmp(argv[i], "--help=markdown") == 0;
-            return true;
-        }
+    general->help = args_asks_help(argc, argv, &general->help_markdown);
+    if (general->help) /* before any value is read: the help tells the defaults */
+        return true;
     bool only_words = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];

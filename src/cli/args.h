@@ -85,7 +85,7 @@ enum arg_kind args_kind(const struct arg_spec *spec, const char *name); /* ARG_N
 const char *args_near_option(const struct arg_spec *spec, const char *name);
 /* The value of --NAME on the line, before the line is read; NULL: it does not stand there. */
 const char *args_peek(int argc, char **argv, const char *name);
-bool args_asks_help(int argc, char **argv);
+bool args_asks_help(int argc, char **argv, bool *markdown);
 
 /* Closest of n names by edit distance, NULL when none is near. */
 const char *args_nearest(const char *word, const char *const *names, int n);

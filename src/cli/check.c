@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void print_list(const json_t *facts, const char *list, const char *path, const char *word)
+/* Each line of a list on stderr, with `before` in front. */
+static void print_list(const json_t *facts, const char *list, const char *before)
 {
     size_t i;
     json_t *line;
@@ -15,24 +16,21 @@ static void print_list(const json_t *facts, const char *list, const char *path, 
         struct str clean = {0};
         const char *text = json_string_value(line);
         text_clean(&clean, text, strlen(text), false, false);
-        fprintf(stderr, "gemmaiku: %s%s: %s\n", word, path, str_text(&clean));
+        fprintf(stderr, "gemmaiku: %s%s\n", before, str_text(&clean));
         str_free(&clean);
     }
 }
 
-/* Errors name the file themselves. */
-static void print_faults(const json_t *facts)
+/* Faults name the file themselves. */
+static void print_remarks(const json_t *facts, const char *path, bool quiet)
 {
-    size_t i;
-    json_t *line;
-    json_array_foreach(json_object_get(facts, "faults"), i, line)
-    {
-        struct str clean = {0};
-        const char *text = json_string_value(line);
-        text_clean(&clean, text, strlen(text), false, false);
-        fprintf(stderr, "gemmaiku: %s\n", str_text(&clean));
-        str_free(&clean);
-    }
+    char *warning = mem_printf("warning: %s: ", path), *note = mem_printf("%s: ", path);
+    print_list(facts, "warnings", warning);
+    if (!quiet)
+        print_list(facts, "notes", note);
+    print_list(facts, "faults", "");
+    mem_free(warning);
+    mem_free(note);
 }
 
 static void print_answer(const json_t *facts, bool works)
@@ -96,10 +94,7 @@ int command_check(int argc, char **argv)
             cli_print_json(answer_json(facts, works));
         else
             print_answer(facts, works);
-        print_list(facts, "warnings", spec.words[i], "warning: ");
-        if (!g.quiet)
-            print_list(facts, "notes", spec.words[i], "");
-        print_faults(facts);
+        print_remarks(facts, spec.words[i], g.quiet);
         json_decref(facts);
     }
     pool_free(pool);

@@ -39,7 +39,8 @@ static bool settle_scale(struct train_args *a, struct gm_error *err)
 bool train_args_layers(struct train_args *a, const struct arg_spec *spec, const char *preset, int argc, char **argv, struct general *g,
                        struct gm_error *err)
 {
-    const char *config = args_asks_help(argc, argv) ? NULL : args_peek(argc, argv, "--config"), *named = args_peek(argc, argv, "--preset");
+    bool markdown;
+    const char *config = args_asks_help(argc, argv, &markdown) ? NULL : args_peek(argc, argv, "--config"), *named = args_peek(argc, argv, "--preset");
     if (config && !config_file_open(&a->file, config, err))
         return false;
     if (!named && config)
