@@ -445,7 +445,7 @@ static bool parse_repeated(struct parser *s, bool *nullable)
                 return refuse(s, "a mark behind this count");
             mode = *s->p++ == '?' ? RX_LAZY : RX_POSSESSIVE;
         }
-        if (*nullable && max > 1)
+        if (*nullable && max == RX_NO_MAX)
             return refuse(s, "a loop over something that may be empty");
         if (!repeat(s, begin, min, max, mode))
             return false;
