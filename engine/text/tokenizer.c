@@ -181,6 +181,27 @@ static void fill_bytes(struct tokenizer *t)
     }
 }
 
+/* Then a text may be cut before every such mark, and its words be looked up. */
+static bool marks_begin_pieces(const struct tokenizer *t)
+{
+    static const char mark[] = "\xE2\x96\x81";
+    int32_t alone = piece_map_find(&t->ids, mark, 3);
+    if (t->byte_level || t->ignore_merges || alone < 0 || !(t->pieces[alone].flags & PIECE_MODEL))
+        return false;
+    for (int32_t id = 0; id < t->vocab_size; id++) {
+        const struct piece *p = &t->pieces[id];
+        bool other = false; /* another character was seen */
+        for (uint32_t i = 0; p->flags & PIECE_MODEL && i < p->len; i++) {
+            bool here = p->len - i >= 3 && memcmp(p->text + i, mark, 3) == 0;
+            if (here && other)
+                return false;
+            other = other || !here;
+            i += here ? 2 : 0;
+        }
+    }
+    return true;
+}
+
 static int32_t first_known(const struct tokenizer *t, const char *const *names)
 {
     for (; *names; names++) {
@@ -197,6 +218,7 @@ bool tokenizer_finish(struct tokenizer *t, struct gm_error *err)
         return error_set(err, GM_E_INPUT, "vocabulary is empty");
     fill_bytes(t);
     fill_cutters(t);
+    t->marks_begin = marks_begin_pieces(t);
     if (t->bos < 0 && t->n_prefix > 0)
         t->bos = t->prefix[0];
     if (t->bos < 0)

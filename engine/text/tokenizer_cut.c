@@ -47,7 +47,7 @@ struct encoding {
     struct id_list *out;
     struct bpe_scratch scratch;
     struct cached_word *cache; /* NULL: short text, or nothing to cut it at */
-    const char *original;
+    const char *cached_text;   /* the text that it speaks of */
     /* the text at work: the original, or a rewritten part of it with its origins */
     const char *text;
     const uint32_t *origin;
@@ -60,7 +60,7 @@ static void encode_word(void *arg, size_t begin, size_t end)
 {
     struct encoding *e = arg;
     struct id_list *out = e->out;
-    if (!e->cache || e->text != e->original) {
+    if (!e->cache || e->text != e->cached_text) {
         bpe_word(e->t, &e->scratch, e->text, begin, end, out);
         return;
     }
@@ -183,13 +183,36 @@ static void cut(struct encoding *e, const struct cutter *c, size_t begin, size_t
         part(e, from, end);
 }
 
+/* A stretch in which merging happens; it may be cut before each mark that does not follow another, where no merge goes across. */
+static void encode_stretch(void *arg, size_t begin, size_t end)
+{
+    struct encoding *e = arg;
+    size_t from = begin;
+    for (const char *p = e->text + begin, *stop = e->text + end; e->t->marks_begin && (p = memmem(p, (size_t)(stop - p), "\xE2\x96\x81", 3));) {
+        size_t at = (size_t)(p - e->text);
+        if (at > from)
+            encode_word(e, from, at);
+        from = at;
+        while (stop - p >= 3 && memcmp(p, "\xE2\x96\x81", 3) == 0)
+            p += 3;
+    }
+    encode_word(e, from, end);
+}
+
 static void encode_stages(struct encoding *e, size_t begin, size_t end)
 {
     e->pretok.text = e->text;
     if (e->t->n_stages == 0)
-        bpe_word(e->t, &e->scratch, e->text, begin, end, e->out);
+        encode_stretch(e, begin, end);
     else if (!pretok_run(&e->pretok, 0, begin, end))
         e->too_long = true;
+}
+
+static void cache_for(struct encoding *e, const char *text)
+{
+    if (e->cache)
+        memset(e->cache, 0, CACHE_SLOTS * sizeof *e->cache);
+    e->cached_text = text;
 }
 
 /* Works on a rewritten text in place of the one at hand; what is encoded of it gets the places of the original. */
@@ -201,10 +224,14 @@ static void encode_rewritten(struct encoding *e, struct normal_text *n, size_t o
     size_t first = e->out->n;
     e->text = n->data;
     e->origin = n->origin;
+    if (n->n >= CACHE_FROM_BYTES)
+        cache_for(e, n->data);
     if (n->n)
         encode(e, 0, n->n);
     e->text = text;
     e->origin = origin;
+    if (n->n >= CACHE_FROM_BYTES)
+        cache_for(e, text);
     for (size_t i = first; i < e->out->n; i++) {
         uint32_t s = e->out->starts[i];
         e->out->starts[i] = s < n->n ? n->origin[s] : (uint32_t)original_end;
@@ -277,11 +304,11 @@ bool tokenizer_encode_spans(const struct tokenizer *t, const char *text, size_t 
                          .n_literal = n_spans,
                          .all_literal = flags & TOKENIZE_LITERAL,
                          .out = out,
-                         .original = text,
+                         .cached_text = text,
                          .text = text};
-    e.pretok = (struct pretok){.stages = t->stages, .n_stages = t->n_stages, .word = encode_word, .arg = &e, .run = regex_run_begin(n)};
+    e.pretok = (struct pretok){.stages = t->stages, .n_stages = t->n_stages, .word = encode_stretch, .arg = &e, .run = regex_run_begin(n)};
     size_t n_before = out->n;
-    if (n >= CACHE_FROM_BYTES && t->n_stages > 0)
+    if (n >= CACHE_FROM_BYTES && (t->n_stages > 0 || t->marks_begin))
         e.cache = mem_new(CACHE_SLOTS, sizeof *e.cache);
     if (flags & TOKENIZE_ADD_SPECIAL)
         for (size_t i = 0; i < t->n_prefix; i++)

@@ -95,6 +95,7 @@ struct tokenizer {
     float *scores; /* of the first n_scores ids */
     size_t n_scores;
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
+    bool marks_begin; /* U+2581 stands only at the beginning of pieces: no merge goes across a character before one */
     bool pieces_normal; /* texts of PIECE_NORMALIZED are normalised as they stand */
     int32_t unk, bos, eos, pad;
     int32_t byte_ids[256]; /* byte_level: the piece of the byte; byte_fallback: <0xHH>; -1: none */
