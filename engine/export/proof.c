@@ -19,7 +19,7 @@ enum { ROWS = 8 };
 static double kl_allowed(const struct export_job *j)
 {
     static const double allowed[EXPORT_TYPE_COUNT] = {[EXPORT_F32] = 1e-6, [EXPORT_F16] = 1e-3, [EXPORT_BF16] = 2e-2, [EXPORT_Q8_0] = 1e-2,
-                                                      [EXPORT_MLX8] = 2e-2, [EXPORT_Q4_0] = 1, [EXPORT_Q4_K_M] = 1, [EXPORT_MLX4] = 1};
+                                                      [EXPORT_MLX8] = 2e-2, [EXPORT_Q4_0] = 2, [EXPORT_Q4_K_M] = 2, [EXPORT_MLX4] = 2};
     return allowed[export_target(j->r.to)->whole_model ? j->type : EXPORT_F32]; /* adapters are the same numbers: only the order of sums differs */
 }
 

@@ -54,14 +54,15 @@ bool sniff_refuse(const unsigned char *bytes, size_t n, enum sniff_wanted wanted
     if (n == 0)
         return error_set(err, GM_E_INPUT, "read %s: it is empty (copy or download it again)",
                          label);
-    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
+    const bool is_ours = is_safetensors(bytes, n); /* first: a header of 640 bytes begins like a pickle */
+    for (size_t i = 0; !is_ours && i < sizeof looks / sizeof *looks; i++)
         if (n >= looks[i].n && strncasecmp((const char *)bytes, looks[i].start, looks[i].n) == 0)
             return error_set(err, GM_E_INPUT, "read %s: %s (%s)", label, looks[i].what,
                              looks[i].remedy);
     if (wanted != SNIFF_GGUF && sniff_is_gguf(bytes, n))
         return error_set(err, GM_E_INPUT,
                          "read %s: it is a GGUF file (name the file itself as MODEL)", label);
-    if (wanted != SNIFF_SAFETENSORS && is_safetensors(bytes, n))
+    if (wanted != SNIFF_SAFETENSORS && is_ours)
         return error_set(err, GM_E_INPUT,
                          "read %s: it is a safetensors file (name the folder that holds it)",
                          label);

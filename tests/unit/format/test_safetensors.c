@@ -218,6 +218,33 @@ static void test_empty(void **state)
 }
 
 /* A header that nobody padded: f32 at an odd address. */
+/* A header of 640 bytes: the file begins as a Python pickle does, and is none. */
+static void test_looks_like_a_pickle(void **state)
+{
+    struct gm_error err = {0};
+    const float x = 1;
+    char note[700];
+    char *path = path_join(folder, "pickle.safetensors");
+    bool met = false;
+    for (int n = 400; n < 640 && !met; n += 8) {
+        struct str bytes = {0};
+        struct safetensors s;
+        memset(note, 'a', (size_t)n);
+        note[n] = 0;
+        const char *meta[] = {"note", note};
+        struct tensor_out t = {.name = "t", .type = DT_F32, .n_dims = 1, .shape = {1}, .data = &x};
+        assert_true(safetensors_write(path, &t, 1, meta, 1, &err));
+        read_file(path, &bytes);
+        met = memcmp(bytes.data, "\x80\x02", 2) == 0;
+        if (!safetensors_open(&s, path, &err))
+            fail_msg("%s", err.text);
+        safetensors_close(&s);
+        str_free(&bytes);
+    }
+    assert_true(met);
+    mem_free(path);
+}
+
 static void test_unaligned(void **state)
 {
     static const char header[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
@@ -328,7 +355,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixtures),       cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_write_refusals), cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_unaligned),      cmocka_unit_test(test_finite),
+        cmocka_unit_test(test_unaligned), cmocka_unit_test(test_looks_like_a_pickle),
+             cmocka_unit_test(test_finite),
         cmocka_unit_test(test_finite_blocks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
