@@ -72,7 +72,9 @@ def by_mlx(base, export, adapter=False):
     from mlx.utils import tree_map
     from mlx_lm import load
     mx.set_default_device(mx.cpu)
-    model, _ = load(base, adapter_path=export) if adapter else load(export)
+    text = config_of(base if adapter else export).get("text_config", {})
+    extra = {"vocab_size": text["vocab_size"]} if "vocab_size" in text else {}  # of a multimodal model mlx-lm looks for it at the top level
+    model, _ = load(base, adapter_path=export, model_config=extra) if adapter else load(export, model_config=extra)
     model.update(tree_map(lambda a: a.astype(mx.float32) if mx.issubdtype(a.dtype, mx.floating) else a, model.parameters()))
     return lambda ids: np.array(model(mx.array([ids]))[0].astype(mx.float32))
 

@@ -15,4 +15,5 @@ if [ ! -x "$venv/bin/python" ]; then
     $pip filelock fsspec jinja2 networkx sympy typing-extensions numpy transformers safetensors psutil pyyaml tqdm sentencepiece protobuf gguf "mlx[cpu]" mlx-lm
     $pip llama-cpp-python
 fi
-exec "$venv/bin/python" "$here/interop.py" "$@"
+"$venv/bin/python" "$here/interop.py" "$@"
+exec "$venv/bin/python" "$here/adapters.py" "$1" "$2"
