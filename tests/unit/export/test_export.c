@@ -135,6 +135,31 @@ static void any_scale(void **state)
     desk_close(&d);
 }
 
+/* DoRA, from each layout into the other, as the libraries write it; where it comes from goes along. */
+static void dora_both_ways(void **state)
+{
+    adapter_as_the_library_writes_it("models/llama", "llama_dora", EXPORT_PEFT, "peft", "adapter_model.safetensors");
+    adapter_as_the_library_writes_it("models/llama", "llama_dora", EXPORT_MLX, "mlx", "adapters.safetensors");
+    static const enum export_to to[] = {EXPORT_MLX, EXPORT_PEFT, EXPORT_GGUF_LORA};
+    for (int i = 0; i < 3; i++) {
+        struct desk d;
+        struct gm_error err = {0};
+        desk_open(&d, "models/llama", "llama/mlx");
+        snprintf(d.lora->origin.base, sizeof d.lora->origin.base, "models/llama");
+        snprintf(d.lora->origin.run, sizeof d.lora->origin.run, "autumn");
+        snprintf(d.lora->origin.step, sizeof d.lora->origin.step, "600");
+        memset(d.lora->origin.data_sha256, 'd', 64);
+        d.request.to = to[i];
+        done(&d);
+        struct lora *back = lora_load(d.out, &d.model->config, &err);
+        if (!back)
+            fail_msg("%s", err.text);
+        assert_memory_equal(&back->origin, &d.lora->origin, sizeof back->origin);
+        lora_free(back);
+        desk_close(&d);
+    }
+}
+
 /* ---- fused models ---- */
 
 static void expect_rows(const struct desk *d, const struct tensor_info *written, enum dtype type, int layer, enum proj p)
@@ -154,12 +179,12 @@ static void expect_rows(const struct desk *d, const struct tensor_info *written,
     mem_free(row);
 }
 
-static void fused(const char *name, enum export_type type)
+static void fused_with(const char *base, const char *name, const char *layout, enum export_type type)
 {
     struct desk d;
     struct safetensors expected, written;
     struct gm_error err = {0};
-    char *model = mem_printf("models/%s", name), *adapter = mem_printf("%s/mlx", name), *folder = mem_printf("%s/adapters/%s", fixtures_dir(), name);
+    char *model = mem_printf("models/%s", base), *adapter = mem_printf("%s/%s", name, layout), *folder = mem_printf("%s/adapters/%s", fixtures_dir(), name);
     desk_open(&d, model, adapter);
     d.request.type = type;
     struct export_result r = done(&d);
@@ -210,11 +235,23 @@ static void fused(const char *name, enum export_type type)
     desk_close(&d);
 }
 
+static void fused(const char *name, enum export_type type) { fused_with(name, name, "mlx", type); }
+
 static void fused_gemma(void **state) { fused("gemma3_text", EXPORT_AS_BASE); }
 static void fused_gemma_f32(void **state) { fused("gemma3_text", EXPORT_F32); }
 static void fused_llama(void **state) { fused("llama", EXPORT_AS_BASE); }
 static void fused_llama_f16(void **state) { fused("llama", EXPORT_F16); }
 static void fused_llama_f32(void **state) { fused("llama", EXPORT_F32); }
+
+static void fused_other_kinds(void **state)
+{
+    fused_with("llama", "llama_dora", "peft", EXPORT_F32);
+    fused_with("llama", "llama_dora", "mlx", EXPORT_F32);
+    fused_with("llama", "llama_rslora", "peft", EXPORT_F32);
+    fused_with("llama", "llama_scale20", "mlx", EXPORT_F32);
+    fused_with("gemma3_text", "gemma3_text_last2", "peft", EXPORT_F32);
+    fused_with("llama_f32", "llama_f32_mlx_lm_dora", "second", EXPORT_F32);
+}
 
 /* Without an adapter a Hugging Face folder comes out as it went in, in its own type: weights, norms, files beside them. */
 static void a_copy_is_a_copy(void **state)
@@ -518,7 +555,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peft_of_gemma), cmocka_unit_test(peft_of_llama), cmocka_unit_test(mlx_of_gemma), cmocka_unit_test(mlx_of_llama),
         cmocka_unit_test(rank_stabilised), cmocka_unit_test(any_scale), cmocka_unit_test(fused_gemma), cmocka_unit_test(fused_gemma_f32),
-        cmocka_unit_test(fused_llama), cmocka_unit_test(fused_llama_f16), cmocka_unit_test(fused_llama_f32), cmocka_unit_test(a_copy_is_a_copy),
+        cmocka_unit_test(fused_llama), cmocka_unit_test(fused_llama_f16), cmocka_unit_test(fused_llama_f32), cmocka_unit_test(fused_other_kinds), cmocka_unit_test(dora_both_ways), cmocka_unit_test(a_copy_is_a_copy),
         cmocka_unit_test(gguf_llama_comes_home), cmocka_unit_test(gguf_gemma_norms), cmocka_unit_test(quantised_base),
         cmocka_unit_test(the_target_exists), cmocka_unit_test(a_slash_at_the_end), cmocka_unit_test(cancelled), cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(no_adapter), cmocka_unit_test(names)};
