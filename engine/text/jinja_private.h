@@ -165,17 +165,21 @@ const struct jinja_string *jinja_str(struct jinja *j, struct jinja_value v);
 void jinja_float_text(double x, char out[40]);
 struct jinja_value jinja_tojson(struct jinja *j, struct jinja_value self, struct jinja_args *args);
 
-/* ---- jinja_string.c, jinja_call.c, jinja_filters.c, jinja_tests.c, jinja_op.c ---- */
+/* ---- jinja_string.c, jinja_format.c, jinja_call.c, jinja_filters*.c, jinja_tests.c, jinja_op.c ---- */
 
 bool jinja_is_space(uint32_t c); /* as str.strip() sees it */
 size_t jinja_characters(const struct jinja_string *s);
 /* Tables by name; NULL: not there. */
 jinja_fn jinja_string_method(const struct jinja_string *name);
 jinja_fn jinja_filter(const struct jinja_string *name);
+jinja_fn jinja_list_filter(const struct jinja_string *name); /* those over members */
 bool jinja_filter_of_jinja(const struct jinja_string *name); /* exists, but not here */
 jinja_fn jinja_test(const struct jinja_string *name);
-struct jinja_value jinja_string_call(struct jinja *j, jinja_fn fn, struct jinja_value self,
-                                     int n, ...); /* with positional arguments */
+/* A method of str on the text of any value. */
+struct jinja_value jinja_call_method(struct jinja *j, const char *name, struct jinja_value self,
+                                     struct jinja_args *a);
+struct jinja_value jinja_format_braces(struct jinja *j, struct jinja_value self,
+                                       struct jinja_args *a);
 struct jinja_value jinja_format_percent(struct jinja *j, const struct jinja_string *format,
                                         struct jinja_value args);
 struct jinja_value jinja_global(struct jinja *j, const struct jinja_string *name);

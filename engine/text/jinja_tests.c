@@ -41,14 +41,12 @@ TYPE_TEST(is_escaped, false)
 
 static struct jinja_value is_lower(struct jinja *j, struct jinja_value v, struct jinja_args *a)
 {
-    struct jinja_string name = {.bytes = "islower", .n = 7};
-    return jinja_string_method(&name)(j, jinja_string_value(jinja_str(j, v)), a);
+    return jinja_call_method(j, "islower", v, a);
 }
 
 static struct jinja_value is_upper(struct jinja *j, struct jinja_value v, struct jinja_args *a)
 {
-    struct jinja_string name = {.bytes = "isupper", .n = 7};
-    return jinja_string_method(&name)(j, jinja_string_value(jinja_str(j, v)), a);
+    return jinja_call_method(j, "isupper", v, a);
 }
 
 static struct jinja_value divisible(struct jinja *j, struct jinja_value v, int64_t by, int64_t rest)

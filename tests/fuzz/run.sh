@@ -28,6 +28,7 @@ model) for d in "$fx"/models/*/ "$fx"/quantised/*/; do
     if [ -f "$d/tokenizer.json" ]; then parts "$d/config.json" "$d/model.safetensors" "$d/tokenizer.json"; else parts "$d/config.json" "$d/model.safetensors"; fi
 done ;;
 tokenizer) for d in "$fx"/models/*/; do [ ! -f "$d/tokenizer.json" ] || parts "$d/tokenizer.json" "$d/tokenizer_config.json"; done ;;
+jinja) for f in "$fx"/tokenizers/*/template_*.jinja; do parts "$f"; done ;;
 adapter)
     for f in "$fx"/quantised/gguf/*_lora.gguf; do [ ! -f "$f" ] || parts "$f"; done
     ;;
