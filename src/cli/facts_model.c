@@ -208,6 +208,11 @@ static void tokenizer_and_template(struct facts *f, const struct model_source *s
                   (int)tokenizer_vocab_size(t), c->vocab_size);
         facts_fault(f, &err);
     }
+    int without = c ? c->vocab_size - (int)tokenizer_vocab_size(t) : 0;
+    if (without > 0 && s->gguf)
+        facts_warn(f, "%d rows of its embedding have no piece: llama.cpp refuses such a file", without);
+    else if (without > 0)
+        facts_note(f, "%d rows of its embedding have no piece (padding)", without);
     for (int i = 0; c && i < c->n_eos; i++)
         if (c->eos_ids[i] >= c->vocab_size)
             facts_warn(f, "the end id %d lies outside of the vocabulary of %d", (int)c->eos_ids[i], c->vocab_size);

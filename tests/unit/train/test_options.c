@@ -63,6 +63,15 @@ static void rates_of_mlx(void **state)
     o.model = mem_copy("m");
     o.data = mem_copy("d");
     assert_true(train_options_check(&o, &err));
+    struct train_options back = train_options_default();
+    json_t *json = train_options_to_json(&o);
+    assert_true(train_options_from_json(&back, json, "run.json", &err));
+    assert_int_equal(back.n_lr_arguments, o.n_lr_arguments);
+    assert_int_equal(back.schedule, LR_STEP);
+    for (int t = 1; t <= 8; t++)
+        assert_true(lr_at(&back, t, 100) == lr_at(&o, t, 100));
+    json_decref(json);
+    train_options_free(&back);
     o.n_lr_arguments = 2;
     assert_false(train_options_check(&o, &err));
     assert_non_null(strstr(err.text, "takes 3 to 3 numbers"));
