@@ -364,6 +364,9 @@ static void proof(struct str *out, const struct card *c)
                    c->proof->sequences, (long long)c->proof->positions, c->proof->mean_kl, c->proof->max_kl, 100 * c->proof->greedy_agreement, c->proof->max_logit_difference);
     else
         str_add(out, "Not measured.\n\n");
+    if (c->proof && c->proof->prompts_verified)
+        str_printf(out, "%d conversations of several turns, with and without a system message, were put through the TEMPLATE and the tokenizer of the GGUF: the ids are "
+                        "those of the training.\n\n", c->proof->prompts_verified);
     if (c->fuse_table)
         str_printf(out, "What each storage type costs:\n\n%s\n", c->fuse_table);
 }

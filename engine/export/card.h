@@ -18,6 +18,7 @@ struct card_proof {
     int sequences;
     int64_t positions;
     double mean_kl, max_kl, greedy_agreement, max_logit_difference;
+    int prompts_verified; /* by the Modelfile; 0: there is none */
 };
 struct card {
     const char *target;       /* what --to was */

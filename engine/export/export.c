@@ -1,4 +1,6 @@
 /* export.c - the way of every export: check, write beside the target, prove, rename. */
+#include "engine/export/card.h"
+#include "engine/export/peers.h"
 #include "engine/export/plan.h"
 #include "engine/export/whole.h"
 
@@ -111,6 +113,24 @@ static void count_files(const char *folder, struct export_result *out)
     mem_free(names);
 }
 
+bool export_write_card(const struct export_job *j, const char *folder, struct gm_error *err)
+{
+    const struct export_request *r = &j->r;
+    const struct export_result *p = j->result;
+    const struct card_proof proof = {p->sequences, p->positions, p->mean_kl, p->max_kl, p->greedy_agreement, p->max_logit_difference, p->prompts_verified};
+    char *license = card_license(r->model->source), *path = path_join(folder, "README.md");
+    const struct card c = {.target = export_target(r->to)->name, .type = export_target(r->to)->whole_model ? export_storage(j->type)->name : NULL,
+                           .name = path_base(r->out), .base = r->model_name && *r->model_name ? r->model_name : r->model->config.family, .license = license,
+                           .has_adapter = r->lora != NULL, .system = r->system, .run_dir = r->run_dir, .step = r->step, .proof = &proof,
+                           .notes = (const char *const *)p->notes, .n_notes = p->n_notes};
+    char *text = card_write(&c);
+    bool ok = file_replace(path, text, strlen(text), err);
+    mem_free(text);
+    mem_free(license);
+    mem_free(path);
+    return ok;
+}
+
 static bool write_target(struct export_job *j, const char *path, struct gm_error *err)
 {
     switch (j->r.to) {
@@ -122,6 +142,12 @@ static bool write_target(struct export_job *j, const char *path, struct gm_error
         return export_write_gguf_lora(j, path, err);
     case EXPORT_GGUF:
         return export_write_gguf(j, path, err);
+    case EXPORT_OLLAMA: {
+        char *file = path_join(path, "model.gguf");
+        bool ok = export_write_gguf(j, file, err) && export_write_modelfile(j, path, err);
+        mem_free(file);
+        return ok;
+    }
     default:
         return export_write_safetensors(j, path, err);
     }
@@ -134,18 +160,22 @@ static bool write_and_prove(struct export_job *j, const char *made, const char *
     if (!write_target(j, path, err))
         return false;
     export_progress(j, SHARE_CHECKING / 100.0, "reading back");
-    return !export_cancelled(j, err) && export_prove(j, path, proof, err) && dir_sync(made, err) && !export_cancelled(j, err);
+    return !export_cancelled(j, err) && export_prove(j, path, proof, err) && (file || export_write_card(j, made, err)) && dir_sync(made, err)
+           && !export_cancelled(j, err);
 }
 
 /* Everything behind the checks of what was asked. */
 static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
 {
     const struct export_target *target = export_target(j->r.to);
+    const char *lines[PEERS_MAX];
     struct plan plan;
     if (!whole_make(w, err))
         return false;
+    for (int i = 0, n = peers_that_differ(target->name, &j->r.model->config, j->r.model->source, lines); i < n; i++)
+        export_note(j, "%s", lines[i]);
     if (target->whole_model) {
-        if (!plan_open(&plan, j, target->suffix ? PLAN_GGUF : PLAN_SAFETENSORS, err))
+        if (!plan_open(&plan, j, target->gguf ? PLAN_GGUF : PLAN_SAFETENSORS, err))
             return false;
         j->plan = &plan;
     }
@@ -182,9 +212,11 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     *result = (struct export_result){0};
     struct export_job j = {.r = *request, .type = export_type_for(request->model, request->type), .c = c, .result = result};
     struct whole w;
+    struct ollama_template ollama = {0};
     bool ok = whole_begin(&w, request->out, err);
     j.r.out = w.out;
-    ok = ok && check_request(&j.r, err) && make(&j, &w, err);
+    ok = ok && check_request(&j.r, err) && (j.r.to != EXPORT_OLLAMA || export_ollama_begin(&j, &ollama, err)) && make(&j, &w, err);
+    ollama_template_free(&ollama);
     return end(&w, ok, err);
 }
 

@@ -14,12 +14,13 @@
 #ifndef GM_EXPORT_EXPORT_H
 #define GM_EXPORT_EXPORT_H
 
+#include "engine/infer/sampler.h"
 #include "engine/model/pass.h"
 #include "engine/text/chat_template.h"
 
 #include <stdatomic.h>
 
-enum export_to { EXPORT_MLX, EXPORT_PEFT, EXPORT_GGUF_LORA, EXPORT_SAFETENSORS, EXPORT_GGUF, EXPORT_TO_COUNT };
+enum export_to { EXPORT_MLX, EXPORT_PEFT, EXPORT_GGUF_LORA, EXPORT_SAFETENSORS, EXPORT_GGUF, EXPORT_OLLAMA, EXPORT_TO_COUNT };
 enum export_type { /* how the weights of a whole model are stored */
     EXPORT_AS_BASE, /* as the base stores them, BF16 if that is quantised */
     EXPORT_F32, EXPORT_F16, EXPORT_BF16, EXPORT_Q8_0, EXPORT_Q4_0, EXPORT_Q4_K_M, EXPORT_MLX4, EXPORT_MLX8,
@@ -30,6 +31,7 @@ struct export_target {
     const char *name, *about;
     bool whole_model;   /* else: an adapter, always in f32, and there must be one */
     const char *suffix; /* the target is a file, called so; NULL: a folder */
+    bool gguf;          /* the weights stand in a GGUF */
     unsigned types;     /* bit 1 << EXPORT_F16 ...: what --type may be; 0: there is no choice */
 };
 struct export_storage {
@@ -51,6 +53,9 @@ struct export_request {
     const struct chat_template *tpl; /* goes along, and renders prompts for the proof; NULL: none known */
     const char *system;              /* the system message that it was trained with; NULL: none */
     const char *model_name;          /* what the base is called */
+    const char *run_dir;             /* of the adapter, whose facts go into README.md; NULL: none */
+    int step;                        /* of its checkpoint */
+    const struct sampling *sampling; /* for Ollama: what the samples were tasted with; NULL: sampling_default() */
     const char *out;                 /* folder or file */
     bool force;                      /* replace what is there */
     uint64_t shard_bytes;            /* safetensors files are split at so many; 0: 5 GB, as Hugging Face does */
@@ -69,6 +74,7 @@ struct export_result {
     double random_mean_kl;
     double max_logit_difference; /* over all */
     double kl_allowed;
+    int prompts_verified; /* EXPORT_OLLAMA: conversations whose ids are those of the training */
     char **notes; /* lines that a person should read: types fallen back on, programs that will differ */
     int n_notes;
 };

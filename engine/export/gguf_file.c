@@ -131,7 +131,8 @@ bool export_write_gguf(struct export_job *j, const char *file, struct gm_error *
     export_put_general(g, j);
     gguf_out_u32(g, "general.file_type", file_type(j->type));
     gguf_out_u32(g, "general.quantization_version", QUANTIZATION_VERSION);
-    ok = ok && tokenizer_to_gguf(r->tokenizer, c->vocab_size, r->tpl ? chat_template_text(r->tpl) : NULL, g, err);
+    ok = ok && tokenizer_to_gguf(r->tokenizer, c->vocab_size, j->ollama ? j->ollama->add_bos : tokenizer_adds_bos(r->tokenizer),
+                                r->tpl ? chat_template_text(r->tpl) : NULL, g, err);
     for (size_t i = 0; ok && i < p->n; i++) {
         struct tensor_out t = plan_tensor_out(&p->tensors[i]);
         gguf_out_tensor(g, &t);

@@ -363,13 +363,13 @@ static bool same_ids(const struct id_list *a, const struct id_list *b)
 }
 
 /* Both ways of one prompt. *equal is set where both gave one; *refused where the chat template would not. */
-static bool compare(const struct go_template *go, bool add_bos, const struct chat_template *tpl, const struct tokenizer *t,
+static bool compare(const struct go_template *go, bool add_bos, const struct chat_template *tpl, const struct tokenizer *t, const struct tokenizer *theirs,
                     const struct chat_message *messages, size_t n, bool *equal, bool *refused, struct gm_error *err)
 {
     struct id_list trained = {0}, built = {0};
     struct gm_error why = {0};
     *refused = !chat_encode(tpl, t, messages, n, true, &trained, NULL, &why);
-    bool ok = ollama_ids(go, add_bos, t, messages, n, &built, NULL, err);
+    bool ok = ollama_ids(go, add_bos, theirs, messages, n, &built, NULL, err);
     *equal = ok && !*refused && same_ids(&trained, &built);
     id_list_free(&trained);
     id_list_free(&built);
@@ -437,7 +437,7 @@ unsigned ollama_explain(const struct go_template *go, bool add_bos, const struct
                         const struct chat_message *messages, size_t n, struct gm_error *err)
 {
     bool equal, refused;
-    if (!compare(go, add_bos, tpl, t, messages, n, &equal, &refused, err))
+    if (!compare(go, add_bos, tpl, t, t, messages, n, &equal, &refused, err))
         return UINT_MAX;
     if (equal)
         return 0;
@@ -453,7 +453,7 @@ unsigned ollama_explain(const struct go_template *go, bool add_bos, const struct
                 what |= set >> b & 1 ? bits[b] : 0;
             if (__builtin_popcount(set) != size)
                 continue;
-            if (undo(t, messages, n, what, m) == what && compare(go, add_bos, tpl, t, m, n, &equal, &refused, err) && equal)
+            if (undo(t, messages, n, what, m) == what && compare(go, add_bos, tpl, t, t, m, n, &equal, &refused, err) && equal)
                 answer = what;
             for (size_t i = 0; i < n; i++)
                 mem_free((char *)m[i].content);
@@ -468,7 +468,8 @@ unsigned ollama_explain(const struct go_template *go, bool add_bos, const struct
 
 /* ---- deriving ---- */
 
-static bool verify(struct ollama_template *o, const struct asker *a, unsigned differs, struct gm_error *err)
+bool ollama_template_verify(struct ollama_template *o, const struct chat_template *tpl, const struct tokenizer *trained, const struct tokenizer *built,
+                            struct gm_error *err)
 {
     static const char *const contents[] = {"Write a haiku about rain.",      "old pond\na frog jumps in\nthe sound of water", "two  spaces, a\ttab\n\n  and lines",
                                            "\xca\xbbO ke kai e\xcc\x81 \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80", "{{ .System }} }} {% if x %} {{- end }}", "7,5",
@@ -477,6 +478,7 @@ static bool verify(struct ollama_template *o, const struct asker *a, unsigned di
     enum { N_CONTENTS = sizeof contents / sizeof *contents };
     struct go_template *go = go_template_parse(o->text, strlen(o->text), err);
     bool ok = go != NULL;
+    o->verified = 0;
     for (size_t r = 0; ok && r < sizeof roles / sizeof *roles; r++)
         for (size_t turn = 0; ok && turn < N_CONTENTS; turn++) {
             struct chat_message m[PIECES_MAX];
@@ -484,9 +486,9 @@ static bool verify(struct ollama_template *o, const struct asker *a, unsigned di
             bool equal, refused;
             for (size_t i = 0; i < n; i++) {
                 const char *role = role_of(roles[r][i]), *content = contents[(i + turn) % N_CONTENTS];
-                m[i] = (struct chat_message){role, content[0] == ' ' && (differs & trim_bit(role)) ? "trimmed" : content};
+                m[i] = (struct chat_message){role, content[0] == ' ' && (o->differs & trim_bit(role)) ? "trimmed" : content};
             }
-            if (!(ok = compare(go, o->add_bos, a->tpl, a->tokenizer, m, n, &equal, &refused, err)) || refused)
+            if (!(ok = compare(go, o->add_bos, tpl, trained, built, m, n, &equal, &refused, err)) || refused)
                 continue;
             o->verified += equal;
             if (!equal)
@@ -504,7 +506,7 @@ bool ollama_template_derive(struct ollama_template *out, const struct chat_templ
     bool ok = take_apart(&a, &p, err);
     if (ok) {
         *out = (struct ollama_template){.text = write_go(&p), .add_bos = a.bos != NULL, .differs = p.differs};
-        ok = verify(out, &a, p.differs, err);
+        ok = ollama_template_verify(out, tpl, t, t, err);
     }
     parts_free(&p);
     if (!ok) {

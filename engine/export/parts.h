@@ -4,6 +4,7 @@
 #define GM_EXPORT_PARTS_H
 
 #include "engine/export/export.h"
+#include "engine/export/modelfile.h"
 
 /* One export under way. */
 struct export_job {
@@ -12,6 +13,7 @@ struct export_job {
     const struct compute *c;
     struct export_result *result; /* notes go there */
     struct plan *plan;            /* of a whole model's weights; NULL: an adapter */
+    const struct ollama_template *ollama; /* of EXPORT_OLLAMA; else NULL */
 };
 void export_note(struct export_job *j, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool export_cancelled(const struct export_job *j, struct gm_error *err); /* true with the error set */
@@ -26,6 +28,12 @@ bool export_write_peft(struct export_job *j, const char *folder, struct gm_error
 bool export_write_gguf_lora(struct export_job *j, const char *file, struct gm_error *err);
 bool export_write_safetensors(struct export_job *j, const char *folder, struct gm_error *err);
 bool export_write_gguf(struct export_job *j, const char *file, struct gm_error *err);
+/* For Ollama: what TEMPLATE will be, before anything is written (o stays with the job); the Modelfile; and the same read back beside its GGUF. */
+bool export_ollama_begin(struct export_job *j, struct ollama_template *o, struct gm_error *err);
+bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_error *err);
+bool export_check_modelfile(const struct export_job *j, const char *folder, const struct model_source *gguf, struct gm_error *err);
+/* README.md, when everything else is known. */
+bool export_write_card(const struct export_job *j, const char *folder, struct gm_error *err);
 /* Every weight of what was written, bit for bit. */
 bool export_check_safetensors(struct export_job *j, const char *folder, struct gm_error *err);
 bool export_check_gguf(struct export_job *j, const char *file, struct gm_error *err);

@@ -217,12 +217,11 @@ static void tell_fallbacks(struct export_job *j, const struct fallback *list, in
     }
 }
 
-/* Tensors that follow from the configuration, and what llama.cpp will do otherwise whatever the file says. */
+/* Tensors that follow from the configuration. */
 static void add_computed(struct plan *p)
 {
     const struct model_config *c = &p->job->r.model->config;
-    const char *caveats[CONFIG_CAVEATS_MAX];
-    int n = model_config_tensors(c, p->computed), n_caveats = model_config_gguf_caveats(c, caveats);
+    int n = model_config_tensors(c, p->computed);
     for (int i = 0; i < n; i++) {
         struct planned *t = add(p, mem_copy(p->computed[i].name), DT_F32, 1, p->computed[i].n);
         t->n_dims = 1;
@@ -230,8 +229,6 @@ static void add_computed(struct plan *p)
         t->n_pieces = 1;
         t->pieces[0] = (struct plan_piece){.mat = mat_f32(p->computed[i].values, 1, t->cols), .layer = -1};
     }
-    for (int i = 0; i < n_caveats; i++)
-        export_note(p->job, "%s", caveats[i]);
 }
 
 static void plan_gguf(struct plan *p, struct item *items, int n)

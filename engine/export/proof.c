@@ -139,15 +139,15 @@ static bool compare_logits(const struct export_job *j, const struct compute *exa
 
 /* ---- what is not logits ---- */
 
-static bool same_ids(const struct tokenizer *a, const struct tokenizer *b, bool *same, struct gm_error *err)
+static bool same_ids(const struct tokenizer *a, const struct tokenizer *b, unsigned flags, bool *same, struct gm_error *err)
 {
     static const char *const texts[] = {"An old silent pond: a frog jumps in!", "  two  spaces\n\nand\ttabs, 1234567890 (it's)",
                                         "caf\xc3\xa9 \xe4\xbf\xb3\xe5\x8f\xa5 \xf0\x9f\x8c\xb8"};
     bool ok = true;
     for (size_t i = 0; ok && *same && i < sizeof texts / sizeof *texts; i++) {
         struct id_list x = {0}, y = {0};
-        ok = tokenizer_encode(a, texts[i], strlen(texts[i]), TOKENIZE_ADD_SPECIAL, &x, err)
-             && tokenizer_encode(b, texts[i], strlen(texts[i]), TOKENIZE_ADD_SPECIAL, &y, err);
+        ok = tokenizer_encode(a, texts[i], strlen(texts[i]), flags, &x, err)
+             && tokenizer_encode(b, texts[i], strlen(texts[i]), flags, &y, err);
         *same = x.n == y.n && (x.n == 0 || memcmp(x.ids, y.ids, x.n * sizeof *x.ids) == 0);
         id_list_free(&x);
         id_list_free(&y);
@@ -163,7 +163,7 @@ static bool check_text(const struct export_job *j, const struct model *written, 
     struct chat_template *tpl = t && r->tpl ? chat_template_open(written->source, t, NULL, err) : NULL;
     bool ok = t && (tpl || !r->tpl);
     bool same = ok && tokenizer_vocab_size(t) >= tokenizer_vocab_size(r->tokenizer) && tokenizer_bos(t) == tokenizer_bos(r->tokenizer);
-    ok = ok && same_ids(r->tokenizer, t, &same, err);
+    ok = ok && same_ids(r->tokenizer, t, j->ollama ? 0 : TOKENIZE_ADD_SPECIAL, &same, err); /* Ollama: BOS as the TEMPLATE needs it */
     if (ok && !same)
         ok = error_set(err, GM_E_CHECK, "prove %s: its tokenizer gives other ids than the base's (the files were removed)", r->out);
     if (ok && tpl && strcmp(chat_template_text(tpl), chat_template_text(r->tpl)) != 0)
@@ -201,6 +201,8 @@ static bool write_proof(const struct export_job *j, const char *proof, struct gm
     json_object_set_new(o, "random_mean_kl", json_number(p->random_mean_kl));
     json_object_set_new(o, "kl_allowed", json_number(p->kl_allowed));
     json_object_set_new(o, "greedy_agreement", json_number(p->greedy_agreement));
+    if (j->ollama)
+        json_object_set_new(o, "prompts_verified", json_integer(p->prompts_verified));
     for (int i = 0; i < p->n_notes; i++)
         json_array_append_new(notes, json_text(p->notes[i]));
     json_object_set_new(o, "notes", notes);
@@ -213,11 +215,12 @@ static bool write_proof(const struct export_job *j, const char *proof, struct gm
 
 static bool prove_model(struct export_job *j, const struct compute *exact, const char *path, struct gm_error *err)
 {
-    bool is_gguf = export_target(j->r.to)->suffix != NULL;
+    char *file = j->ollama ? path_join(path, "model.gguf") : mem_copy(path);
     j->plan->bytes_done = 0;
-    struct model *m = (is_gguf ? export_check_gguf : export_check_safetensors)(j, path, err) ? model_open(path, err) : NULL;
-    bool ok = m && check_text(j, m, err) && compare_logits(j, exact, m, NULL, err);
+    struct model *m = (export_target(j->r.to)->gguf ? export_check_gguf : export_check_safetensors)(j, file, err) ? model_open(file, err) : NULL;
+    bool ok = m && check_text(j, m, err) && (!j->ollama || export_check_modelfile(j, path, m->source, err)) && compare_logits(j, exact, m, NULL, err);
     model_free(m);
+    mem_free(file);
     return ok;
 }
 

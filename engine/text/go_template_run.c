@@ -433,6 +433,8 @@ static bool walk_range(struct run *r, struct value dot, const struct go_node *no
         n = over.n;
     const struct go_pipe *p = node->pipe;
     for (size_t i = 0; i < n; i++) {
+        if (++r->steps > GO_STEPS_MAX) /* an empty body takes time, too */
+            return fail(r, "it takes too many steps");
         element = over.kind == GO_V_INT ? integer(i) : (struct value){.kind = GO_V_MESSAGE, .messages = over.messages + i};
         for (int k = 0; k < p->n_variables; k++) { /* of two, the first takes the index */
             struct value v = k + 1 < p->n_variables ? integer(i) : element;

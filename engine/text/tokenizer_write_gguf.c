@@ -296,7 +296,7 @@ static int32_t end_of_turn(const struct tokenizer *t)
     return -1;
 }
 
-bool tokenizer_to_gguf(const struct tokenizer *t, int rows, const char *chat_template, struct gguf_out *g, struct gm_error *err)
+bool tokenizer_to_gguf(const struct tokenizer *t, int rows, bool add_bos, const char *chat_template, struct gguf_out *g, struct gm_error *err)
 {
     bool space = false;
     const char *pre = "default";
@@ -332,7 +332,7 @@ bool tokenizer_to_gguf(const struct tokenizer *t, int rows, const char *chat_tem
     write_id(g, "tokenizer.ggml.eot_token_id", end_of_turn(t), rows);
     write_id(g, "tokenizer.ggml.unknown_token_id", t->unk, rows);
     write_id(g, "tokenizer.ggml.padding_token_id", t->pad, rows);
-    gguf_out_bool(g, "tokenizer.ggml.add_bos_token", t->n_prefix > 0);
+    gguf_out_bool(g, "tokenizer.ggml.add_bos_token", add_bos);
     gguf_out_bool(g, "tokenizer.ggml.add_eos_token", t->n_suffix > 0);
     if (!t->byte_level)
         gguf_out_bool(g, "tokenizer.ggml.add_space_prefix", space);

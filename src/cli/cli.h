@@ -84,6 +84,7 @@ struct session {
     struct lora *lora;
     struct syllables *syllables;
     char *model_name, *adapter_name; /* as told; adapter "base" when there is none */
+    char *run_dir;                   /* of the adapter; NULL: it is of no run */
     char *system, *chat_template;    /* what the run of the adapter was trained with; NULL: nothing, or no run */
     int step;                        /* of the adapter's checkpoint; 0 for the base, -1 unknown */
     bool owns_source;

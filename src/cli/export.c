@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TARGETS "mlx|peft|gguf-lora|safetensors|gguf|all"
+#define TARGETS "mlx|peft|gguf-lora|safetensors|gguf|ollama|all"
 #define TYPES "f32|f16|bf16|q8_0|q4_0|q4_k_m|mlx4|mlx8"
 
 struct bar {
@@ -97,6 +97,8 @@ static bool run(struct export_request *r, struct session *s, const struct asked 
     r->tpl = s->tpl;
     r->system = s->system;
     r->model_name = s->model_name;
+    r->run_dir = s->run_dir;
+    r->step = s->step;
     r->progress = show_progress;
     r->arg = &bar;
     atomic_bool cancel = false;
@@ -139,8 +141,8 @@ int command_export(int argc, char **argv)
     const struct arg table[] = {
         {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &model, "MODEL", "the base; default: the run's", 0, 0, NULL, NULL},
-        {"--to", ARG_TEXT, &to, TARGETS, "adapter for mlx-lm, PEFT or llama.cpp; fused model as a Hugging Face (or MLX) folder or a GGUF file; all: every form, and what each costs", 0, 0, NULL, NULL},
-        {"--type", ARG_TEXT, &type, TYPES, "of a fused model (an adapter is always f32): q... for gguf, mlx... for safetensors; default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
+        {"--to", ARG_TEXT, &to, TARGETS, "adapter for mlx-lm, PEFT or llama.cpp; fused model as a Hugging Face (or MLX) folder, a GGUF file, or a folder for Ollama with its Modelfile; all: every form, and what each costs", 0, 0, NULL, NULL},
+        {"--type", ARG_TEXT, &type, TYPES, "of a fused model (an adapter is always f32): q... for gguf and ollama, mlx... for safetensors; default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
         {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
         {"--out", ARG_TEXT, &r.out, "PATH", "where to write: a folder, or the .gguf file", 0, 0, NULL, NULL},
         {"--data", ARG_TEXT, &asked.data, "DATA", "--to all: loss and form are measured on its validation rows; default: the run's", 0, 0, NULL, NULL},

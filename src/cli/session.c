@@ -18,7 +18,7 @@ static bool read_run(struct session *s, const char *checkpoint, char **model, st
     char *up = path_join(checkpoint, "../..");
     struct run_info info;
     bool ok = run_info_open(&info, up, err);
-    mem_free(up);
+    s->run_dir = up;
     if (!ok)
         return false;
     text_clean_fixed(origin->run, sizeof origin->run, info.name, strlen(info.name));
@@ -127,6 +127,7 @@ void session_close(struct session *s)
     model_free(s->model);
     mem_free(s->model_name);
     mem_free(s->adapter_name);
+    mem_free(s->run_dir);
     mem_free(s->system);
     mem_free(s->chat_template);
     *s = (struct session){0};

@@ -222,7 +222,7 @@ void post_export_place(struct workbench *w, const char *run_dir)
     mem_free(name);
 }
 
-static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, struct export_watch *watch)
+static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, int step, struct export_watch *watch)
 {
     struct gm_error err = {0};
     const struct export_target *target = export_target(to);
@@ -231,7 +231,7 @@ static bool export_one(struct workbench *w, struct kitchen *k, const struct job 
     if (k->lora) /* it leaves its run */
         text_clean_fixed(k->lora->origin.run, sizeof k->lora->origin.run, path_base(j->tools.run_dir), strlen(path_base(j->tools.run_dir)));
     struct export_request r = {.to = to, .type = EXPORT_AS_BASE, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
-                               .tpl = j->tools.tpl, .system = j->tools.options->system, .model_name = j->tools.options->model,
+                               .tpl = j->tools.tpl, .system = j->tools.options->system, .run_dir = j->tools.run_dir, .step = step, .model_name = j->tools.options->model,
                                .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
     bool ok = export_run(&r, &k->compute, &result, &err);
     if (ok)
@@ -260,7 +260,7 @@ void taste_export(struct workbench *w, struct kitchen *k, struct job *j)
         if (!(j->formats >> i & 1))
             continue;
         struct export_watch watch = {w, (double)done / n, 1.0 / n};
-        ok = export_one(w, k, j, (enum export_to)i, &watch);
+        ok = export_one(w, k, j, (enum export_to)i, step, &watch);
         done++;
     }
     mail_post(w, &(struct mail){.kind = MAIL_EXPORT_OVER, .flag = ok});

@@ -56,7 +56,7 @@ static void contains(const char *text, const char *what)
 
 static void test_run(void **state)
 {
-    const struct card_proof proof = {5, 123, 1e-4, 1e-3, 0.999, 0.02};
+    const struct card_proof proof = {5, 123, 1e-4, 1e-3, 0.999, 0.02, 42};
     const char *notes[] = {"[click](http://x) <b>"};
     const struct card c = {.target = "ollama", .type = "q8_0", .name = "my haiku", .base = "org/base-270m", .license = "mit", .has_adapter = true, .system = "Be ``` brief.",
                            .run_dir = folder, .step = 600, .proof = &proof, .notes = notes, .n_notes = 1};
@@ -68,7 +68,7 @@ static void test_run(void **state)
         "| run | `evil 'run'` |", "| rows | 90 for training, 10 for validation, 0 for testing |", "| validation rows | from file; 3 of them are training rows as well |",
         "| steps | 600 of 600 |", "| rank | 16 |", "| learning rate | 0.0002 |", "| the base, before | 0 | 5.5000 |", "| this export | 600 | 2.2500 |", "| last | 700 | 2.5000 |",
         "75 % of 4 samples were haiku", "; 0 % before training", "Temperature 0.3, in form: 5-7-5. Prompt `ra'in`", "`````\nold pond\n```\n# not a heading\n````", "second", "warm",
-        "5 sequences, 123 positions, mean KL 0.0001", "ollama create my-haiku -f Modelfile", "````\nBe ``` brief.\n````", "- \\[click\\](http://x) \\<b\\>", "d/ata"};
+        "5 sequences, 123 positions, mean KL 0.0001", "42 conversations", "ollama create my-haiku -f Modelfile", "````\nBe ``` brief.\n````", "- \\[click\\](http://x) \\<b\\>", "d/ata"};
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
         contains(text, facts[i]);
     assert_null(strstr(text, "earlier"));

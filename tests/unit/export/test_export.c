@@ -32,7 +32,7 @@ static void adapter_as_the_library_writes_it(const char *model, const char *name
     struct export_result r = done(&d);
     assert_true(r.mean_kl < 1e-9);
     assert_true(r.greedy_agreement == 1);
-    assert_int_equal(r.files, 3);
+    assert_int_equal(r.files, 4);
     file_open(&ours, d.out, file);
     file_open(&theirs, library, file);
     same_tensors(&ours, &theirs);
@@ -403,7 +403,7 @@ static void the_target_exists(void **state)
     d.request.force = true;
     done(&d);
     assert_false(file_exists(mine));
-    assert_int_equal(count_names(d.out), 3);
+    assert_int_equal(count_names(d.out), 4);
     assert_int_equal(count_names(deep), 1); /* nothing beside it */
     d.request.out = mine; /* a file in the way of a folder */
     assert_true(file_replace(mine, "x", 1, &err));
@@ -428,7 +428,7 @@ static void a_slash_at_the_end(void **state)
     char *out = mem_printf("%s//", d.out);
     d.request.out = out;
     done(&d);
-    assert_int_equal(count_names(d.out), 3);
+    assert_int_equal(count_names(d.out), 4);
     mem_free(out);
     desk_close(&d);
 }

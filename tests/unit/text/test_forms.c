@@ -80,7 +80,7 @@ static struct tokenizer *through_gguf(const struct tokenizer *t, int rows, const
     struct gguf_out *g = gguf_out_new();
     gguf_out_text(g, "general.architecture", "llama");
     gguf_out_text(g, "general.name", name);
-    if (!tokenizer_to_gguf(t, rows, "{{ x }}", g, &err) || !gguf_write(g, path, &err))
+    if (!tokenizer_to_gguf(t, rows, tokenizer_adds_bos(t), "{{ x }}", g, &err) || !gguf_write(g, path, &err))
         fail_msg("%s", err.text);
     gguf_out_free(g);
     struct tokenizer *back = open_path(path);

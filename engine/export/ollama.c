@@ -1,0 +1,78 @@
+/* ollama.c - a folder for Ollama: the fused model as a GGUF, and a Modelfile that makes the same prompts; both are read back and asked. */
+#include "engine/export/parts.h"
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/export/card.h"
+#include "engine/format/model_source.h"
+
+#include <string.h>
+
+enum { CONTEXT_USUAL = 4096, MODELFILE_MAX = 4 << 20 };
+
+bool export_ollama_begin(struct export_job *j, struct ollama_template *o, struct gm_error *err)
+{
+    *o = (struct ollama_template){0};
+    if (!j->r.tpl)
+        return error_set(err, GM_E_USAGE, "Ollama needs a chat template (name the one that was trained with: --chat-template)");
+    if (!ollama_template_derive(o, j->r.tpl, j->r.tokenizer, err))
+        return false;
+    j->ollama = o;
+    for (unsigned i = 0; i < OLLAMA_DIFFERS_COUNT; i++)
+        if (o->differs >> i & 1)
+            export_note(j, "%s", ollama_differs_text(1u << i));
+    if (j->r.system && j->r.system[0] && (o->differs & OLLAMA_SYSTEM_LEFT_OUT))
+        export_note(j, "the system message is not written: this chat template has no place for it");
+    return true;
+}
+
+/* A model in use takes memory for its whole context: Ollama's usual size, where the model reaches that far. */
+static int64_t context(const struct model_config *c)
+{
+    return c->max_positions > 0 && c->max_positions < CONTEXT_USUAL ? c->max_positions : CONTEXT_USUAL;
+}
+
+bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_error *err)
+{
+    const struct export_request *r = &j->r;
+    int32_t ids[8];
+    const char *stops[8];
+    size_t n = 0, n_ids = chat_stop_ids(r->tpl, r->tokenizer, ids);
+    for (size_t i = 0; i < n_ids; i++) {
+        const char *piece = tokenizer_piece(r->tokenizer, ids[i], NULL);
+        if (piece && piece[0])
+            stops[n++] = piece;
+    }
+    char *license = card_license(r->model->source), *path = path_join(folder, "Modelfile");
+    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama, .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : r->system,
+                                         .stops = stops, .n_stops = n, .sampling = r->sampling ? *r->sampling : sampling_default(), .num_ctx = context(&r->model->config),
+                                         .license = license, .comment = "ollama create NAME -f Modelfile\nTEMPLATE builds the ids that the model was trained on."};
+    char *text = modelfile_write(&s, err);
+    bool ok = text && file_replace(path, text, strlen(text), err);
+    mem_free(text);
+    mem_free(license);
+    mem_free(path);
+    return ok;
+}
+
+/* What stands in the folder is asked: the file's TEMPLATE, the GGUF's tokenizer, with or without BOS as that says. */
+bool export_check_modelfile(const struct export_job *j, const char *folder, const struct model_source *gguf, struct gm_error *err)
+{
+    char *path = path_join(folder, "Modelfile");
+    struct str text = {0};
+    struct modelfile m = {0};
+    struct tokenizer *t = tokenizer_open(gguf, err);
+    bool ok = t && file_read_all(path, MODELFILE_MAX, &text, err) && modelfile_read(&m, str_text(&text), text.len, path, err);
+    struct ollama_template o = {.text = ok ? mem_copy(modelfile_value(&m, "template")) : NULL, .add_bos = t && tokenizer_adds_bos(t), .differs = j->ollama->differs};
+    ok = ok && ollama_template_verify(&o, j->r.tpl, j->r.tokenizer, t, err);
+    if (ok)
+        j->result->prompts_verified = o.verified;
+    else
+        error_context(err, "prove %s", j->r.out);
+    ollama_template_free(&o);
+    modelfile_free(&m);
+    tokenizer_free(t);
+    str_free(&text);
+    mem_free(path);
+    return ok;
+}
