@@ -155,7 +155,7 @@ static void try_on_base(struct facts *f, const char *path, const char *base)
         facts_note(f, "it does not say what its base is: shapes were not compared (check --model BASE)");
         return;
     }
-    if (!model_source_open_tokenizer(&source, base, &err)) {
+    if (!model_source_open(&source, base, &err)) {
         if (f->o->base)
             facts_fault(f, &err);
         else
@@ -164,10 +164,14 @@ static void try_on_base(struct facts *f, const char *path, const char *base)
     }
     if (model_config_read(&c, &source, &err)) {
         struct lora *l = lora_load_for(path, f->path, base, &c, &err);
-        if (l)
+        struct str why = {0};
+        if (!l)
+            facts_fault(f, &err);
+        else if (lora_fits(l, &source, &why))
             facts_summary(f, "fits its base %s", base);
         else
-            facts_fault(f, &err);
+            facts_warn(f, "%s", str_text(&why));
+        str_free(&why);
         lora_free(l);
     } else {
         facts_note(f, "its base %s cannot be opened: shapes were not compared (%s)", base, err.text);
@@ -186,12 +190,13 @@ static void gguf_adapter(struct facts *f, const char *path)
     }
     json_t *o = json_object();
     double alpha = 0;
-    struct gguf_text base = {"", 0};
+    struct gguf_text base = {"", 0}, ours = {"", 0};
     facts_metadata_gguf(f, &g);
     see_all(f, &s, g.tensors, g.n_tensors, &err);
     tell_shape(f, &s, o);
     err = (struct gm_error){0};
-    if (!gguf_f64(&g, "adapter.lora.alpha", REQUIRED, -1e9, 1e9, &alpha, &err) || !gguf_string(&g, "general.base_model.0.name", OPTIONAL, &base, &err))
+    if (!gguf_f64(&g, "adapter.lora.alpha", REQUIRED, -1e9, 1e9, &alpha, &err) || !gguf_string(&g, "general.base_model.0.name", OPTIONAL, &base, &err) ||
+        !gguf_string(&g, "gemmaiku.base", OPTIONAL, &ours, &err))
         facts_fault(f, &err);
     json_object_set_new(o, "alpha", json_number(alpha));
     json_object_set_new(o, "scale", json_number(alpha == 0 || s.rank == 0 ? 1 : alpha / (double)s.rank));
@@ -200,8 +205,10 @@ static void gguf_adapter(struct facts *f, const char *path)
     json_object_set_new(f->out, "format", json_sprintf("GGUF, version %u", g.version));
     json_object_set_new(f->out, "adapter", o);
     facts_summary(f, "GGUF LoRA, rank %lld, %d pairs", (long long)s.rank, s.n_a);
+    char *named = ours.len > 0 ? mem_copy_n(ours.data, ours.len) : NULL;
     if (f->o->verify && facts_works(f->out))
-        try_on_base(f, path, NULL);
+        try_on_base(f, path, named);
+    mem_free(named);
     gguf_close(&g);
 }
 

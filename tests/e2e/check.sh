@@ -153,6 +153,12 @@ bad 'adapter_config.json' noconfig/adapters.safetensors
 "$g" check --model "$f/models/smollm2" runs/one/checkpoints/0000002/adapters.safetensors >out 2>err </dev/null || fail "check --model: $(cat err)"
 grep -q "fits its base" out || fail "check --model: the base is not looked at"
 "$g" check --model "$f/models/llama" runs/one/checkpoints/0000002/adapters.safetensors >out 2>err </dev/null && fail "an adapter fits another model"
+rm -rf other && cp -r "$f/models/smollm2" other && chmod -R u+w other
+for at in 9 2000 9000 40000 100000; do # other weights of the same shape
+    printf '\001\001' | dd of=other/model.safetensors bs=1 seek=$(($(stat -c %s other/model.safetensors) - at)) conv=notrunc 2>/dev/null
+done
+"$g" check --model other runs/one/checkpoints/0000002 >out 2>err </dev/null || fail "check on other weights: $(cat err)"
+grep -q "warning" err || fail "an adapter on other weights than its own is not warned about"
 for a in "$f"/quantised/gguf/*_lora.gguf; do
     [ ! -f "$a" ] || "$g" check --model "$f/models/$(basename "$a" _lora.gguf)" "$a" >out 2>err </dev/null || fail "check --model of $a: $(cat err)"
 done
