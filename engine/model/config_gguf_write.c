@@ -181,8 +181,9 @@ int model_config_gguf_caveats(const struct model_config *c, const char *caveats[
         caveats[n++] = "llama.cpp has no sliding window for Phi-3: longer texts than the window will differ";
     if (f->slides == SLIDES_ON_TOP && any_sliding(c))
         caveats[n++] = "llama.cpp has no sliding window for Qwen: longer texts than the window will differ";
-    if (f->slides == SLIDES_PATTERN && sliding_period(c) != f->pattern)
-        caveats[n++] = "llama.cpp may take the family's usual layers for those with a window: longer texts than the window will differ";
+    int period = sliding_period(c);
+    if (f->slides == SLIDES_PATTERN && (c->local_rope ? period == 0 : period != f->pattern))
+        caveats[n++] = "llama.cpp takes the family's usual layers for those with a window: longer texts than the window will differ";
     if (c->local_rope && (c->attn_softcap > 0 || c->final_softcap > 0))
         caveats[n++] = "llama.cpp has no soft caps in Gemma 3";
     if (c->rope.kind == ROPE_LONG && !one_set(&c->rope))

@@ -26,9 +26,27 @@ static json_t *config_json(const struct model_config *c)
     json_object_set_new(o, "positions", json_integer(c->max_positions));
     json_object_set_new(o, "norm_eps", json_number(round((double)c->rms_norm_eps * 1e12) / 1e12));
     json_object_set_new(o, "tied_head", json_boolean(c->tied_head));
+    if (c->fused)
+        json_object_set_new(o, "fused", json_string("qkv_proj gate_up_proj"));
+    if (c->qkv_bias || c->o_bias || c->mlp_bias) {
+        char biases[32];
+        snprintf(biases, sizeof biases, "%s%s%s", c->qkv_bias ? "q k v " : "", c->o_bias ? "o " : "", c->mlp_bias ? "gate up down " : "");
+        biases[strlen(biases) - 1] = 0;
+        json_object_set_new(o, "biases", json_string(biases));
+    }
     json_object_set_new(o, "rope_theta", json_number(c->rope_theta));
+    static const char *const scalings[] = {"none", "linear", "llama3", "longrope"};
+    if (c->rope.kind != ROPE_PLAIN)
+        json_object_set_new(o, "rope_scaling", json_string(scalings[c->rope.kind]));
+    if (c->rope.kind == ROPE_LINEAR || c->rope.kind == ROPE_LLAMA3)
+        json_object_set_new(o, "rope_factor", json_number(c->rope.factor));
+    if (c->rope.kind == ROPE_LLAMA3 || c->rope.kind == ROPE_LONG)
+        json_object_set_new(o, "rope_original_positions", json_integer(c->rope.original_positions));
+    if (c->rotary_dim != c->head_dim)
+        json_object_set_new(o, "rotary_dim", json_integer(c->rotary_dim));
     if (sliding > 0) {
-        json_object_set_new(o, "rope_theta_sliding", json_number(c->rope_theta_local));
+        if (c->local_rope)
+            json_object_set_new(o, "rope_theta_sliding", json_number(c->rope_theta_local));
         json_object_set_new(o, "window", json_integer(c->sliding_window));
         json_object_set_new(o, "sliding_layers", json_integer(sliding));
     }

@@ -35,13 +35,28 @@ struct tools {
     struct compute compute;
 };
 
-static inline void tools_init(struct tools *t, int threads, enum compute_mode mode)
+static inline void tools_init_for(struct tools *t, int threads, enum compute_mode mode,
+                                  enum family family)
 {
     struct gm_error err = {0};
     t->pool = pool_new(threads, &err);
     assert_non_null(t->pool);
-    if (!compute_init(&t->compute, t->pool, GM_TRAIN, mode, FAMILY_AUTO, &err))
+    if (!compute_init(&t->compute, t->pool, GM_TRAIN, mode, family, &err))
         fail_msg("%s", err.text);
+}
+
+static inline void tools_init(struct tools *t, int threads, enum compute_mode mode)
+{
+    tools_init_for(t, threads, mode, FAMILY_AUTO);
+}
+
+/* The next family of kernels that runs here, after `family`; begin with FAMILY_AUTO. */
+static inline bool next_family(enum family *family)
+{
+    while (++*family < FAMILY_COUNT)
+        if (family_runs_here(*family))
+            return true;
+    return false;
 }
 
 static inline void tools_free(struct tools *t)

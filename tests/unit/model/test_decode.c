@@ -17,12 +17,12 @@ static void run(struct decoder *d, const struct compute *c, const struct decode_
         fail_msg("%s", err.text);
 }
 
-static void greedy(const char *name, enum compute_mode mode, bool must_match)
+static void greedy(const char *name, enum family family, enum compute_mode mode, bool must_match)
 {
     struct tools t;
     struct fixture f;
     struct gm_error err = {0};
-    tools_init(&t, 2, mode);
+    tools_init_for(&t, 2, mode, family);
     fixture_open(&f, name);
     const struct tensor_info *prompt = safetensors_find(&f.expected, "greedy.prompt");
     if (!prompt) { /* test_story */
@@ -59,10 +59,11 @@ static void greedy(const char *name, enum compute_mode mode, bool must_match)
 
 static void test_greedy(void **state)
 {
-    for (int i = 0; i < N_MODELS; i++) {
-        greedy(MODELS[i], GM_COMPUTE_F32, true);
-        greedy(MODELS[i], GM_COMPUTE_BF16, false);
-    }
+    for (enum family family = FAMILY_AUTO; next_family(&family);)
+        for (int i = 0; i < N_MODELS; i++) {
+            greedy(MODELS[i], family, GM_COMPUTE_F32, true);
+            greedy(MODELS[i], family, GM_COMPUTE_BF16, false);
+        }
 }
 
 /* stories260k: the trained model tells the same story in both modes; its ids hold the first token

@@ -24,25 +24,17 @@ static void logits_and_hidden(const struct compute *c, const char *name)
     fixture_close(&f);
 }
 
-/* On every family of kernels. */
 static void test_models(void **state)
 {
-    struct tools t;
-    tools_init(&t, 2, GM_COMPUTE_F32);
-    for (int family = FAMILY_AUTO + 1; family < FAMILY_COUNT; family++) {
-        struct gm_error err = {0};
-        struct compute c;
-        if (!family_runs_here((enum family)family))
-            continue;
-        if (!compute_init(&c, t.pool, GM_TASTE, GM_COMPUTE_F32, (enum family)family, &err))
-            fail_msg("%s", err.text);
+    for (enum family family = FAMILY_AUTO; next_family(&family);) {
+        struct tools t;
+        tools_init_for(&t, 2, GM_COMPUTE_F32, family);
         for (int i = 0; i < N_MODELS; i++)
-            logits_and_hidden(&c, MODELS[i]);
+            logits_and_hidden(&t.compute, MODELS[i]);
         if (fixture_there("models/stories260k"))
-            logits_and_hidden(&c, "stories260k");
-        compute_free(&c);
+            logits_and_hidden(&t.compute, "stories260k");
+        tools_free(&t);
     }
-    tools_free(&t);
 }
 
 static void test_loss(void **state)

@@ -23,10 +23,10 @@ static void check_lora_grads(const struct fixture *f, const struct lora *l, cons
     }
 }
 
-static void test_lora_grads(void **state)
+static void lora_grads(enum family family)
 {
     struct tools t;
-    tools_init(&t, 2, GM_COMPUTE_F32);
+    tools_init_for(&t, 2, GM_COMPUTE_F32, family);
     for (int i = 0; i < N_MODELS; i++) {
         struct fixture f;
         struct packed batch;
@@ -60,6 +60,12 @@ static void test_lora_grads(void **state)
         fixture_close(&f);
     }
     tools_free(&t);
+}
+
+static void test_lora_grads(void **state)
+{
+    for (enum family family = FAMILY_AUTO; next_family(&family);)
+        lora_grads(family);
 }
 
 /* Computing again instead of keeping changes no bit of f32. (In bf16 the input of a layer is rounded before it is computed again.) */
