@@ -23,6 +23,7 @@ static const struct part {
     {EXPORT_GGUF, EXPORT_F16, "model-f16.gguf"},
     {EXPORT_GGUF, EXPORT_Q8_0, "model-q8_0.gguf"},
     {EXPORT_GGUF, EXPORT_Q4_K_M, "model-q4_k_m.gguf"},
+    {EXPORT_OLLAMA, EXPORT_Q8_0, "ollama"},
 };
 enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
 
@@ -56,7 +57,7 @@ static bool measure(struct all_job *j, const struct model *m, const struct lora 
 
 static bool measure_written(struct all_job *j, const char *path, struct export_all_row *row, struct gm_error *err)
 {
-    if (!row->whole_model || !j->a->measure)
+    if (!row->listed || !j->a->measure)
         return true;
     on_progress(j, 0.99, "measuring loss and form");
     struct model *m = model_open(path, err);
@@ -78,7 +79,8 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
     r.out = path;
     r.progress = on_progress;
     r.arg = j;
-    bool whole = export_target(p->to)->whole_model, ok = export_run(&r, j->c, &result, &why);
+    const bool whole = export_target(p->to)->whole_model;
+    bool ok = export_run(&r, j->c, &result, &why);
     for (int i = 0; i < result.n_notes; i++)
         add_note(all, mem_printf("%s: %s", p->name, result.notes[i]));
     if (ok) {
@@ -86,12 +88,13 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
         *row = (struct export_all_row){.target = export_target(p->to)->name,
                                        .type = whole ? export_storage(export_type_for(r.model, r.type))->name : "f32",
                                        .bytes = result.bytes, .mean_kl = result.mean_kl, .max_kl = result.max_kl,
-                                       .greedy_agreement = result.greedy_agreement, .whole_model = whole,
+                                       .greedy_agreement = result.greedy_agreement,
+                                       .listed = whole && p->to != EXPORT_OLLAMA, /* whose GGUF is in already */
                                        .measured = {.loss = NAN, .form_rate = NAN}};
         snprintf(row->name, sizeof row->name, "%s", p->name);
         all->bytes += result.bytes;
         ok = measure_written(j, path, row, err);
-    } else if (why.code == GM_E_CHECK || why.code == GM_E_UNSUPPORTED) {
+    } else if (why.code == GM_E_CHECK || why.code == GM_E_UNSUPPORTED || why.code == GM_E_USAGE) {
         add_note(all, mem_printf("%s is left out: %s", p->name, why.text));
         ok = true;
     } else {
@@ -125,7 +128,7 @@ json_t *export_all_json(const struct export_all_result *result)
 {
     json_t *o = json_object(), *rows = json_array(), *notes = json_array();
     for (int i = 0; i < result->n_rows; i++)
-        if (result->rows[i].whole_model)
+        if (result->rows[i].listed)
             json_array_append_new(rows, row_json(&result->rows[i], &result->rows[0]));
     for (int i = 0; i < result->n_notes; i++)
         json_array_append_new(notes, json_text(result->notes[i]));
@@ -150,7 +153,7 @@ static bool make(void *arg, const char *folder, struct gm_error *err)
     const struct export_request *each = &j->a->each;
     struct export_all_row *unfused = &j->result->rows[j->result->n_rows++];
     j->folder = folder;
-    *unfused = (struct export_all_row){.target = "unfused", .type = "", .greedy_agreement = 1, .whole_model = true,
+    *unfused = (struct export_all_row){.target = "unfused", .type = "", .greedy_agreement = 1, .listed = true,
                                        .bytes = each->model->weight_bytes + (each->lora ? each->lora->set.count * sizeof(float) : 0)};
     if (!measure(j, each->model, each->lora, &unfused->measured, err))
         return false;

@@ -30,7 +30,7 @@ struct export_all_row {
     char name[32];             /* inside the folder; "" for the unfused model */
     uint64_t bytes;
     double mean_kl, max_kl, greedy_agreement;
-    bool whole_model;
+    bool listed; /* in the table: a model of its own */
     struct export_measurement measured;
 };
 struct export_all_result {

@@ -5,6 +5,7 @@
 #include "engine/export/plan.h"
 
 #include "engine/base/mem.h"
+#include "engine/export/card.h"
 #include "engine/format/gguf_write.h"
 
 #include <ctype.h>
@@ -103,6 +104,10 @@ void export_put_general(struct gguf_out *g, const struct export_job *j)
     gguf_out_text(g, "general.name", whole);
     size_label(model_config_parameters(&r->model->config), label, sizeof label);
     gguf_out_text(g, "general.size_label", label);
+    char *license = card_license(r->model->source);
+    if (license && *license)
+        gguf_out_text(g, "general.license", license);
+    mem_free(license);
     if (r->lora) {
         gguf_out_u32(g, "general.base_model.count", 1);
         gguf_out_text(g, "general.base_model.0.name", name);

@@ -266,7 +266,7 @@ static bool settle_f16(struct plan *p, struct gm_error *err)
         if (plan_max_abs(t) < F16_END)
             continue;
         if (p->form == PLAN_SAFETENSORS)
-            return error_set(err, GM_E_INPUT, "write %s: tensor %s reaches beyond the range of F16, which ends at 65504 (choose --type bf16 or f32)",
+            return error_set(err, GM_E_UNSUPPORTED, "write %s: tensor %s reaches beyond the range of F16, which ends at 65504 (choose --type bf16 or f32)",
                              p->job->r.out, t->name);
         t->type = DT_F32;
         count_fallback(list, &n_list, t->name, DT_F16, DT_F32, 0);

@@ -73,7 +73,7 @@ static void print_result(const struct export_request *r, const struct export_res
 
 struct asked { /* what --to all wants to know besides */
     bool all;
-    const char *adapter, *data;
+    const char *data;
     int answers;
 };
 
@@ -105,7 +105,7 @@ static bool run(struct export_request *r, struct session *s, const struct asked 
     r->cancel = &cancel;
     signals_install(); /* nothing half written stays behind */
     signals_on_interrupt(&cancel);
-    bool ok = asked->all ? cli_export_all(r, s, asked->adapter, asked->data, asked->answers, g, err) : run_one(r, s, &bar, err);
+    bool ok = asked->all ? cli_export_all(r, s, asked->data, asked->answers, g, err) : run_one(r, s, &bar, err);
     signals_on_interrupt(NULL);
     r->cancel = NULL;
     bar_close(&bar);
@@ -125,6 +125,8 @@ static bool parse_target(struct export_request *r, const char *to, const char *t
     r->type = EXPORT_AS_BASE;
     if (type && !export_type_parse(type, &r->type))
         return error_set(err, GM_E_USAGE, "read command line: --type %s is not known (" TYPES ")", type);
+    if (type && strcmp(to, "all") == 0 && !(export_target(r->to)->types >> r->type & 1))
+        return error_set(err, GM_E_USAGE, "read command line: --to all takes --type for its safetensors folder, which is never %s (leave it out)", type);
     if (type && !export_target(r->to)->whole_model && r->type != EXPORT_F32)
         return error_set(err, GM_E_USAGE, "read command line: --type %s is for a fused model; an adapter is written in f32 (leave it out, or --to safetensors)",
                          type);
@@ -169,7 +171,6 @@ int command_export(int argc, char **argv)
         if (!s.tpl) /* goes along where the model has one that is known */
             s.tpl = chat_template_open(s.source, s.tokenizer, s.chat_template, &none);
         asked.all = strcmp(to, "all") == 0;
-        asked.adapter = adapter;
         ok = run(&r, &s, &asked, &g, &err);
         session_close(&s);
     }

@@ -18,19 +18,11 @@ struct rows {
     struct run_info run; /* dir NULL: no run */
 };
 
-static bool read_run_options(struct rows *r, const char *adapter, struct gm_error *err)
+static bool read_run_options(struct rows *r, const char *run_dir, struct gm_error *err)
 {
-    bool is_run = false;
-    int step;
-    char *path = run_adapter_path(cli_runs_root(), adapter, &is_run, &step, err);
-    if (!path || !is_run) {
-        mem_free(path);
-        return path != NULL;
-    }
-    char *dir = mem_printf("%s/../..", path);
     const char *data = NULL;
     int64_t length = r->options.max_seq_length, seed = 0;
-    bool ok = run_info_open(&r->run, dir, err);
+    bool ok = run_info_open(&r->run, run_dir, err);
     const json_t *o = ok ? json_object_get(r->run.json, "options") : NULL;
     ok = ok && json_get_string(o, "data", REQUIRED, &data, err) && json_get_int(o, "max_seq_length", OPTIONAL, 8, 1000000, &length, err)
          && json_get_bool(o, "mask_prompt", OPTIONAL, &r->options.mask_prompt, err) && json_get_int(o, "seed", OPTIONAL, 0, INT64_MAX, &seed, err);
@@ -40,8 +32,6 @@ static bool read_run_options(struct rows *r, const char *adapter, struct gm_erro
         if (!r->data)
             r->data = mem_copy(data);
     }
-    mem_free(dir);
-    mem_free(path);
     return ok;
 }
 
@@ -88,7 +78,7 @@ static void print_table(const struct export_all_result *all, const struct genera
     for (int i = 0; i < all->n_rows; i++) {
         const struct export_all_row *r = &all->rows[i];
         struct str s = {0};
-        if (!r->whole_model)
+        if (!r->listed)
             continue;
         str_printf(&s, "%-18s %-7s %9.1f  %9.2g %9.2g %5.1f%%", r->name[0] ? r->name : r->target, r->type, (double)r->bytes / 1e6, r->mean_kl, r->max_kl,
                    100 * r->greedy_agreement);
@@ -110,15 +100,14 @@ static json_t *all_json(const struct export_all_result *all, const char *out)
     return o;
 }
 
-bool cli_export_all(const struct export_request *r, struct session *s, const char *adapter, const char *data, int answers, const struct general *g,
-                    struct gm_error *err)
+bool cli_export_all(const struct export_request *r, struct session *s, const char *data, int answers, const struct general *g, struct gm_error *err)
 {
     struct rows rows = {.data = data ? mem_copy(data) : NULL, .options = {.max_seq_length = 512, .mask_prompt = true, .system = s->system, .pool = s->pool}};
     struct measuring w = {.s = s, .sampling = sampling_default(), .answers = answers, .cancel = r->cancel};
     struct export_all_request a = {.each = *r, .measure = loss_and_form, .arg = &w};
     struct export_all_result all = {0};
     w.sampling.seed = g->seed;
-    bool ok = !adapter || read_run_options(&rows, adapter, err);
+    bool ok = !s->run_dir || read_run_options(&rows, s->run_dir, err);
     struct dataset *d = ok && rows.data ? dataset_open(rows.data, &rows.options, s->tokenizer, s->tpl, err) : NULL;
     ok = ok && (!rows.data || (d && dataset_check_ids(d, s->model->config.vocab_size, err)));
     if (d && d->count[SPLIT_VALID] > 0)

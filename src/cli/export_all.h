@@ -5,8 +5,7 @@
 #include "engine/export/export.h"
 #include "src/cli/cli.h"
 
-/* `adapter`: as told; of a run, its data are measured on. `data`: NULL: those, or none. r: all but `to`. */
-bool cli_export_all(const struct export_request *r, struct session *s, const char *adapter, const char *data, int answers, const struct general *g,
-                    struct gm_error *err);
+/* `data`: NULL: those of the adapter's run, or none. r: all but `to`. */
+bool cli_export_all(const struct export_request *r, struct session *s, const char *data, int answers, const struct general *g, struct gm_error *err);
 
 #endif

@@ -150,6 +150,29 @@ for to in mlx peft safetensors; do
     expect 0 "export $to" "$g" export --adapter one --to $to --out out/$to --quiet
     [ -s out/$to/proof.json ] || fail "export $to: no proof"
 done
+expect 0 "export gguf" "$g" export --adapter one --to gguf --type q8_0 --out out/one.gguf --json --quiet
+has "export gguf" '"type":"q8_0"'
+[ -s out/one.gguf.proof.json ] || fail "export gguf: no proof"
+expect 0 "generate from the GGUF" "$g" generate --model out/one.gguf --prompt rain --max-tokens 4 --quiet
+expect 0 "export gguf-lora" "$g" export --adapter one --to gguf-lora --out out/lora.gguf --quiet
+expect 0 "generate with the GGUF adapter" "$g" generate --model "$m" --adapter out/lora.gguf --prompt rain --max-tokens 4 --quiet
+expect 0 "export mlx8" "$g" export --adapter one --to safetensors --type mlx8 --out out/mlx8 --quiet
+grep -q '"quantization"' out/mlx8/config.json || fail "export mlx8: config.json does not say so"
+expect 2 "blocks in safetensors" "$g" export --adapter one --to safetensors --type q8_0 --out out/no
+expect 2 "unknown type" "$g" export --adapter one --to gguf --type q9 --out out/no
+expect 0 "export all" "$g" export one --to all --out out/all --json --quiet
+has "export all" '"loss_change"'
+for part in mlx peft adapter.gguf safetensors model-f16.gguf model-q8_0.gguf model-q4_k_m.gguf ollama fuse_loss.json; do
+    [ -e out/all/$part ] || fail "export all: no $part"
+done
+"$g" export one --to all -n 100000 --out out/stopped --quiet 2>err &
+pid=$!
+while ! ls -d out/stopped.making-* >/dev/null 2>&1 && kill -0 $pid 2>/dev/null; do sleep 0.05; done
+kill -TERM $pid
+wait $pid
+code=$?
+[ $code = 143 ] || fail "an export that was stopped: exit $code"
+ls -d out/stopped* 2>/dev/null | grep -q . && fail "an export that was stopped left something"
 broken "existing target" "exists" "$g" export --adapter one --to peft --out out/peft
 expect 0 "force" "$g" export --adapter one --to peft --out out/peft --force --quiet
 expect 0 "generate from the fused model" "$g" generate --model out/safetensors --prompt rain --max-tokens 4 --quiet
