@@ -296,51 +296,39 @@ void tokenizer_add_around(struct tokenizer *t, bool bos, bool eos)
         add_id(&t->suffix, &t->n_suffix, t->eos);
 }
 
-static bool load_model_file(struct tokenizer *t, const struct model_source *src, struct gm_error *err)
-{
-    struct str bytes = {0}, config = {0};
-    bool ok = model_source_read_file(src, "tokenizer.model", JSON_MAX, &bytes, err);
-    bool has_config = model_source_has_file(src, "tokenizer_config.json");
-    ok = ok && (!has_config || model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err));
-    ok = ok && tokenizer_load_model(t, str_text(&bytes), bytes.len, has_config ? str_text(&config) : NULL, err);
-    str_free(&bytes);
-    str_free(&config);
-    return ok;
-}
-
 /* Of the forms that a vocabulary comes in, a tokenizer.json goes before a tokenizer.model, as in the library. */
 struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error *err)
 {
+    if (src->kind == SOURCE_GGUF) {
+        struct tokenizer *t = tokenizer_new();
+        if (tokenizer_load_gguf(t, src->gguf, err) && tokenizer_finish(t, err))
+            return t;
+        error_context(err, "read the tokenizer of %s", src->name);
+        tokenizer_free(t);
+        return NULL;
+    }
     const char *where = src->path ? src->path : src->name;
-    bool from_json = src->kind == SOURCE_HF && model_source_has_file(src, "tokenizer.json");
-    if (src->kind == SOURCE_HF && !from_json && !model_source_has_file(src, "tokenizer.model")) {
+    bool from_json = model_source_has_file(src, "tokenizer.json");
+    const char *name = from_json ? "tokenizer.json" : "tokenizer.model";
+    if (!from_json && !model_source_has_file(src, name)) {
         error_set(err, GM_E_INPUT,
                   "open tokenizer of %s: there is neither a tokenizer.json nor a tokenizer.model (take the file from where the "
                   "model came from)",
                   where);
         return NULL;
     }
-    if (!from_json) {
-        struct tokenizer *t = tokenizer_new();
-        bool ok = src->kind == SOURCE_GGUF ? tokenizer_load_gguf(t, src->gguf, err) : load_model_file(t, src, err);
-        if (ok && tokenizer_finish(t, err))
-            return t;
-        error_context(err, "read the tokenizer of %s", src->kind == SOURCE_GGUF ? src->name : where);
-        tokenizer_free(t);
-        return NULL;
-    }
-    struct str json = {0}, config = {0};
+    struct str bytes = {0}, config = {0};
     struct tokenizer *t = NULL;
     bool has_config = model_source_has_file(src, "tokenizer_config.json");
-    if (model_source_read_file(src, "tokenizer.json", JSON_MAX, &json, err) &&
-        (!has_config ||
-         model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err))) {
-        char *label = path_join(where, "tokenizer.json");
-        t = tokenizer_open_json(str_text(&json), json.len, has_config ? str_text(&config) : NULL,
-                                label, err);
+    if (model_source_read_file(src, name, JSON_MAX, &bytes, err) &&
+        (!has_config || model_source_read_file(src, "tokenizer_config.json", CONFIG_MAX, &config, err))) {
+        char *label = path_join(where, name);
+        const char *config_text = has_config ? str_text(&config) : NULL;
+        t = from_json ? tokenizer_open_json(str_text(&bytes), bytes.len, config_text, label, err)
+                      : tokenizer_open_model(str_text(&bytes), bytes.len, config_text, label, err);
         mem_free(label);
     }
-    str_free(&json);
+    str_free(&bytes);
     str_free(&config);
     return t;
 }

@@ -51,6 +51,9 @@ struct tokenizer *tokenizer_open(const struct model_source *src, struct gm_error
  * NULL. `label` names the file in errors. */
 struct tokenizer *tokenizer_open_json(const char *json_text, size_t n, const char *config_text,
                                       const char *label, struct gm_error *err);
+/* The same from the bytes of a tokenizer.model. */
+struct tokenizer *tokenizer_open_model(const char *bytes, size_t n, const char *config_text,
+                                       const char *label, struct gm_error *err);
 void tokenizer_free(struct tokenizer *t);
 
 /* Appends to out. Texts of 1 GiB and more are refused. */

@@ -8,6 +8,7 @@
 #include "engine/format/json.h"
 #include "engine/text/tokenizer_private.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- protobuf: fields of a message, one after the other ---- */
@@ -256,7 +257,7 @@ static bool read_added_decoder(struct tokenizer *t, const json_t *config, struct
     return true;
 }
 
-bool tokenizer_load_model(struct tokenizer *t, const char *bytes, size_t n, const char *config_text, struct gm_error *err)
+static bool load(struct tokenizer *t, const char *bytes, size_t n, const char *config_text, struct gm_error *err)
 {
     struct model m = {.kind = 1, .bos = 1, .eos = 2, .pad = -1, .unk = -1, .dummy_prefix = true, .extra_spaces_removed = true, .escaped = true};
     struct proto file = {(const unsigned char *)bytes, (const unsigned char *)bytes + n, err};
@@ -299,4 +300,14 @@ bool tokenizer_load_model(struct tokenizer *t, const char *bytes, size_t n, cons
     }
     tokenizer_add_around(t, add_bos, add_eos);
     return tokenizer_rank_scores(t, (size_t)m.n_pieces, err);
+}
+
+struct tokenizer *tokenizer_open_model(const char *bytes, size_t n, const char *config_text, const char *label, struct gm_error *err)
+{
+    struct tokenizer *t = tokenizer_new();
+    if (load(t, bytes, n, config_text, err) && tokenizer_finish(t, err))
+        return t;
+    error_context(err, "read %s", label);
+    tokenizer_free(t);
+    return NULL;
 }

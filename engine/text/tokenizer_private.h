@@ -161,9 +161,6 @@ struct json_t;
 uint8_t tokenizer_added_flags(const struct json_t *added);
 void tokenizer_named_tokens(struct tokenizer *t, const struct json_t *config); /* bos_token and its like, where named */
 
-/* tokenizer_model.c: config_text may be NULL. */
-bool tokenizer_load_model(struct tokenizer *t, const char *bytes, size_t n, const char *config_text, struct gm_error *err);
-
 /* tokenizer_write.c: the merges in their order; by scores, those that the scores stand for (mem_free). */
 struct tokenizer_merge {
     uint32_t rank;

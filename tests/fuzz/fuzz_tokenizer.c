@@ -2,6 +2,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "engine/base/mem.h"
+#include "engine/format/gguf_write.h"
 #include "engine/text/tokenizer.h"
 
 const char *const FUZZ_WORDS[] = {"%%%%\n", "\"added_tokens\":", "\"content\":", "\"lstrip\":true", "\"normalizer\":", "\"pre_tokenizer\":", "\"Split\"", "\"Regex\":", "\"ByteLevel\"",
@@ -28,6 +29,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         id_list_free(&ids);
         str_free(&back);
         mem_free(tokenizer_to_json(t));
+        struct gguf_out *g = gguf_out_new();
+        tokenizer_to_gguf(t, tokenizer_vocab_size(t), NULL, g, &err);
+        gguf_out_free(g);
         tokenizer_free(t);
     }
     mem_free(json);

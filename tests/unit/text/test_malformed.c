@@ -222,9 +222,50 @@ static void test_mutated_gguf(void **state)
     mutate_gguf("quantised/gguf/smollm2_q8_0.gguf", 300);
 }
 
+/* SentencePiece's protobuf: what is wrong, or asks for more than there is. */
+static void test_model_named(void **state)
+{
+    const struct {
+        const char *bytes;
+        size_t n;
+        const char *says;
+        enum gm_code code;
+    } cases[] = {
+        {"", 0, "bpe", GM_E_UNSUPPORTED},                                                      /* unigram is what no word means */
+        {"\x12\x02\x18\x01", 4, "unigram", GM_E_UNSUPPORTED},
+        {"\x12\x02\x18\x02\x1A\x02\x20\x00", 8, "no pieces", GM_E_INPUT},
+        {"\x12\x02\x18\x02", 4, "remove_extra_whitespaces", GM_E_UNSUPPORTED},
+        {"\x12\x02\x18\x02\x1A\x05\x20\x00\x12\x01x", 11, "precompiled_charsmap", GM_E_UNSUPPORTED},
+        {"\x0A\xFF\xFF\xFF\xFF\x0F", 6, "longer than the file", GM_E_INPUT},
+        {"\x0A\x03\x0A\x63" "a", 5, "longer than the file", GM_E_INPUT},
+        {"\x0A", 1, "within a number", GM_E_INPUT},
+        {"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 11, "64 bits", GM_E_INPUT},
+        {"\x0B", 1, "unknown kind", GM_E_INPUT},
+        {"\x02\x00", 2, "no number", GM_E_INPUT},
+        {"\x0A\x05\x0A\x01" "a\x18\x05", 7, "type 5", GM_E_UNSUPPORTED},
+        {"\x0A\x03\x0A\x01" "a\x0A\x03\x0A\x01" "a", 10, "two ids", GM_E_INPUT},
+        {"\x0A\x03\x0A\x01\xFF", 5, "UTF-8", GM_E_INPUT},
+        {"\x0A\x08\x0A\x01" "a\x15\x00\x00\xC0\x7F", 10, "no number", GM_E_INPUT}, /* a score that is none */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gm_error err = {0};
+        struct tokenizer *t = tokenizer_open_model(cases[i].bytes, cases[i].n, NULL, "tok", &err);
+        assert_null(t);
+        if (!strstr(err.text, cases[i].says) || !strstr(err.text, "tok") || err.code != cases[i].code)
+            fail_msg("case %zu: code %d: %s", i, (int)err.code, err.text);
+    }
+    struct gm_error err = {0};
+    static const char good[] = "\x0A\x03\x0A\x01" "a\x12\x02\x18\x02\x1A\x02\x20\x00";
+    struct tokenizer *t = tokenizer_open_model(good, sizeof good - 1, NULL, "tok", &err);
+    assert_non_null(t);
+    tokenizer_free(t);
+    assert_null(tokenizer_open_model(good, sizeof good - 1, "{\"added_tokens_decoder\": {\"x\": {}}}", "tok", &err));
+    assert_non_null(strstr(err.text, "no id"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_named), cmocka_unit_test(test_mutated),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_named), cmocka_unit_test(test_model_named), cmocka_unit_test(test_mutated),
                                        cmocka_unit_test(test_mutated_gguf)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
