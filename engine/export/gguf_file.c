@@ -138,6 +138,8 @@ bool export_write_gguf(struct export_job *j, const char *file, struct gm_error *
     gguf_out_u32(g, "general.quantization_version", QUANTIZATION_VERSION);
     ok = ok && tokenizer_to_gguf(r->tokenizer, c->vocab_size, j->ollama ? j->ollama->add_bos : tokenizer_adds_bos(r->tokenizer),
                                 r->tpl ? chat_template_text(r->tpl) : NULL, g, err);
+    if (ok && tokenizer_gguf_caveat(r->tokenizer))
+        export_note(j, "%s", tokenizer_gguf_caveat(r->tokenizer));
     for (size_t i = 0; ok && i < p->n; i++) {
         struct tensor_out t = plan_tensor_out(&p->tensors[i]);
         gguf_out_tensor(g, &t);

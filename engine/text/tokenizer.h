@@ -99,5 +99,7 @@ struct gguf_out; /* engine/format/gguf_write.h */
 bool tokenizer_to_gguf(const struct tokenizer *t, int rows, bool add_bos, const char *chat_template_text_or_null,
                        struct gguf_out *g, struct gm_error *err);
 bool tokenizer_strips_like_phi3(const struct tokenizer *t);
+/* Where llama.cpp does otherwise all the same: a sentence for people; NULL: nowhere. */
+const char *tokenizer_gguf_caveat(const struct tokenizer *t);
 
 #endif

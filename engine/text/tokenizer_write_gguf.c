@@ -75,6 +75,16 @@ bool tokenizer_strips_like_phi3(const struct tokenizer *t)
     return any;
 }
 
+const char *tokenizer_gguf_caveat(const struct tokenizer *t)
+{
+    int32_t end = tokenizer_id_of(t, "</s>");
+    if (t->byte_level && t->n_rules > 0)
+        return "llama.cpp does not compose characters as this tokenizer does (NFC): a text with accents on their own gets other ids there";
+    if (tokenizer_strips_like_phi3(t) && end >= 0 && !(t->pieces[end].flags & PIECE_RSTRIP))
+        return "llama.cpp drops white space behind </s>, this tokenizer does not";
+    return NULL;
+}
+
 static bool check_added(const struct tokenizer *t, struct gm_error *err)
 {
     bool phi3 = tokenizer_strips_like_phi3(t);
