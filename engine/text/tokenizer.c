@@ -107,6 +107,10 @@ bool tokenizer_add_stage(struct tokenizer *t, enum stage_match match, enum split
                          TOKENIZER_STAGES_MAX);
     if (match == MATCH_REGEX)
         match = stage_known(pattern, len);
+    if ((match == MATCH_GPT2 || match == MATCH_LLAMA3 || match == MATCH_QWEN2) && behavior == SPLIT_REMOVED && invert) {
+        behavior = SPLIT_ISOLATED; /* these leave nothing between their matches: another way to say the same */
+        invert = false;
+    }
     struct regex *regex = match == MATCH_REGEX ? regex_compile(pattern, len, err) : NULL;
     if (match == MATCH_REGEX && !regex)
         return false;

@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         str_free(&back);
         mem_free(tokenizer_to_json(t));
         struct gguf_out *g = gguf_out_new();
-        tokenizer_to_gguf(t, tokenizer_vocab_size(t), NULL, g, &err);
+        tokenizer_to_gguf(t, tokenizer_vocab_size(t), false, NULL, g, &err);
         gguf_out_free(g);
         tokenizer_free(t);
     }

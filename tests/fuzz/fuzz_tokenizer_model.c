@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             tokenizer_encode(t, text, sizeof text - 1, flags, &ids, &err);
         tokenizer_decode(t, ids.ids, ids.n, false, &back, &err);
         mem_free(tokenizer_to_json(t));
-        tokenizer_to_gguf(t, tokenizer_vocab_size(t), NULL, g, &err);
+        tokenizer_to_gguf(t, tokenizer_vocab_size(t), false, NULL, g, &err);
         gguf_out_free(g);
         id_list_free(&ids);
         str_free(&back);
