@@ -20,6 +20,10 @@ static char *piece_text(const struct tokenizer *t, int32_t id)
 static struct chat_template *make(const char *text, size_t n, const char *name,
                                   const struct tokenizer *t, struct gm_error *err)
 {
+    if (memchr(text, 0, n)) {
+        error_set(err, GM_E_INPUT, "%s: the template holds a NUL byte", name);
+        return NULL;
+    }
     struct jinja_template *jinja = jinja_open(text, n, name, err);
     if (!jinja)
         return NULL;

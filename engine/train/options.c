@@ -39,6 +39,7 @@ static const struct field FIELDS[] = {
     {"run", FIELD_TEXT, AT(run), 0, 0, NULL},
     {"system", FIELD_TEXT, AT(system), 0, 0, NULL},
     {"chat_template", FIELD_TEXT, AT(chat_template), 0, 0, NULL},
+    {"chat_template_config", FIELD_TEXT, AT(chat_template_config), 0, 0, NULL},
     {"resume_adapter_file", FIELD_TEXT, AT(resume_adapter), 0, 0, NULL},
     {"init_random", FIELD_BOOL, AT(init_random), 0, 0, NULL},
     {"fine_tune_type", FIELD_CHOICE, AT(tune), 0, 0, TUNES},
@@ -125,8 +126,10 @@ void train_options_tune(struct train_options *o, enum fine_tune tune)
 
 void train_options_free(struct train_options *o)
 {
-    char **texts[] = {&o->model,  &o->data,          &o->run,
-                      &o->system, &o->chat_template, &o->resume_adapter};
+    char **texts[] = {&o->model,         &o->data,
+                      &o->run,           &o->system,
+                      &o->chat_template, &o->chat_template_config,
+                      &o->resume_adapter};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         mem_free(*texts[i]);
         *texts[i] = NULL;
@@ -136,8 +139,10 @@ void train_options_free(struct train_options *o)
 struct train_options train_options_copy(const struct train_options *o)
 {
     struct train_options copy = *o;
-    char **texts[] = {&copy.model,  &copy.data,          &copy.run,
-                      &copy.system, &copy.chat_template, &copy.resume_adapter};
+    char **texts[] = {&copy.model,         &copy.data,
+                      &copy.run,           &copy.system,
+                      &copy.chat_template, &copy.chat_template_config,
+                      &copy.resume_adapter};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = *texts[i] ? mem_copy(*texts[i]) : NULL;
     return copy;

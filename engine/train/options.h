@@ -17,7 +17,7 @@ enum optimizer_kind { OPT_ADAMW, OPT_ADAM, OPT_SGD };
 enum { TRAIN_MAX_TEMPS = 8, TRAIN_MAX_LR_ARGUMENTS = 3 };
 
 struct train_options {
-    char *model, *data, *run, *system, *chat_template, *resume_adapter;
+    char *model, *data, *run, *system, *chat_template, *chat_template_config, *resume_adapter;
     bool init_random;
     enum fine_tune tune; /* lora.dora says the same as TUNE_DORA (train_options_tune) */
     int iters;     /* optimiser updates */

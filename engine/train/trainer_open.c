@@ -55,6 +55,9 @@ static bool open_text(struct trainer *t, struct gm_error *err)
     t->tpl = chat_template_open(t->source, t->tokenizer, t->o.chat_template, &no_template);
     if (!t->tpl && t->o.chat_template)
         return error_set(err, no_template.code, "%s", no_template.text);
+    if (t->tpl && t->o.chat_template_config &&
+        !chat_template_set_variables(t->tpl, t->o.chat_template_config, err))
+        return false;
     struct dataset_options d = {.max_seq_length = t->o.max_seq_length,
                                 .mask_prompt = t->o.mask_prompt,
                                 .system = t->o.system,

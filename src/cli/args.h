@@ -92,4 +92,9 @@ const char *args_nearest(const char *word, const char *const *names, int n);
 enum compute_mode general_mode(const struct general *g);
 enum family general_family(const struct general *g);
 
+/* Rows of all who use a chat template. */
+#define CLI_TEMPLATE_ARGS(name, config) \
+    {"--chat-template", ARG_TEXT, &(name), "NAME|FILE", "another template than the model's: gemma3, gemma2, zephyr, smollm2, chatml, llama3, phi3, or a Jinja file", 0, 0, NULL, NULL}, \
+    {"--chat-template-config", ARG_TEXT, &(config), "JSON", "variables for the template: {\"date_string\": \"26 Jul 2024\"}", 0, 0, NULL, NULL}
+
 #endif

@@ -183,13 +183,13 @@ int command_chat(int argc, char **argv)
 {
     struct general g = {0};
     struct sampling sampling = sampling_default();
-    const char *model = NULL, *adapter = NULL, *system = NULL, *chat_template = NULL;
+    const char *model = NULL, *adapter = NULL, *system = NULL, *chat_template = NULL, *template_config = NULL;
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
         {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &system, "TEXT", "system message", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(chat_template, template_config),
         CLI_SAMPLING_ARGS(sampling),
         {0}};
     struct arg_spec spec = {.command = "chat", .positional = "[RUN]", .table = table, .max_words = 1, .mlx_lm = true,
@@ -198,7 +198,7 @@ int command_chat(int argc, char **argv)
         return status;
     struct gm_error err = {0};
     struct session s;
-    struct session_options o = {.model = model, .adapter = adapter ? adapter : spec.words[0], .chat_template = chat_template,
+    struct session_options o = {.model = model, .adapter = adapter ? adapter : spec.words[0], .chat_template = chat_template, .chat_template_config = template_config,
                                 .needs_template = true, .needs_weights = true};
     sampling.seed = g.seed;
     if (!sampling_check(&sampling, &err) || !session_open(&s, &o, &g, &err))

@@ -71,7 +71,7 @@ bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err
 
 /* An opened model with all that belongs to it. */
 struct session_options {
-    const char *model, *adapter, *chat_template;
+    const char *model, *adapter, *chat_template, *chat_template_config;
     bool needs_template, needs_weights;
 };
 struct session {
@@ -85,12 +85,14 @@ struct session {
     struct syllables *syllables;
     char *model_name, *adapter_name; /* as told; adapter "base" when there is none */
     char *run_dir;                   /* of the adapter; NULL: it is of no run */
-    char *system, *chat_template;    /* what the run of the adapter was trained with; NULL: nothing, or no run */
+    char *system, *chat_template, *chat_template_config; /* what the run of the adapter was trained with; NULL: nothing, or no run */
     int step;                        /* of the adapter's checkpoint; 0 for the base, -1 unknown */
     bool owns_source;
 };
 bool session_open(struct session *s, const struct session_options *o, const struct general *g, struct gm_error *err);
 void session_close(struct session *s);
+/* Opens the template where it was not needed so far: as told, as the run was trained, or the model's own. */
+bool session_template(struct session *s, const struct session_options *o, struct gm_error *err);
 /* Ids of a prompt: through the template, or raw. system NULL: as the adapter's run was trained; "": none. */
 bool session_prompt(const struct session *s, const char *system, const char *prompt, bool raw, struct id_list *ids, struct gm_error *err);
 json_t *session_generated_json(const struct session *s, const struct generated *r, const char *prompt);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct data_args {
-    const char *model, *data, *chat_template, *form;
+    const char *model, *data, *chat_template, *template_config, *form;
     int max_seq_length;
     bool mask_prompt, rows, gate;
 };
@@ -174,7 +174,7 @@ int command_data(int argc, char **argv)
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a.model, "MODEL", "whose tokenizer and template count the tokens; default nano", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(a.chat_template, a.template_config),
         {"--max-seq-length", ARG_INT, &a.max_seq_length, "N", "longer rows are cut", 8, 1e6, NULL, NULL},
         {"--mask-prompt", ARG_ON_OFF, &a.mask_prompt, NULL, "loss on the answers only", 0, 0, NULL, NULL},
         {"--form", ARG_TEXT, &a.form, "NAME", "form to judge by", 0, 0, NULL, NULL},
@@ -195,14 +195,14 @@ int command_data(int argc, char **argv)
         str_printf(&sources, "%s%s", i ? "\n" : "", spec.words[i]);
     a.data = str_text(&sources);
     struct session s;
-    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat_template != NULL};
+    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.template_config, .needs_template = a.chat_template != NULL};
     if (!session_open(&s, &o, &g, &err)) {
         str_free(&sources);
         return cli_fail(&err);
     }
     struct gm_error none = {0};
     if (!s.tpl) /* text rows need none */
-        s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
+        session_template(&s, &o, &none);
     struct dataset_options options = {.max_seq_length = a.max_seq_length, .mask_prompt = a.mask_prompt, .seed = g.seed};
     struct dataset *d = dataset_open(a.data, &options, s.tokenizer, s.tpl, &err);
     if (d)

@@ -23,7 +23,7 @@ int command_eval(int argc, char **argv)
 {
     static const char splits[] = "train|valid|test";
     struct general g = {0};
-    const char *model = NULL, *adapter = NULL, *data = "haiku", *chat_template = NULL, *system = NULL;
+    const char *model = NULL, *adapter = NULL, *data = "haiku", *chat_template = NULL, *template_config = NULL, *system = NULL;
     int split = SPLIT_TEST, status, n = 0, max_seq_length = 512;
     bool samples = true, mask_prompt = true;
     struct sampling sampling = sampling_default();
@@ -33,7 +33,7 @@ int command_eval(int argc, char **argv)
         {"--data", ARG_TEXT, &data, "DATA", "folder, file, or haiku (default)", 0, 0, NULL, NULL},
         {"--split", ARG_CHOICE, &split, splits, "which rows", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &system, "TEXT", "system message", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(chat_template, template_config),
         {"--max-seq-length", ARG_INT, &max_seq_length, "N", "longer rows are cut", 8, 1e6, NULL, NULL},
         {"--mask-prompt", ARG_ON_OFF, &mask_prompt, NULL, "loss on the answers only", 0, 0, NULL, NULL},
         {"-n", ARG_INT, &n, "N", "at least N answers; default one a row", 0, 1e6, NULL, NULL},
@@ -47,7 +47,7 @@ int command_eval(int argc, char **argv)
     struct gm_error err = {0};
     struct session s;
     struct evaluation e = {.bleu = NAN, .chrf = NAN};
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .needs_template = chat_template != NULL,
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .chat_template_config = template_config, .needs_template = chat_template != NULL,
                                 .needs_weights = true};
     sampling.seed = g.seed;
     if (!sampling_check(&sampling, &err) || !session_open(&s, &o, &g, &err))
@@ -56,7 +56,7 @@ int command_eval(int argc, char **argv)
         system = s.system;
     if (!s.tpl) { /* text rows need none */
         struct gm_error none = {0};
-        s.tpl = chat_template_open(s.source, s.tokenizer, s.chat_template, &none);
+        session_template(&s, &o, &none);
     }
     struct dataset_options options = {.max_seq_length = max_seq_length, .mask_prompt = mask_prompt, .system = system, .seed = g.seed};
     struct dataset *d = dataset_open(data, &options, s.tokenizer, s.tpl, &err);

@@ -136,7 +136,7 @@ static bool parse_target(struct export_request *r, const char *to, const char *t
 int command_export(int argc, char **argv)
 {
     struct general g = {0};
-    const char *model = NULL, *adapter = NULL, *to = NULL, *type = NULL, *chat_template = NULL;
+    const char *model = NULL, *adapter = NULL, *to = NULL, *type = NULL, *chat_template = NULL, *template_config = NULL;
     struct export_request r = {0};
     struct asked asked = {0};
     int status;
@@ -145,7 +145,7 @@ int command_export(int argc, char **argv)
         {"--model", ARG_TEXT, &model, "MODEL", "the base; default: the run's", 0, 0, NULL, NULL},
         {"--to", ARG_TEXT, &to, TARGETS, "adapter for mlx-lm, PEFT or llama.cpp; fused model as a Hugging Face (or MLX) folder, a GGUF file, or a folder for Ollama with its Modelfile; all: every form, and what each costs", 0, 0, NULL, NULL},
         {"--type", ARG_TEXT, &type, TYPES, "of a fused model (an adapter is always f32): q... for gguf and ollama, mlx... for safetensors; default the base's, bf16 if that is quantised", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(chat_template, template_config),
         {"--out", ARG_TEXT, &r.out, "PATH", "where to write: a folder, or the .gguf file", 0, 0, NULL, NULL},
         {"--data", ARG_TEXT, &asked.data, "DATA", "--to all: loss and form are measured on its validation rows; default: the run's", 0, 0, NULL, NULL},
         {"-n", ARG_INT, &asked.answers, "N", "--to all: at least N answers; default one a row", 0, 1e6, NULL, NULL},
@@ -164,12 +164,12 @@ int command_export(int argc, char **argv)
     if (ok && !adapter && !model)
         ok = error_set(&err, GM_E_USAGE, "read command line: export needs --adapter or --model");
     struct session s;
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .needs_template = chat_template != NULL,
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .chat_template_config = template_config, .needs_template = chat_template != NULL,
                                 .needs_weights = true};
     if (ok && (ok = session_open(&s, &o, &g, &err))) {
         struct gm_error none = {0};
         if (!s.tpl) /* goes along where the model has one that is known */
-            s.tpl = chat_template_open(s.source, s.tokenizer, s.chat_template, &none);
+            session_template(&s, &o, &none);
         asked.all = strcmp(to, "all") == 0;
         ok = run(&r, &s, &asked, &g, &err);
         session_close(&s);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct generate_args {
-    const char *model, *adapter, *prompt, *system, *chat_template, *form;
+    const char *model, *adapter, *prompt, *system, *chat_template, *template_config, *form;
     struct sampling sampling;
     struct text_list stops;
     int n;
@@ -92,7 +92,7 @@ int command_generate(int argc, char **argv)
         {"--adapter", ARG_TEXT, &a.adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
         {"--prompt", ARG_TEXT, &a.prompt, "TEXT", "the prompt; - reads standard input", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &a.system, "TEXT", "system message", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(a.chat_template, a.template_config),
         CLI_SAMPLING_ARGS(a.sampling),
         {"--stop", ARG_TEXTS, &a.stops, "TEXT", "end the answer before this text; may come more than once", 0, 0, NULL, NULL},
         {"-n", ARG_INT, &a.n, "N", "samples, with seeds from --seed upwards", 1, 10000, NULL, NULL},
@@ -119,7 +119,7 @@ int command_generate(int argc, char **argv)
     if (ok && !utf8_valid(a.prompt, strlen(a.prompt)))
         ok = error_set(&err, GM_E_INPUT, "read prompt: it is not valid UTF-8");
     struct session s = {0};
-    struct session_options o = {.model = a.model, .adapter = a.adapter, .chat_template = a.chat_template, .needs_template = !a.raw, .needs_weights = true};
+    struct session_options o = {.model = a.model, .adapter = a.adapter, .chat_template = a.chat_template, .chat_template_config = a.template_config, .needs_template = !a.raw, .needs_weights = true};
     if (ok && session_open(&s, &o, &g, &err)) {
         ok = run(&a, &g, &s, &err);
         session_close(&s);

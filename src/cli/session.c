@@ -22,15 +22,17 @@ static bool read_run(struct session *s, const char *checkpoint, char **model, st
     if (!ok)
         return false;
     text_clean_fixed(origin->run, sizeof origin->run, info.name, strlen(info.name));
-    const char *name = NULL, *system = NULL, *template = NULL;
+    const char *name = NULL, *system = NULL, *template = NULL, *variables = NULL;
     json_t *options = json_object_get(info.json, "options");
     ok = json_get_string(options, "model", REQUIRED, &name, err) && json_get_string(options, "system", OPTIONAL, &system, err)
-         && json_get_string(options, "chat_template", OPTIONAL, &template, err);
+         && json_get_string(options, "chat_template", OPTIONAL, &template, err)
+         && json_get_string(options, "chat_template_config", OPTIONAL, &variables, err);
     if (ok) {
         if (!*model)
             *model = mem_copy(name);
         s->system = copy_or_null(system);
         s->chat_template = copy_or_null(template);
+        s->chat_template_config = copy_or_null(variables);
     }
     run_info_free(&info);
     return ok;
@@ -65,6 +67,14 @@ static bool open_adapter(struct session *s, const struct session_options *o, cha
     return ok;
 }
 
+bool session_template(struct session *s, const struct session_options *o, struct gm_error *err)
+{
+    const char *template = o->chat_template ? o->chat_template : s->chat_template;
+    const char *variables = o->chat_template_config ? o->chat_template_config : s->chat_template_config;
+    s->tpl = chat_template_open(s->source, s->tokenizer, template, err);
+    return s->tpl && (!variables || chat_template_set_variables(s->tpl, variables, err));
+}
+
 bool session_open(struct session *s, const struct session_options *o, const struct general *g, struct gm_error *err)
 {
     *s = (struct session){0};
@@ -90,8 +100,12 @@ bool session_open(struct session *s, const struct session_options *o, const stru
         }
     }
     ok = ok && (s->tokenizer = s->model ? model_tokenizer(s->model, s->source, model, err) : tokenizer_open(s->source, err));
-    const char *template = o->chat_template ? o->chat_template : s->chat_template;
-    ok = ok && (!o->needs_template || (s->tpl = chat_template_open(s->source, s->tokenizer, template, err)));
+    struct gm_error refused = {0};
+    if (ok && (o->needs_template || o->chat_template_config) && !session_template(s, o, &refused) && (o->needs_template || s->tpl)) {
+        ok = false; /* a template that is not needed may be missing, but not be given nonsense */
+        if (err)
+            *err = refused;
+    }
     ok = ok && (s->syllables = syllables_open(err));
     if (ok && o->needs_weights)
         ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
@@ -130,6 +144,7 @@ void session_close(struct session *s)
     mem_free(s->run_dir);
     mem_free(s->system);
     mem_free(s->chat_template);
+    mem_free(s->chat_template_config);
     *s = (struct session){0};
 }
 

@@ -221,8 +221,7 @@ int command_tokenize(int argc, char **argv)
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a.model, "MODEL", "whose tokenizer (a folder with a tokenizer only is enough); default nano", 0, 0, NULL, NULL},
         {"--chat", ARG_TEXT, &a.chat, "FILE", "a JSON file (or - for standard input) with a conversation: {\"messages\": [...], \"add_generation_prompt\": true}", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &a.chat_template, "NAME|FILE", "another template than the model's", 0, 0, NULL, NULL},
-        {"--chat-template-config", ARG_TEXT, &a.chat_config, "JSON", "variables for the template", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(a.chat_template, a.chat_config),
         {"--modelfile", ARG_TEXT, &a.modelfile, "FILE", "with --chat: the TEMPLATE of this Modelfile instead of one derived from the chat template", 0, 0, NULL, NULL},
         {"--check", ARG_FLAG, &a.check, NULL, "with --chat: exit 3 where the ids for training, for chat and of the Modelfile are not the same", 0, 0, NULL, NULL},
         {"--no-special", ARG_FLAG, &a.no_special, NULL, "add nothing (no beginning-of-sequence)", 0, 0, NULL, NULL},
@@ -241,15 +240,14 @@ int command_tokenize(int argc, char **argv)
         return cli_fail(&err);
     }
     struct session s;
-    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .needs_template = a.chat || a.chat_template};
+    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.chat_config, .needs_template = a.chat || a.chat_template};
     if (!session_open(&s, &o, &g, &err))
         return cli_fail(&err);
     if (!s.tpl) { /* rows of --jsonl may be conversations; those that are not need no template */
         struct gm_error none = {0};
-        s.tpl = chat_template_open(s.source, s.tokenizer, NULL, &none);
+        session_template(&s, &o, &none);
     }
-    bool good = true, agrees = true, ok = !a.chat_config || !s.tpl || chat_template_set_variables(s.tpl, a.chat_config, &err);
-    ok = ok && (a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &agrees, &err));
+    bool good = true, agrees = true, ok = a.jsonl ? json_rows(&s, &a, &good, &err) : one(&g, &s, &a, &spec, &agrees, &err);
     session_close(&s);
     return !ok ? cli_fail(&err) : cli_end(!good ? EXIT_FAILED : a.check && !agrees ? EXIT_CHECK : EXIT_DONE);
 }

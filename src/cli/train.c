@@ -16,11 +16,12 @@
 bool train_test(const struct train_args *a, const struct general *g, const char *model, const char *adapter, struct evaluation *e, struct gm_error *err)
 {
     struct session s;
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = a->o.chat_template, .needs_weights = true};
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = a->o.chat_template, .chat_template_config = a->o.chat_template_config, .needs_weights = true};
     if (!session_open(&s, &o, g, err))
         return false;
     struct gm_error none = {0}; /* text rows need no template */
-    s.tpl = chat_template_open(s.source, s.tokenizer, a->o.chat_template ? a->o.chat_template : s.chat_template, &none);
+    if (!s.tpl)
+        session_template(&s, &o, &none);
     struct dataset_options options = {.max_seq_length = a->o.max_seq_length, .mask_prompt = a->o.mask_prompt, .system = a->o.system, .seed = a->o.seed,
                                       .pool = s.pool};
     struct dataset *d = dataset_open(a->o.data, &options, s.tokenizer, s.tpl, err);

@@ -173,7 +173,7 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
          "folder with train/valid/test files, one .jsonl, .json, .csv or .tsv file, or haiku (default); more than once: a mixture", 0, 0, NULL, NULL},
         {"--run", ARG_TEXT, &a->run, "NAME", "name of the run; default MODEL-DATA-NNN", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &a->system, "TEXT|FILE", "system message put in front of every row that has none", 0, 0, NULL, NULL},
-        {"--chat-template", ARG_TEXT, &a->chat_template, "NAME|FILE", "another template than the model's: gemma3, gemma2, zephyr, smollm2, chatml, llama3, phi3, or a Jinja file", 0, 0, NULL, NULL},
+        CLI_TEMPLATE_ARGS(a->chat_template, a->chat_template_config),
         {"--preset", ARG_TEXT, &a->preset, "NAME", PRESET_NAMES "; a file and other options win over it", 0, 0, NULL, NULL},
         {"--config", ARG_TEXT, &a->config, "FILE", "(-c) settings from a YAML or JSON file, mlx-lm's keys or these; options win over it", 0, 0, NULL, NULL},
         {"--init", ARG_CHOICE, &a->init, "weights|random", "random: start from random weights (with --fine-tune-type full)", 0, 0, &a->init_given, NULL},
@@ -293,6 +293,7 @@ bool train_args_finish(struct train_args *a, const struct general *g, struct gm_
     }
     o->run = copy_or_null(a->run);
     o->chat_template = copy_or_null(a->chat_template);
+    o->chat_template_config = copy_or_null(a->chat_template_config);
     o->resume_adapter = copy_or_null(a->resume_adapter);
     o->init_random = a->init == 1;
     train_options_tune(o, (enum fine_tune)a->fine_tune);

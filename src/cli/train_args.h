@@ -9,7 +9,7 @@ enum { TRAIN_ARG_ROWS = 64 };
 
 struct train_args {
     struct train_options o;
-    const char *model, *run, *system, *chat_template, *resume_adapter, *preset, *config;
+    const char *model, *run, *system, *chat_template, *chat_template_config, *resume_adapter, *preset, *config;
     int fine_tune, schedule, optimizer, on_hangup;
     float alpha, scale;
     bool use_scale; /* the scale was told, not alpha */

@@ -260,6 +260,8 @@ static bool open_model(struct opened *o, const char *checkpoint, struct gm_error
     if (!o->model || !(o->tokenizer = model_tokenizer(o->model, o->model->source, o->options.model, err)))
         return false;
     o->tpl = chat_template_open(o->model->source, o->tokenizer, o->options.chat_template, &none); /* the curve can be looked at without */
+    if (o->tpl && o->options.chat_template_config && !chat_template_set_variables(o->tpl, o->options.chat_template_config, err))
+        return false;
     return true;
 }
 

@@ -79,6 +79,15 @@ printf 'FROM ./none.gguf\nTEMPLATE """{{ range .Messages }}{{ .Content }}{{ end 
 expect 3 "x-ray of another Modelfile" "$g" tokenize --model "$m" --chat chat.json --modelfile Modelfile --check --json
 has "x-ray of another Modelfile" '"equal":false'
 expect 2 "x-ray without a conversation" "$g" tokenize --model "$m" --check rain
+l=$fixtures/tokenizers/llama3
+expect 0 "a template with variables" "$g" tokenize --model "$l" --chat-template "$l/template_llama3.2.jinja" --chat-template-config '{"date_string": "5 May 1955"}' --chat chat.json --json
+has "a template with variables" "Today Date: 5 May 1955"
+expect 2 "variables that are no object" "$g" tokenize --model "$l" --chat-template-config '[1]' --chat chat.json
+printf 'a\n{{ x | xmlattr }}' >bad.jinja
+broken "a filter that is not supported" "bad.jinja:2: filter 'xmlattr'" "$g" tokenize --model "$m" --chat-template bad.jinja --chat chat.json
+printf '{%% for m in messages %%}\n{%% if m %%}' >bad.jinja
+broken "a template without an end" "bad.jinja:2: the block that begins here" "$g" tokenize --model "$m" --chat-template bad.jinja --chat chat.json
+expect 2 "a name that is no template" "$g" tokenize --model "$m" --chat-template nope --chat chat.json
 expect 0 logits "$g" logits --model "$m" --ids 1,5,9 --out l.safetensors --compute f32
 [ -s l.safetensors ] || fail "logits: no file"
 expect 2 "logits without ids" "$g" logits --model "$m"
