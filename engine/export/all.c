@@ -1,6 +1,7 @@
 /* all.c - see all.h. */
 #include "engine/export/all.h"
 
+#include "engine/export/card.h"
 #include "engine/export/parts.h"
 
 #include "engine/base/file.h"
@@ -147,6 +148,35 @@ static bool write_table(struct all_job *j, struct gm_error *err)
     return ok;
 }
 
+/* The card of them all, with the table in words. */
+static bool write_card(struct all_job *j, struct gm_error *err)
+{
+    const struct export_all_result *all = j->result;
+    const struct export_request *r = &j->a->each;
+    struct str table = {0};
+    str_add(&table, "| | type | MB | mean KL | greatest KL | same best token | validation loss | 5-7-5 |\n|---|---|---|---|---|---|---|---|\n");
+    for (int i = 0; i < all->n_rows; i++) {
+        const struct export_all_row *row = &all->rows[i];
+        if (!row->listed)
+            continue;
+        str_printf(&table, "| %s | %s | %.1f | %.2g | %.2g | %.1f %% | ", row->name[0] ? row->name : row->target, row->type, (double)row->bytes / 1e6, row->mean_kl, row->max_kl,
+                   100 * row->greedy_agreement);
+        str_printf(&table, isfinite(row->measured.loss) ? "%.4f | " : "not measured | ", row->measured.loss);
+        str_printf(&table, isfinite(row->measured.form_rate) ? "%.0f %% of %d |\n" : "not measured |\n", 100 * row->measured.form_rate, row->measured.n);
+    }
+    char *license = card_license(r->model->source), *path = path_join(j->folder, "README.md");
+    const struct card c = {.target = "all", .name = path_base(r->out), .base = r->model_name && *r->model_name ? r->model_name : r->model->config.family, .license = license,
+                           .has_adapter = r->lora != NULL, .system = r->system, .run_dir = r->run_dir, .step = r->step, .notes = (const char *const *)all->notes,
+                           .n_notes = all->n_notes, .fuse_table = str_text(&table)};
+    char *text = card_write(&c);
+    bool ok = file_replace(path, text, strlen(text), err);
+    mem_free(text);
+    mem_free(license);
+    mem_free(path);
+    str_free(&table);
+    return ok;
+}
+
 static bool make(void *arg, const char *folder, struct gm_error *err)
 {
     struct all_job *j = arg;
@@ -160,7 +190,7 @@ static bool make(void *arg, const char *folder, struct gm_error *err)
     for (j->part = 0; j->part < N_PARTS; j->part++)
         if ((each->lora || export_target(PARTS[j->part].to)->whole_model) && !make_part(j, &PARTS[j->part], err))
             return false;
-    return write_table(j, err);
+    return write_table(j, err) && write_card(j, err);
 }
 
 bool export_all(const struct export_all_request *a, const struct compute *c, struct export_all_result *result, struct gm_error *err)

@@ -241,7 +241,7 @@ static void about(struct str *out, const struct card *c)
     char *base = shown(c->base);
     str_add(out, "# ");
     add_plain(out, c->name);
-    str_printf(out, "\n\n%s of ", is_adapter(c) ? "A LoRA adapter" : c->has_adapter ? "A fused fine-tune" : "A conversion");
+    str_printf(out, "\n\n%s of ", is(c->target, "all") ? "Adapters and fused models of a fine-tune" : is_adapter(c) ? "A LoRA adapter" : c->has_adapter ? "A fused fine-tune" : "A conversion");
     add_code(out, base);
     mem_free(base);
     if (c->type)
@@ -363,7 +363,7 @@ static void proof(struct str *out, const struct card *c)
                    "%.1f %%, greatest difference of a logit %.3g. `proof.json` has the numbers.\n\n",
                    c->proof->sequences, (long long)c->proof->positions, c->proof->mean_kl, c->proof->max_kl, 100 * c->proof->greedy_agreement, c->proof->max_logit_difference);
     else
-        str_add(out, "Not measured.\n\n");
+        str_add(out, is(c->target, "all") ? "Every form has its own: `proof.json` in its folder, or `FILE.proof.json`.\n\n" : "Not measured.\n\n");
     if (c->proof && c->proof->prompts_verified)
         str_printf(out, "%d conversations of several turns, with and without a system message, were put through the TEMPLATE and the tokenizer of the GGUF: the ids are "
                         "those of the training.\n\n", c->proof->prompts_verified);
@@ -378,7 +378,9 @@ static void usage(struct str *out, const struct card *c)
     for (const char *p = path_base(c->name); *p; p++) /* as a word of a shell, and of Ollama */
         str_add_char(&name, isalnum((unsigned char)*p) || strchr("-_.", *p) ? *p : '-');
     const char *n = str_text(&name)[0] ? str_text(&name) : "haiku", *base = is_hub_id(c->base) ? c->base : "BASE";
-    if (is(c->target, "ollama"))
+    if (is(c->target, "all"))
+        str_add(out, "Every folder in here has a README.md that says how. `.gguf` files are for llama.cpp: `llama-cli -m FILE`, the adapter with `--lora FILE`.\n\n");
+    else if (is(c->target, "ollama"))
         str_printf(out, "    ollama create %s -f Modelfile\n    ollama run %s \"Write a haiku about rain.\"\n\nThe TEMPLATE builds the ids that the model was trained on; the sampling settings are "
                         "those that its samples were tasted with, not Ollama's own.\n\n", n, n);
     else if (is(c->target, "gguf"))

@@ -174,6 +174,8 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
         return false;
     for (int i = 0, n = peers_that_differ(target->name, &j->r.model->config, j->r.model->source, lines); i < n; i++)
         export_note(j, "%s", lines[i]);
+    if (j->r.to == EXPORT_GGUF)
+        export_note_bos(j);
     if (target->whole_model) {
         if (!plan_open(&plan, j, target->gguf ? PLAN_GGUF : PLAN_SAFETENSORS, err))
             return false;

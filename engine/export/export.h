@@ -52,6 +52,7 @@ struct export_request {
     const struct tokenizer *tokenizer;
     const struct chat_template *tpl; /* goes along, and renders prompts for the proof; NULL: none known */
     const char *system;              /* the system message that it was trained with; NULL: none */
+    const char *system_line;         /* for Ollama: SYSTEM; NULL: `system` */
     const char *model_name;          /* what the base is called */
     const char *run_dir;             /* of the adapter, whose facts go into README.md; NULL: none */
     int step;                        /* of its checkpoint */

@@ -30,7 +30,7 @@ enum ollama_differs {
     OLLAMA_REFUSED = 32,          /* conversations that the chat template refuses are answered */
     OLLAMA_SYSTEM_LEFT_OUT = 64,  /* a system message does not get into the prompt: the chat template refuses it or leaves it out */
     OLLAMA_DATE = 128,            /* the chat template tells the day; the TEMPLATE keeps that of the export */
-    OLLAMA_ANSWER_LAST = 256      /* a conversation that ends in an answer: Ollama asks for one more */
+    OLLAMA_LATER_SYSTEM = 256     /* a system message after the first turn is put in another place */
 };
 enum { OLLAMA_DIFFERS_COUNT = 9 };
 /* A sentence for one bit (1 << i). */

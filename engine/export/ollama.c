@@ -10,20 +10,40 @@
 
 enum { CONTEXT_USUAL = 4096, MODELFILE_MAX = 4 << 20 };
 
+static const char *system_line(const struct export_request *r)
+{
+    return r->system_line ? r->system_line : r->system ? r->system : "";
+}
+
 bool export_ollama_begin(struct export_job *j, struct ollama_template *o, struct gm_error *err)
 {
     *o = (struct ollama_template){0};
     if (!j->r.tpl)
-        return error_set(err, GM_E_USAGE, "Ollama needs a chat template (name the one that was trained with: --chat-template)");
+        return error_set(err, GM_E_UNSUPPORTED, "Ollama needs a chat template (name the one that was trained with: --chat-template)");
     if (!ollama_template_derive(o, j->r.tpl, j->r.tokenizer, err))
         return false;
     j->ollama = o;
     for (unsigned i = 0; i < OLLAMA_DIFFERS_COUNT; i++)
         if (o->differs >> i & 1)
             export_note(j, "%s", ollama_differs_text(1u << i));
-    if (j->r.system && j->r.system[0] && (o->differs & OLLAMA_SYSTEM_LEFT_OUT))
+    const char *trained = j->r.system ? j->r.system : "", *line = system_line(&j->r);
+    if (strcmp(line, trained) != 0)
+        export_note(j, line[0] ? "the SYSTEM line was not in training: what the model sees in Ollama is not what it learned with (train --system puts it there)"
+                               : "there is no SYSTEM line, and training had a system message: answers will be other ones");
+    if (line[0] && (o->differs & OLLAMA_SYSTEM_LEFT_OUT))
         export_note(j, "the system message is not written: this chat template has no place for it");
     return true;
+}
+
+/* llama.cpp asks the vocabulary whether a BOS stands in front of a prompt; the template that was trained with may say otherwise. */
+void export_note_bos(struct export_job *j)
+{
+    static const struct chat_message one[] = {{"user", "x"}};
+    int32_t bos = tokenizer_bos(j->r.tokenizer);
+    struct id_list ids = {0};
+    if (j->r.tpl && bos >= 0 && tokenizer_adds_bos(j->r.tokenizer) && chat_encode(j->r.tpl, j->r.tokenizer, one, 1, true, &ids, NULL, NULL) && ids.n > 0 && ids.ids[0] != bos)
+        export_note(j, "llama.cpp puts a begin-of-sequence token in front of every prompt, as the vocabulary says; the chat template, and so the training, has none");
+    id_list_free(&ids);
 }
 
 /* A model in use takes memory for its whole context: Ollama's usual size, where the model reaches that far. */
@@ -44,7 +64,7 @@ bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_
             stops[n++] = piece;
     }
     char *license = card_license(r->model->source), *path = path_join(folder, "Modelfile");
-    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama, .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : r->system,
+    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama, .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : system_line(r),
                                          .stops = stops, .n_stops = n, .sampling = r->sampling ? *r->sampling : sampling_default(), .num_ctx = context(&r->model->config),
                                          .license = license, .comment = "ollama create NAME -f Modelfile\nTEMPLATE builds the ids that the model was trained on."};
     char *text = modelfile_write(&s, err);

@@ -18,7 +18,7 @@ const char *ollama_differs_text(unsigned bit)
     case OLLAMA_REFUSED: return "some conversations that the chat template refuses (roles out of turn) get a prompt in Ollama";
     case OLLAMA_SYSTEM_LEFT_OUT: return "the chat template has no place for a system message: Ollama leaves it out of the prompt";
     case OLLAMA_DATE: return "the chat template tells the day; the TEMPLATE keeps the day of the export";
-    case OLLAMA_ANSWER_LAST: return "after a conversation that ends in an answer Ollama asks for another answer";
+    case OLLAMA_LATER_SYSTEM: return "a system message further down in a conversation is put in another way than in training";
     default: return "for no known reason";
     }
 }
@@ -110,7 +110,8 @@ struct parts {
     char *answer_before, *answer_after;
     char *ask;                        /* what asks for an answer */
     enum system_form form;
-    char *system_before, *system_after; /* of a first turn of its own, head included; or behind the system text inside the user's */
+    char *system_before, *system_after; /* of a first turn of its own, head included; or around the system text inside the user's */
+    bool system_in_last;                /* of the user's turns the last one, not the first */
     char *later_before, *later_after;   /* of a system turn further down; NULL: there is none */
     bool empty_system_skipped;
     unsigned differs;
@@ -199,6 +200,18 @@ static bool renders_as(const struct asker *a, const char *roles, const char *con
     return same;
 }
 
+/* Of two user turns, is it the second that the system text stands in? */
+static bool is_in_last(const struct asker *a)
+{
+    static const char *const contents[] = {"Systematic", "Userly", "Answering", "Userly"};
+    struct str text = {0};
+    bool ok = render(a, "suau", contents, true, &text, NULL);
+    const char *system = ok ? strstr(str_text(&text), contents[0]) : NULL, *answer = ok ? strstr(str_text(&text), contents[2]) : NULL;
+    bool last = system && answer && system > answer;
+    str_free(&text);
+    return last;
+}
+
 /* Where the system text goes. */
 static bool take_system(const struct asker *a, struct parts *p, struct probe *q, struct gm_error *err)
 {
@@ -216,9 +229,11 @@ static bool take_system(const struct asker *a, struct parts *p, struct probe *q,
             p->form = SYSTEM_TURN;
             p->system_before = mem_copy(before);
             p->system_after = mem_copy_n(between, strlen(between) - strlen(p->user_before));
-        } else if (strcmp(before, inside) == 0) {
+        } else if (begins(before, inside)) {
             p->form = SYSTEM_IN_USER;
+            p->system_before = mem_copy(before + strlen(inside));
             p->system_after = mem_copy(between);
+            p->system_in_last = is_in_last(a);
         } else
             ok = unlike(err, "its system message stands neither in a turn of its own nor in the first user turn");
         p->empty_system_skipped = ok && renders_as(a, "su", empty, str_text(&without));
@@ -329,7 +344,9 @@ static char *write_go(const struct parts *p)
         str_add(&s, "{{ if eq .Role \"user\" }}");
     quote(&s, p->user_before);
     if (p->form == SYSTEM_IN_USER) {
-        str_printf(&s, "{{ if and (eq $i 1) (%s) }}{{ $first.Content }}", leads);
+        str_printf(&s, "{{ if and (%s) (%s) }}", p->system_in_last ? "eq (len (slice $.Messages $i)) 1" : "eq $i 1", leads);
+        quote(&s, p->system_before);
+        str_add(&s, "{{ $first.Content }}");
         quote(&s, p->system_after);
         str_add(&s, "{{ end }}");
     }
@@ -459,10 +476,11 @@ unsigned ollama_explain(const struct go_template *go, bool add_bos, const struct
                 mem_free((char *)m[i].content);
         }
     mem_free(m);
-    if (answer == UINT_MAX)
-        for (size_t i = 1; i < n; i++)
-            if (strcmp(messages[i].role, messages[i - 1].role) == 0)
-                answer = OLLAMA_SAME_ROLE;
+    for (size_t i = 1; i < n && answer == UINT_MAX; i++)
+        if (strcmp(messages[i].role, messages[i - 1].role) == 0)
+            answer = OLLAMA_SAME_ROLE;
+        else if (strcmp(messages[i].role, "system") == 0)
+            answer = OLLAMA_LATER_SYSTEM;
     return answer;
 }
 
@@ -491,7 +509,9 @@ bool ollama_template_verify(struct ollama_template *o, const struct chat_templat
             if (!(ok = compare(go, o->add_bos, tpl, trained, built, m, n, &equal, &refused, err)) || refused)
                 continue;
             o->verified += equal;
-            if (!equal)
+            if (!equal && strcmp(roles[r], "uasu") == 0)
+                o->differs |= OLLAMA_LATER_SYSTEM;
+            else if (!equal)
                 ok = error_set(err, GM_E_UNSUPPORTED, "what Ollama would build for \"%s\" is not what was trained", roles[r]);
         }
     go_template_free(go);

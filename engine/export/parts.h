@@ -30,6 +30,7 @@ bool export_write_safetensors(struct export_job *j, const char *folder, struct g
 bool export_write_gguf(struct export_job *j, const char *file, struct gm_error *err);
 /* For Ollama: what TEMPLATE will be, before anything is written (o stays with the job); the Modelfile; and the same read back beside its GGUF. */
 bool export_ollama_begin(struct export_job *j, struct ollama_template *o, struct gm_error *err);
+void export_note_bos(struct export_job *j); /* of EXPORT_GGUF, where it matters */
 bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_error *err);
 bool export_check_modelfile(const struct export_job *j, const char *folder, const struct model_source *gguf, struct gm_error *err);
 /* README.md, when everything else is known. */

@@ -61,12 +61,14 @@ bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err
 
 /* Tables that several commands share. */
 #define CLI_ADAPTER_HELP "adapter folder or file, or RUN (= RUN:best), RUN:best-form, RUN:last, RUN:600"
-#define CLI_SAMPLING_ARGS(s) \
+#define CLI_CHOOSING_ARGS(s) \
     {"--temp", ARG_FLOAT, &(s).temperature, "T", "temperature; 0 = greedy", 0, 100, NULL, NULL}, \
     {"--top-k", ARG_INT, &(s).top_k, "K", "only the K likeliest tokens; 0 = all", 0, 1e9, NULL, NULL}, \
     {"--top-p", ARG_FLOAT, &(s).top_p, "P", "only the likeliest tokens that together reach P; 1 = all", 0, 1, NULL, NULL}, \
     {"--min-p", ARG_FLOAT, &(s).min_p, "P", "only tokens at least P times as likely as the likeliest; 0 = all", 0, 1, NULL, NULL}, \
-    {"--repeat-penalty", ARG_FLOAT, &(s).repeat_penalty, "R", "penalty on the last 64 tokens; 1 = none", 0, 100, NULL, NULL}, \
+    {"--repeat-penalty", ARG_FLOAT, &(s).repeat_penalty, "R", "penalty on the last 64 tokens; 1 = none", 0, 100, NULL, NULL}
+#define CLI_SAMPLING_ARGS(s) \
+    CLI_CHOOSING_ARGS(s), \
     {"--max-tokens", ARG_INT, &(s).max_tokens, "N", "longest answer", 1, 1e6, NULL, NULL}
 
 /* An opened model with all that belongs to it. */

@@ -137,6 +137,7 @@ int command_export(int argc, char **argv)
 {
     struct general g = {0};
     const char *model = NULL, *adapter = NULL, *to = NULL, *type = NULL, *chat_template = NULL, *template_config = NULL;
+    struct sampling sampling = sampling_default();
     struct export_request r = {0};
     struct asked asked = {0};
     int status;
@@ -149,6 +150,8 @@ int command_export(int argc, char **argv)
         {"--out", ARG_TEXT, &r.out, "PATH", "where to write: a folder, or the .gguf file", 0, 0, NULL, NULL},
         {"--data", ARG_TEXT, &asked.data, "DATA", "--to all: loss and form are measured on its validation rows; default: the run's", 0, 0, NULL, NULL},
         {"-n", ARG_INT, &asked.answers, "N", "--to all: at least N answers; default one a row", 0, 1e6, NULL, NULL},
+        {"--system", ARG_TEXT, &r.system_line, "TEXT", "--to ollama: the SYSTEM line; default what the run was trained with, and another one is warned about", 0, 0, NULL, NULL},
+        CLI_CHOOSING_ARGS(sampling),
         {"--force", ARG_FLAG, &r.force, NULL, "replace what is there", 0, 0, NULL, NULL},
         {0}};
     struct arg_spec spec = {.command = "export", .positional = "[RUN]", .table = table, .max_words = 1,
@@ -170,6 +173,7 @@ int command_export(int argc, char **argv)
         struct gm_error none = {0};
         if (!s.tpl) /* goes along where the model has one that is known */
             session_template(&s, &o, &none);
+        r.sampling = &sampling;
         asked.all = strcmp(to, "all") == 0;
         ok = run(&r, &s, &asked, &g, &err);
         session_close(&s);

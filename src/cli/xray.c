@@ -126,8 +126,8 @@ bool xray_make(struct xray *x, const struct session *s, const struct chat_messag
     if (!x->supervised)
         x->supervised = mem_new(x->training.n + 1, 1);
     snprintf(x->why_refused, sizeof x->why_refused, "%s", why.text);
-    size_t least = x->training.n < x->chat.n ? x->training.n : x->chat.n;
-    x->training_agrees = !why.text[0] && (asked == n || x->training.n >= x->chat.n) && memcmp(x->training.ids, x->chat.ids, least * sizeof *x->chat.ids) == 0;
+    x->has_answer = asked < n;
+    x->training_agrees = !x->has_answer || (!why.text[0] && x->training.n >= x->chat.n && memcmp(x->training.ids, x->chat.ids, x->chat.n * sizeof *x->chat.ids) == 0);
     return true;
 }
 
@@ -169,7 +169,7 @@ static void print_row(const struct xray *x, const struct session *s, size_t trai
 {
     bool t = training < x->training.n, c = chat < x->chat.n, o = ollama < x->ollama.n;
     bool inside = c || o; /* behind the prompt the training goes on alone: its answer */
-    bool differs = (inside && x->ollama.n > 0 && (c != o || x->chat.ids[chat] != x->ollama.ids[ollama])) || (c && t && x->training.ids[training] != x->chat.ids[chat]);
+    bool differs = (inside && x->ollama.n > 0 && (c != o || x->chat.ids[chat] != x->ollama.ids[ollama])) || (x->has_answer && c && t && x->training.ids[training] != x->chat.ids[chat]);
     printf("%c%c", differs ? '*' : ' ', t && x->supervised[training] ? '+' : ' ');
     print_id(&x->training, training, t);
     print_id(&x->chat, chat, c);

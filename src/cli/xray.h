@@ -15,6 +15,7 @@ struct xray {
     char *source;                          /* path of the Modelfile; NULL: one that was derived */
     char why_none[1024];
     char why_refused[1024];                /* training would not take the conversation; "": it would */
+    bool has_answer;                       /* at its end; else nothing is trained, and training is not compared */
     bool training_agrees, ollama_agrees;
     unsigned reasons;                      /* ollama_differs bits; UINT_MAX: not known */
     /* private */

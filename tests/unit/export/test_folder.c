@@ -283,8 +283,8 @@ static void all_of_them(void **state)
     assert_int_equal(m.seen[2], DT_F16);
     assert_int_equal(m.seen[3], DT_Q8_0);
     assert_string_equal(result.rows[0].target, "unfused");
-    static const char *const names[] = {"mlx", "peft", "adapter.gguf", "safetensors", "model-f16.gguf", "model-q8_0.gguf", "model-q4_k_m.gguf", "ollama", "fuse_loss.json"};
-    for (int i = 0; i < 9; i++) {
+    static const char *const names[] = {"mlx", "peft", "adapter.gguf", "safetensors", "model-f16.gguf", "model-q8_0.gguf", "model-q4_k_m.gguf", "ollama", "README.md", "fuse_loss.json"};
+    for (int i = 0; i < 10; i++) {
         char *path = path_join(d.out, names[i]);
         if (!file_exists(path) && !dir_exists(path))
             fail_msg("there is no %s", names[i]);

@@ -141,6 +141,60 @@ static void test_templates(void **state)
     (void)state;
 }
 
+/* Templates of other families, as they are published: with pieces for thinking, tools, system texts inside instructions. */
+static void test_other_templates(void **state)
+{
+    static const char *const names[] = {"deepseek", "llama2", "llama31", "mistral", "phi35", "phi4", "qwen25", "qwen3", "generation"};
+    struct model_source source;
+    struct gm_error err = {0};
+    assert_true(model_source_open_tokenizer(&source, FIXTURES "/tokenizers/smollm2", &err));
+    struct tokenizer *t = tokenizer_open(&source, &err);
+    assert_non_null(t);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = mem_printf(FIXTURES "/../fuzz/seeds/jinja/%s.jinja", names[i]);
+        struct str text = {0};
+        struct chat_template *tpl = file_read_all(path, 1 << 20, &text, &err) ? chat_template_from_text(str_text(&text), t, &err) : NULL;
+        struct ollama_template ot;
+        if (!tpl || !ollama_template_derive(&ot, tpl, t, &err))
+            fail_msg("%s: %s", names[i], err.text);
+        assert_true(ot.verified >= 25);
+        ollama_template_free(&ot);
+        chat_template_free(tpl);
+        str_free(&text);
+        mem_free(path);
+    }
+    tokenizer_free(t);
+    model_source_close(&source);
+    (void)state;
+}
+
+/* What Go cannot follow is refused, with the reason. */
+static void test_underivable(void **state)
+{
+    static const struct {
+        const char *jinja, *says;
+    } cases[] = {{"{% for m in messages %}{{ loop.index }}: {{ m.content }}\n{% endfor %}", "do not repeat"},
+                 {"{% for m in messages %}{{ m.content | upper }}{% endfor %}", "is not once in the text"},
+                 {"{% for m in messages %}<{{ m.role }}>{{ m.content | replace(' ', '_') }}\n{% endfor %}<assistant>", "is not what was trained"},
+                 {"{{ raise_exception('never') }}", "never"}};
+    struct model_source source;
+    struct gm_error err = {0};
+    assert_true(model_source_open_tokenizer(&source, FIXTURES "/tokenizers/smollm2", &err));
+    struct tokenizer *t = tokenizer_open(&source, &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct chat_template *tpl = chat_template_from_text(cases[i].jinja, t, &err);
+        struct ollama_template ot;
+        assert_non_null(tpl);
+        assert_false(ollama_template_derive(&ot, tpl, t, &err));
+        if (!strstr(err.text, cases[i].says))
+            fail_msg("%s: %s", cases[i].jinja, err.text);
+        chat_template_free(tpl);
+    }
+    tokenizer_free(t);
+    model_source_close(&source);
+    (void)state;
+}
+
 /* Rows of text/modelfile.jsonl were read by Ollama's own parser (tests/tools/ollama). */
 static void test_read(void **state)
 {
@@ -249,6 +303,6 @@ static void test_check(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_templates), cmocka_unit_test(test_read), cmocka_unit_test(test_write), cmocka_unit_test(test_check)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_templates), cmocka_unit_test(test_other_templates), cmocka_unit_test(test_underivable), cmocka_unit_test(test_read), cmocka_unit_test(test_write), cmocka_unit_test(test_check)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

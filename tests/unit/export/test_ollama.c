@@ -41,7 +41,7 @@ static void one(const char *model, const char *adapter, enum export_type type, b
     d.request.system = "You write haiku.";
     d.request.sampling = &sampling;
     struct export_result r = done(&d);
-    assert_int_equal(r.files, 4);
+    assert_int_equal(r.files, 4); /* model.gguf, Modelfile, README.md, proof.json */
     assert_true(r.prompts_verified >= 20);
     assert_int_equal(gguf_adds_bos(&d), adds_bos);
     char *modelfile = text_of(&d, "Modelfile"), *card = text_of(&d, "README.md");
@@ -91,7 +91,7 @@ static void test_refused(void **state)
     d.request.to = EXPORT_OLLAMA;
     const struct chat_template *tpl = d.request.tpl;
     d.request.tpl = NULL;
-    refused(&d, GM_E_USAGE, "needs a chat template");
+    refused(&d, GM_E_UNSUPPORTED, "needs a chat template");
     d.request.tpl = tpl;
     d.request.system = "a no\xc2\xa0" "break space"; /* Ollama's parser would drop it */
     refused(&d, GM_E_UNSUPPORTED, "U+00A0");
