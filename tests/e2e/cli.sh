@@ -237,6 +237,11 @@ done
 broken "adapter of another model" "made for this model" "$g" generate --model "$fixtures/models/gemma3_text" --adapter one --prompt x
 broken "start from an adapter of another model" "made for this model" "$g" train --model "$fixtures/models/gemma3_text" --data set --run bad \
     --resume-adapter-file runs/one/checkpoints/0000006
+# an adapter knows its base: on weights with another fingerprint it works and warns, once; on its own it is silent
+cp -r "$m" near && printf 'Z' | dd of=near/model.safetensors bs=1 seek=$(($(wc -c <near/model.safetensors) - 1)) conv=notrunc 2>/dev/null
+"$g" logits --model "$m" --adapter one --ids 1,2,3 --out l.safetensors 2>err && [ ! -s err ] || fail "an adapter on its own base says something: $(cat err)"
+"$g" logits --model near --adapter runs/one/checkpoints/0000006 --ids 1,2,3 --out l.safetensors 2>err || fail "an adapter on weights that are nearly its base's is refused"
+[ "$(grep -c 'trained on other weights' err)" = 1 ] || fail "an adapter on another base does not warn: $(cat err)"
 broken "a rate far too high" "not finite" "$g" train --model "$m" --data set --iters 90 --learning-rate 10 --lr-schedule constant --weight-decay 10 \
     --warmup 0 --sample-every 0 --run burst
 [ ! -e runs/bad ] || fail "a run that could not start left a folder"

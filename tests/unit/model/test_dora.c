@@ -156,7 +156,7 @@ static void test_bf16(void **state)
         struct lora *l = lively(f.model, &exact.compute, &ALL), *half = lora_copy(l);
         lora_bind(half, f.model, &t.compute);
         for (size_t k = 0; k < l->dora.n_rows; k++)
-            assert_true(fabsf(half->dora.gain[k] / l->dora.gain[k] - 1) < 4e-3f);
+            assert_true(fabsf(half->dora.gain[k] / l->dora.gain[k] - 1) < 5e-4f);
         struct pass *p = pass_for(f.model, l, PASS_LORA, false);
         float *g = mem_new(l->set.count, sizeof *g), *want = mem_new(l->set.count, sizeof *want);
         pass_loss_and_grad(p, &exact.compute, l, &batch.b, 0.01f, 0, 0, want);
