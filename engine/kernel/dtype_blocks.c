@@ -107,16 +107,15 @@ static void expand_q2_k(const unsigned char *b, float *dst)
     }
 }
 
-/* As Q2_K, with a third bit per value (a clear bit means minus 4), signed scales of 6 bits, no
- * minimum. Scale s: 4 low bits in nibbles of bytes 0..7, 2 high bits in bytes 8..11. */
+/* As Q2_K, with a third bit per value (a clear bit means minus 4), signed scales, no minimum. */
 static void expand_q3_k(const unsigned char *b, float *dst)
 {
-    const unsigned char *sc = b + 96;
+    signed char scales[16];
     float d = load_f16(b + 108);
+    dtype_q3_k_scales(b + 96, scales);
     for (int s = 0; s < 16; s++) {
         const unsigned char *third = b + s % 2 * 16, *q = b + 32 + s / 8 * 32 + s % 2 * 16;
-        int low = s < 8 ? sc[s] & 15 : sc[s - 8] >> 4, high = sc[8 + s % 4] >> s / 4 * 2 & 3;
-        float scale = d * (float)((low | high << 4) - 32);
+        float scale = d * (float)scales[s];
         for (int l = 0; l < 16; l++) {
             int value = (q[l] >> s % 8 / 2 * 2 & 3) - (third[l] >> s / 2 & 1 ? 0 : 4);
             dst[16 * s + l] = scale * (float)value;

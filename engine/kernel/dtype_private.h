@@ -34,6 +34,16 @@ static inline void dtype_sub_scales(const unsigned char *packed, unsigned char s
     memcpy(mins, out + 2, 8);
 }
 
+/* Signed scales (6 bits) of the 16 sub-blocks of Q3_K: 4 low bits in nibbles of bytes 0..7, 2 high bits
+ * in bytes 8..11. */
+static inline void dtype_q3_k_scales(const unsigned char *packed, signed char scales[16])
+{
+    for (int s = 0; s < 16; s++) {
+        int low = s < 8 ? packed[s] & 15 : packed[s - 8] >> 4;
+        scales[s] = (signed char)((low | (packed[8 + s % 4] >> s / 4 * 2 & 3) << 4) - 32);
+    }
+}
+
 static inline float dtype_float_of_bits(uint32_t u)
 {
     float f;
