@@ -16,4 +16,5 @@ if [ ! -x "$venv/bin/python" ]; then
     $pip llama-cpp-python
 fi
 "$venv/bin/python" "$here/interop.py" "$@"
-exec "$venv/bin/python" "$here/adapters.py" "$1" "$2"
+"$venv/bin/python" "$here/adapters.py" "$1" "$2"
+exec "$venv/bin/python" "$here/mlx_lora.py" "$1" "$2"
