@@ -59,6 +59,36 @@ static void test_adapters_learn(void **state)
     tools_free(&t);
 }
 
+/* Fused projections are views of the rows of one quantised matrix, its scales and biases too. */
+static void test_fused(void **state)
+{
+    static const char config[] = "{\"model_type\":\"phi3\",\"vocab_size\":80,\"hidden_size\":64,\"intermediate_size\":128,\"num_hidden_layers\":2,"
+                                 "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"partial_rotary_factor\":0.75}";
+    static const enum dtype types[] = {DT_MLX4, DT_MLX8, DT_Q8_0, DT_BF16};
+    struct tools t;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    for (int i = 0; i < 4; i++) {
+        struct gm_error err = {0};
+        struct model_config c;
+        assert_true(model_config_parse(&c, config, strlen(config), "config.json", &err));
+        struct model *m = model_random(&c, types[i], 3, &err), *wide = model_random(&c, types[i], 3, &err);
+        if (!m || !wide || !model_make_trainable(wide, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(m->layers[1].w[PROJ_V].type, types[i]);
+        assert_ptr_equal(m->layers[1].w[PROJ_K].data, (const unsigned char *)m->layers[1].w[PROJ_Q].data + 64 * m->layers[1].w[PROJ_Q].row_bytes);
+        static int32_t ids[30];
+        for (int k = 0; k < 30; k++)
+            ids[k] = (k * 37 + 5) % 80;
+        float *have = logits_of(m, NULL, &t.compute, ids, 30, NULL, NULL), *want = logits_of(wide, NULL, &t.compute, ids, 30, NULL, NULL);
+        near(dtype_name(types[i]), have, want, 30 * 80, 1e-5);
+        mem_free(have);
+        mem_free(want);
+        model_free(m);
+        model_free(wide);
+    }
+    tools_free(&t);
+}
+
 /* llama_custom with its settings changed, or with one tensor changed or left out. */
 struct change {
     const char *key, *module, *setting; /* "quantization" or one module in it: what stands there instead; NULL: nothing */
@@ -161,6 +191,6 @@ static void test_notes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_adapters_learn), cmocka_unit_test(test_refused), cmocka_unit_test(test_notes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_adapters_learn), cmocka_unit_test(test_fused), cmocka_unit_test(test_refused), cmocka_unit_test(test_notes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
