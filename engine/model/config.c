@@ -79,13 +79,17 @@ static bool read_layer_types(struct model_config *c, const struct model_family *
         !read_int(o, "sliding_window_pattern", 1 << 20, &pattern, err) ||
         !json_get_bool(o, "use_sliding_window", OPTIONAL, &on_top, err))
         return false;
+    if (pattern != f->pattern && !c->local_rope) /* an option of Gemma 3 alone */
+        return error_set(err, GM_E_UNSUPPORTED, "\"sliding_window_pattern\" is %d, which is not supported in a model of type %s",
+                         pattern, f->name);
     if (f->slides == SLIDES_ON_TOP) {
         int64_t below = 28;
         if (!json_get_int(o, "max_window_layers", OPTIONAL, 0, 1 << 20, &below, err))
             return false;
-        full_below = !on_top ? c->n_layers : below < c->n_layers ? (int)below : c->n_layers;
         if (!on_top)
             c->sliding_window = 0;
+        if (c->sliding_window > 0 && below < c->n_layers)
+            full_below = (int)below;
     }
     if (types && json_array_size(types) != (size_t)c->n_layers)
         return error_set(err, GM_E_INPUT, "\"layer_types\" has %zu entries for %d layers",

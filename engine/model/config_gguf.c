@@ -188,8 +188,13 @@ static bool read_factors(struct keys *k, struct model_config *c, struct gm_error
                          "rope_factors_short.weight and rope_factors_long.weight come as a pair, and "
                          "without rope_freqs.weight");
     bool plain = true;
+    double stretch = 1;
     for (int i = 0; one && i < n; i++)
         plain = plain && divisors[i] == 1;
+    if (!both[0] && !gguf_f64(k->g, key(k, "rope.scaling.attn_factor"), OPTIONAL, 1e-3, 1e3, &stretch, err))
+        return false;
+    if (stretch != 1)
+        return error_set(err, GM_E_UNSUPPORTED, "\"%s\" is %g without factors by length, which is not supported", k->text, stretch);
     if (!both[0] && plain)
         return true;
     if (s->kind != ROPE_PLAIN)

@@ -97,6 +97,9 @@ static void test_families(void **state)
                       &err));
     assert_true(c.sliding_window == 32 && !c.sliding[0] && c.sliding[1]);
 
+    assert_true(parse(&c, QWEN, ",\"sliding_window\":null,\"max_window_layers\":1,\"use_sliding_window\":true", &err));
+    assert_true(c.sliding_window == 0 && !c.sliding[1]);
+
     assert_true(parse(&c, GEMMA2, "", &err));
     assert_true(c.sliding[0] && !c.sliding[1] && c.sliding[2] && c.attn_softcap == 50 &&
                 c.final_softcap == 30 && !c.qk_norm && !c.local_rope && c.head_dim == 256);
@@ -228,6 +231,7 @@ static void test_config_refused(void **state)
         {PHI, ",\"attention_bias\":true", GM_E_UNSUPPORTED, {"attention_bias", "true", ""}},
         {QWEN, ",\"mlp_bias\":true", GM_E_UNSUPPORTED, {"mlp_bias", "true", ""}},
         {LLAMA, ",\"sliding_window\":16", GM_E_UNSUPPORTED, {"sliding_window", "16", ""}},
+        {GEMMA2, ",\"sliding_window_pattern\":4", GM_E_UNSUPPORTED, {"sliding_window_pattern", "4", "gemma2"}},
         {LLAMA, ",\"attention_multiplier\":0.5", GM_E_UNSUPPORTED, {"attention_multiplier", "0.5", ""}},
         {LLAMA, ",\"rotate_by_thirds\":true", GM_E_UNSUPPORTED, {"rotate_by_thirds", "true", ""}},
         {LLAMA, ",\"text_config\":{\"hidden_size\":8}", GM_E_UNSUPPORTED, {"text_config", "gemma3", ""}},
