@@ -245,6 +245,19 @@ bool chat_encode_json(const struct chat_template *tpl, const struct tokenizer *t
     return ok;
 }
 
+bool chat_rewrites_turns(const struct chat_template *tpl)
+{
+    const struct chat_message m[] = {
+        {"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}};
+    struct str text = {0};
+    struct chat_spans spans = {0};
+    bool ok = chat_render(tpl, m, 4, false, &text, &spans, NULL) && spans.n_turns == 2 &&
+              spans.turn[0].begin == spans.turn[0].end && spans.turn[1].begin < spans.turn[1].end;
+    chat_spans_free(&spans);
+    str_free(&text);
+    return ok;
+}
+
 /* ---- the ids that end an answer ---- */
 
 static void add_stop(const struct tokenizer *t, int32_t id, int32_t out[8], size_t *n)

@@ -74,6 +74,8 @@ bool chat_render(const struct chat_template *tpl, const struct chat_message *mes
 bool chat_encode(const struct chat_template *tpl, const struct tokenizer *t,
                  const struct chat_message *messages, size_t n, bool add_generation_prompt,
                  struct id_list *ids, uint8_t **supervised, struct gm_error *err);
+/* Is an answer written in another way once more messages follow, so that it is not trained then? */
+bool chat_rewrites_turns(const struct chat_template *tpl);
 /* Messages as a file has them, with all their fields (lists of content, tool calls), and tools (NULL:
  * none): what Hugging Face makes of them, special strings in the content included; literal: they
  * stay text. Appends to text. */

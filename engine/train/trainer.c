@@ -291,6 +291,18 @@ static void list_findings(struct str *s, const struct dataset *d)
             str_printf(s, "%s%d %s", s->len ? ", " : "", d->found[WARNED[i]], finding_name(WARNED[i]));
 }
 
+/* Conversations whose former answers the template writes in another way: they are not trained. */
+static void list_rewritten(struct str *s, const struct trainer *t)
+{
+    int n = 0;
+    if (!t->tpl || !t->o.mask_prompt || !chat_rewrites_turns(t->tpl))
+        return;
+    for (int i = 0; i < t->dataset->n_rows; i++)
+        n += t->dataset->rows[i].n_messages > 3;
+    if (n)
+        str_printf(s, "%d conversations have several answers, and this model's template writes all but the last in another way: the last one alone is trained", n);
+}
+
 /* One warning: what was put into s, and where to read more. */
 static bool warn(struct trainer *t, struct str *s, bool data_tells_more, struct gm_error *err)
 {
@@ -316,6 +328,8 @@ static bool warn_of_data(struct trainer *t, struct gm_error *err)
     if (d->n_skipped)
         str_printf(&s, "%s%d rows have nothing to learn from and are skipped", s.len ? "; " : "", d->n_skipped);
     bool ok = (!t->start_warning || trainer_tell_warning(t, t->start_warning, err)) && warn(t, &s, true, err);
+    list_rewritten(&s, t);
+    ok = ok && warn(t, &s, false, err);
     list_findings(&s, d);
     if (s.len) {
         char *found = str_take(&s);

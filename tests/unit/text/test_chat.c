@@ -225,6 +225,17 @@ static void test_rewritten(void **state)
                                      {"user", "sea"},   {"assistant", "well#salt"}};
     check_supervised("smollm2", thinks, m, 4, "well#salt<|im_end|>\n");
     check_supervised("smollm2", thinks, m, 2, "hm#Rain<|im_end|>\n");
+    const char *tags = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + ('()' if loop.last and "
+                       "m.role == 'assistant' else '') + m.content + '<|im_end|>\n' }}{% endfor %}"
+                       "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    struct tokenizer *smol = open_family("smollm2");
+    struct chat_template *a = open_template(smol, "smollm2", tags),
+                         *b = open_template(smol, "smollm2", "smollm2");
+    assert_true(chat_rewrites_turns(a));
+    assert_false(chat_rewrites_turns(b));
+    chat_template_free(a);
+    chat_template_free(b);
+    tokenizer_free(smol);
     /* The generation prompt is not what stands in front of an answer. */
     const char *other = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + "
                         "'<|im_end|>\n' }}{% endfor %}"
