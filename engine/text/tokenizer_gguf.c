@@ -1,5 +1,5 @@
-/* tokenizer_gguf.c - the vocabulary in the metadata of a GGUF: "gpt2" (byte-level, merges) and
- * "llama" (SentencePiece, scores). */
+/* tokenizer_gguf.c - the vocabulary in the metadata of a GGUF: "gpt2" (byte-level, merges), "llama"
+ * (SentencePiece, scores) and "gemma4" (SentencePiece, merges). */
 #include "engine/base/mem.h"
 #include "engine/format/gguf.h"
 #include "engine/text/tokenizer_private.h"
@@ -194,6 +194,13 @@ bool tokenizer_load_gguf(struct tokenizer *t, const struct gguf *g, struct gm_er
         bool add_bos = false;
         return set_pre(t, pre, &add_bos, err) && read_pieces(t, g, err) && read_merges(t, g, err) && read_ids(t, g, add_bos, err) &&
                strip_like_phi3(t, g, err);
+    }
+    if (gguf_text_is(model, "gemma4")) { /* marks for spaces, but merges; lines apart */
+        static const char lines[] = "[^\\n]+|[\\n]+";
+        t->byte_fallback = t->decode_bytes = t->fuse_unk = true;
+        tokenizer_sentencepiece_rules(t, false);
+        return tokenizer_add_stage(t, MATCH_REGEX, SPLIT_ISOLATED, false, lines, sizeof lines - 1, err) && read_pieces(t, g, err) &&
+               read_merges(t, g, err) && read_ids(t, g, true, err);
     }
     if (!gguf_text_is(model, "llama"))
         return error_set(err, GM_E_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported",

@@ -227,8 +227,56 @@ static void test_model(void **state)
     tokenizer_free(t);
 }
 
+/* ---- published vocabularies: only where GEMMAIKU_VOCABULARIES names a folder with llama.cpp's ggml-vocab-*.gguf, the texts
+ * beside them (.inp) and their ids (.out) ---- */
+
+static void check_published(const char *folder, const char *name)
+{
+    struct str texts = {0}, ids = {0};
+    struct gm_error err = {0};
+    char *file = mem_printf("%s/ggml-vocab-%s.gguf", folder, name), *inp = mem_printf("%s.inp", file), *out = mem_printf("%s.out", file);
+    if (!file_read_all(inp, 1 << 20, &texts, &err) || !file_read_all(out, 1 << 20, &ids, &err))
+        fail_msg("%s", err.text);
+    struct tokenizer *t = open_path(file);
+    static const char between[] = "\n__ggml_vocab_test__\n";
+    size_t rows = 0;
+    const char *line = str_text(&ids);
+    for (const char *text = str_text(&texts), *end; (end = strstr(text, between)); text = end + sizeof between - 1, rows++) {
+        struct id_list have = {0};
+        assert_true(tokenizer_encode(t, text, (size_t)(end - text), TOKENIZE_LITERAL, &have, &err));
+        for (size_t k = 0; k < have.n; k++) {
+            char *after;
+            if (strtol(line, &after, 10) != have.ids[k] || after == line)
+                fail_msg("%s, row %zu: %.60s", name, rows, text);
+            line = after;
+        }
+        while (*line == ' ')
+            line++;
+        assert_int_equal(*line, '\n'); /* no more ids than ours */
+        line++;
+        id_list_free(&have);
+    }
+    assert_true(rows > 40);
+    tokenizer_free(t);
+    str_free(&texts);
+    str_free(&ids);
+    mem_free(file);
+    mem_free(inp);
+    mem_free(out);
+}
+
+static void test_published(void **state)
+{
+    static const char *const names[] = {"llama-bpe", "llama-spm", "phi-3", "qwen2", "gpt-2", "starcoder", "refact", "command-r", "gemma-4"};
+    const char *folder = getenv("GEMMAIKU_VOCABULARIES");
+    if (!folder)
+        skip();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        check_published(folder, names[i]);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gguf), cmocka_unit_test(test_model)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gguf), cmocka_unit_test(test_model), cmocka_unit_test(test_published)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
