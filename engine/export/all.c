@@ -44,10 +44,20 @@ static void on_progress(void *arg, double share, const char *what)
         each->progress(each->arg, (j->part + share) / j->n_parts, what);
 }
 
-static void add_note(struct export_all_result *r, char *text)
+/* What several forms have to say is said once: "model-f16.gguf, model-q8_0.gguf: ...". */
+static void add_note(struct export_all_result *r, const char *name, const char *text)
 {
+    for (int i = 0; i < r->n_notes; i++) {
+        char *behind = strstr(r->notes[i], ": ");
+        if (behind && strcmp(behind + 2, text) == 0) {
+            char *longer = mem_printf("%.*s, %s: %s", (int)(behind - r->notes[i]), r->notes[i], name, text);
+            mem_free(r->notes[i]);
+            r->notes[i] = longer;
+            return;
+        }
+    }
     r->notes = mem_grow(r->notes, (size_t)r->n_notes, (size_t)r->n_notes + 1, sizeof *r->notes);
-    r->notes[r->n_notes++] = text;
+    r->notes[r->n_notes++] = mem_printf("%s: %s", name, text);
 }
 
 static bool measure(struct all_job *j, const struct model *m, const struct lora *l, struct export_measurement *out, struct gm_error *err)
@@ -83,7 +93,7 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
     const bool whole = export_target(p->to)->whole_model;
     bool ok = export_run(&r, j->c, &result, &why);
     for (int i = 0; i < result.n_notes; i++)
-        add_note(all, mem_printf("%s: %s", p->name, result.notes[i]));
+        add_note(all, p->name, result.notes[i]);
     if (ok) {
         struct export_all_row *row = &all->rows[all->n_rows++];
         *row = (struct export_all_row){.target = export_target(p->to)->name,
@@ -96,7 +106,9 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
         all->bytes += result.bytes;
         ok = measure_written(j, path, row, err);
     } else if (why.code == GM_E_CHECK || why.code == GM_E_UNSUPPORTED || why.code == GM_E_USAGE) {
-        add_note(all, mem_printf("%s is left out: %s", p->name, why.text));
+        char *text = mem_printf("left out: %s", why.text);
+        add_note(all, p->name, text);
+        mem_free(text);
         ok = true;
     } else {
         error_set(err, why.code, "%s", why.text);

@@ -153,6 +153,8 @@ static void choose_mlx(struct plan *p, const struct item *items, int n)
     p->mlx = p->job->type == EXPORT_MLX4 ? DT_MLX4 : DT_MLX8;
     p->mlx_scales = p->floats;
     p->group = 64;
+    if (p->job->r.lora && dtype_is_mlx(q->type))
+        export_note(p->job, "the adapted matrices are quantised a second time, which can cost more than the adapter changed (--to all tells, --type bf16 does not)");
     if (q->type == p->mlx) {
         p->group = q->group;
         p->mlx_scales = q->scale_type;

@@ -107,6 +107,7 @@ static inline void refused(struct desk *d, enum gm_code code, const char *word)
         fail_msg("nothing was found wrong (%s expected)", word);
     if (err.code != code || !strstr(err.text, word))
         fail_msg("code %d, \"%s\": code %d and \"%s\" expected", err.code, err.text, code, word);
+    export_result_free(&result);
     assert_int_equal(count_names(d->folder), 0);
 }
 

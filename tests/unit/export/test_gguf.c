@@ -228,6 +228,43 @@ static void mixes(void **state)
     assert_int_equal(storage_that_fits(DT_BF16, 7), DT_BF16);
 }
 
+/* ---- names ---- */
+
+static void expect_name(struct desk *d, const char *base, const char *want, bool phi)
+{
+    struct gguf g;
+    struct gguf_text name;
+    struct gm_error err = {0};
+    d->request.model_name = base;
+    d->request.force = true;
+    done(d);
+    open_gguf(&g, d->out);
+    assert_true(gguf_string(&g, "general.name", REQUIRED, &name, &err));
+    char *text = mem_copy_n(name.data, name.len);
+    if (want)
+        assert_string_equal(text, want);
+    assert_true((strcasestr(text, "phi-3") || strcasestr(text, "phi3")) == phi);
+    mem_free(text);
+    gguf_close(&g);
+}
+
+/* llama.cpp strips white space behind special tokens by the sight of "phi-3" in the name: it is there where the tokenizer strips, and only there. */
+static void names_of_files(void **state)
+{
+    struct desk d;
+    desk_open(&d, "models/llama", NULL);
+    request_gguf(&d, EXPORT_AS_BASE);
+    expect_name(&d, "org/tiny-llama", "tiny-llama", false);
+    expect_name(&d, "some/folder/tiny.Q4_1.gguf", "tiny.Q4_1", false);
+    expect_name(&d, "distilled-from-Phi-3-mini", NULL, false);
+    expect_name(&d, "myPHI3", NULL, false);
+    desk_close(&d);
+    desk_open(&d, "models/phi3", NULL);
+    request_gguf(&d, EXPORT_AS_BASE);
+    expect_name(&d, "tiny", NULL, tokenizer_strips_like_phi3(d.tokenizer));
+    desk_close(&d);
+}
+
 /* ---- what cannot be is said ---- */
 
 static bool has_note(const struct export_result *r, const char *word)
@@ -343,6 +380,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_the_converter_writes_it), cmocka_unit_test(adapters_as_the_converter_writes_them), cmocka_unit_test(every_model_and_type),
         cmocka_unit_test(adapters_are_folded_in),     cmocka_unit_test(mixes),                                 cmocka_unit_test(beyond_f16),
-        cmocka_unit_test(fallbacks_are_named),        cmocka_unit_test(what_does_not_go),                      cmocka_unit_test(the_file_exists)};
+        cmocka_unit_test(names_of_files),  cmocka_unit_test(fallbacks_are_named),        cmocka_unit_test(what_does_not_go),                      cmocka_unit_test(the_file_exists)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
