@@ -14,7 +14,7 @@
 static const char *const NAMES[ARTIFACT_COUNT] = {
     "model",        "GGUF",          "weights", "adapter",         "run",    "checkpoint",
     "data",         "tokenizer",     "model config", "adapter config", "index",  "chat template",
-    "settings",     "Modelfile",     "theme",   "journal"};
+    "settings",     "Modelfile",     "theme",   "journal", "proof"};
 
 const char *artifact_name(enum artifact a)
 {
@@ -113,12 +113,14 @@ static bool by_name(const char *name, enum artifact *what)
                  {"tokenizer.json", ARTIFACT_TOKENIZER},
                  {"tokenizer.model", ARTIFACT_TOKENIZER},
                  {"journal.jsonl", ARTIFACT_JOURNAL},
+                 {"samples.jsonl", ARTIFACT_JOURNAL},
+                 {"proof.json", ARTIFACT_PROOF},
                  {"adapters.safetensors", ARTIFACT_ADAPTER},
                  {"adapter_model.safetensors", ARTIFACT_ADAPTER}},
       tails[] = {{".gguf", ARTIFACT_GGUF},     {"_adapters.safetensors", ARTIFACT_ADAPTER}, {".safetensors", ARTIFACT_WEIGHTS},
                  {".jsonl", ARTIFACT_DATA},    {".csv", ARTIFACT_DATA},                     {".tsv", ARTIFACT_DATA},
                  {".jinja", ARTIFACT_TEMPLATE}, {".yaml", ARTIFACT_SETTINGS},               {".yml", ARTIFACT_SETTINGS},
-                 {".theme", ARTIFACT_THEME},   {".modelfile", ARTIFACT_MODELFILE}};
+                 {".proof.json", ARTIFACT_PROOF}, {".theme", ARTIFACT_THEME},   {".modelfile", ARTIFACT_MODELFILE}};
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         if (strcmp(name, whole[i].name) == 0) {
             *what = whole[i].what;

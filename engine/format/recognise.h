@@ -30,7 +30,8 @@ enum artifact {
     ARTIFACT_SETTINGS,      /* YAML or JSON for -c */
     ARTIFACT_MODELFILE,     /* or a folder with one */
     ARTIFACT_THEME,
-    ARTIFACT_JOURNAL,       /* journal.jsonl of a run */
+    ARTIFACT_JOURNAL,       /* journal.jsonl or samples.jsonl of a run */
+    ARTIFACT_PROOF,         /* of an export */
     ARTIFACT_COUNT
 };
 const char *artifact_name(enum artifact a); /* "model", "adapter config" */

@@ -50,6 +50,7 @@ void facts_tokenizer(struct facts *f, const struct tokenizer *t);
 void facts_adapter(struct facts *f, const char *path);  /* folder, .safetensors or GGUF */
 void facts_run(struct facts *f, const char *dir);
 void facts_checkpoint(struct facts *f, const char *dir);
+bool facts_modelfile(struct facts *f, struct gm_error *err);
 void facts_small_file(struct facts *f, enum artifact what); /* data, settings, theme, template ... */
 
 #endif

@@ -1,9 +1,8 @@
-/* facts_files.c - facts of what is one small file: rows, a tokenizer, a configuration, settings, a theme, a template, a Modelfile. */
+/* facts_files.c - facts of what is one small file: rows, a tokenizer, a configuration, settings, a theme, a template, a proof. */
 #include "src/cli/facts.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
-#include "engine/export/modelfile.h"
 #include "engine/train/dataset.h"
 #include "engine/train/run.h"
 #include "src/cli/train_args.h"
@@ -110,6 +109,21 @@ static bool json_facts(struct facts *f, const char *key, const char *what, struc
     return ok;
 }
 
+static bool proof_facts(struct facts *f, struct gm_error *err)
+{
+    json_t *o = json_load_file_checked(f->path, SMALL_FILE, err);
+    const char *to = NULL, *type = NULL;
+    double kl = 0;
+    bool ok = o && ((json_get_string(o, "to", REQUIRED, &to, err) && json_get_string(o, "type", OPTIONAL, &type, err) &&
+                     json_get_double(o, "mean_kl", REQUIRED, 0, 1e9, &kl, err)) || error_context(err, "read %s", f->path));
+    if (ok) {
+        facts_summary(f, "of an export to %s%s%s, mean KL %.3g", to, type ? " in " : "", type ? type : "", kl);
+        json_object_set(f->out, "proof", o);
+    }
+    json_decref(o);
+    return ok;
+}
+
 static bool settings_facts(struct facts *f, struct gm_error *err)
 {
     struct general g = {0};
@@ -185,61 +199,6 @@ static bool weights_facts(struct facts *f, struct gm_error *err)
     return ok;
 }
 
-/* FROM and ADAPTER may name files, from the folder of the Modelfile on. */
-static bool named_file(struct facts *f, const struct modelfile *m, const char *name, const char *folder, struct gm_error *err)
-{
-    const char *value = modelfile_value(m, name);
-    if (!value || !(strchr(value, '/') || strstr(value, ".gguf")))
-        return true;
-    const char *inside = strncmp(value, "./", 2) == 0 ? value + 2 : value;
-    char *path = value[0] == '/' || strcmp(folder, ".") == 0 ? mem_copy(inside) : path_join(folder, inside);
-    json_t *facts = facts_of(path, f->o, err), *fault = json_array_get(json_object_get(facts, "faults"), 0);
-    bool ok = facts != NULL;
-    if (ok && f->o->verify && fault)
-        ok = error_set(err, GM_E_INPUT, "%s", json_string_value(fault));
-    if (ok)
-        facts_summary(f, "%s %s (%s)", name, value, json_string_value(json_object_get(facts, "summary")));
-    json_decref(facts);
-    mem_free(path);
-    return ok;
-}
-
-static bool modelfile_facts(struct facts *f, struct gm_error *err)
-{
-    char *path = dir_exists(f->path) ? path_join(f->path, "Modelfile") : mem_copy(f->path), **lines = NULL;
-    size_t cut = (size_t)(path_base(path) - path), n = 0;
-    char *folder = cut == 0 ? mem_copy(".") : mem_copy_n(path, cut);
-    struct str text = {0};
-    struct modelfile m = {0};
-    bool ok = file_read_all(path, SMALL_FILE, &text, err) && modelfile_read(&m, str_text(&text), text.len, path, err);
-    if (ok) {
-        json_t *commands = json_array();
-        for (size_t i = 0; i < m.n; i++) {
-            char *name = m.commands[i].parameter ? mem_printf("parameter %s", m.commands[i].name) : mem_copy(m.commands[i].name);
-            json_t *o = json_object();
-            json_object_set_new(o, name, json_text(m.commands[i].value));
-            json_array_append_new(commands, o);
-            mem_free(name);
-        }
-        json_object_set_new(f->out, "instructions", commands);
-        ok = modelfile_check(&m, &lines, &n);
-        for (size_t i = 0; i < n; i++) {
-            if (!ok && i == 0)
-                error_set(err, GM_E_INPUT, "read %s: %s", path, lines[i]);
-            else
-                facts_warn(f, "%s", lines[i]);
-            mem_free(lines[i]);
-        }
-        mem_free(lines);
-        ok = ok && named_file(f, &m, "from", folder, err) && named_file(f, &m, "adapter", folder, err);
-    }
-    modelfile_free(&m);
-    str_free(&text);
-    mem_free(folder);
-    mem_free(path);
-    return ok;
-}
-
 static bool count_line(void *arg, json_t *event)
 {
     ++*(int *)arg;
@@ -251,7 +210,7 @@ static bool journal_facts(struct facts *f, struct gm_error *err)
     int lines = 0;
     bool ok = journal_read(f->path, count_line, &lines, err);
     if (ok)
-        facts_summary(f, "%d events", lines);
+        facts_summary(f, "%d lines", lines);
     return ok;
 }
 
@@ -291,7 +250,10 @@ void facts_small_file(struct facts *f, enum artifact what)
         ok = journal_facts(f, &err);
         break;
     case ARTIFACT_MODELFILE:
-        ok = modelfile_facts(f, &err);
+        ok = facts_modelfile(f, &err);
+        break;
+    case ARTIFACT_PROOF:
+        ok = proof_facts(f, &err);
         break;
     default:
         error_set(&err, GM_E_UNSUPPORTED, "read %s: a %s cannot be looked into yet", f->path, artifact_name(what));

@@ -48,7 +48,7 @@ good "model, gemma3_text" nano
 good "run, finished at step 2 of 2, 1 checkpoint" one
 good "checkpoint, step 2, .*fits its base" one:last
 good "adapter, MLX LoRA" runs/one/checkpoints/0000002/adapters.safetensors
-good "journal, [0-9]* events" runs/one/journal.jsonl
+good "journal, [0-9]* lines" runs/one/journal.jsonl
 printf 'model: nano\niters: 7\nbatch_size: 2\n' >good.yaml
 good "settings, model nano, 7 updates of 2 rows" good.yaml
 printf 'name plain\ninherit washi\n' >plain.theme
@@ -212,6 +212,15 @@ bad 'hf download org/name' org/name
 [ "$(grep -c ': works$' out)" = 2 ] || fail "several: two should work"
 "$g" check --json nano nowhere >out 2>err </dev/null
 [ "$(grep -c '"works":true' out)" = 1 ] && [ "$(grep -c '"works":false' out)" = 1 ] || fail "check --json: $(cat out)"
+
+# a TEMPLATE that asks otherwise than the model was trained; one that does not
+"$g" export one --to ollama --out ollama --quiet >out 2>err || fail "export to ollama: $(cat err)"
+good "Modelfile, from ./model.gguf" ollama
+grep -q "another prompt" err && fail "the TEMPLATE of an export is said to differ: $(cat err)"
+good "proof, of an export to ollama" ollama/proof.json
+printf 'FROM ./model.gguf\nTEMPLATE """<|im_start|>user\n{{ .Prompt }}<|im_end|>\n<|im_start|>assistant\n"""\nSYSTEM Be brief.\n' >ollama/Modelfile
+good "Modelfile, from ./model.gguf" ollama
+[ "$(grep -c "warning: .*builds another prompt" err)" = 3 ] || fail "a TEMPLATE that differs is not told: $(cat err)"
 
 # inspect
 "$g" inspect --json "$f/models/gemma3_text" >out 2>err </dev/null || fail "inspect: $(cat err)"
