@@ -231,7 +231,7 @@ static bool export_one(struct workbench *w, struct kitchen *k, const struct job 
     if (k->lora) /* it leaves its run */
         text_clean_fixed(k->lora->origin.run, sizeof k->lora->origin.run, path_base(j->tools.run_dir), strlen(path_base(j->tools.run_dir)));
     struct export_request r = {.to = to, .type = EXPORT_AS_BASE, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
-                               .tpl = j->tools.tpl, .system = j->tools.options->system, .run_dir = j->tools.run_dir, .step = step, .model_name = j->tools.options->model,
+                               .tpl = j->tools.tpl, .system = j->tools.options->system, .run_dir = j->tools.run_dir, .step = step, .sampling = &j->sampling, .model_name = j->tools.options->model,
                                .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
     bool ok = export_run(&r, &k->compute, &result, &err);
     if (ok)

@@ -17,4 +17,5 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 "$venv/bin/python" "$here/interop.py" "$@"
 "$venv/bin/python" "$here/adapters.py" "$1" "$2"
-exec "$venv/bin/python" "$here/mlx_lora.py" "$1" "$2"
+"$venv/bin/python" "$here/mlx_lora.py" "$1" "$2"
+exec "$venv/bin/python" "$here/ollama.py" "$1" "$2"
