@@ -15,17 +15,8 @@
 static const struct part {
     enum export_to to;
     enum export_type type;
-    const char *name;
-} PARTS[] = {
-    {EXPORT_MLX, EXPORT_AS_BASE, "mlx"},
-    {EXPORT_PEFT, EXPORT_AS_BASE, "peft"},
-    {EXPORT_GGUF_LORA, EXPORT_AS_BASE, "adapter.gguf"},
-    {EXPORT_SAFETENSORS, EXPORT_AS_BASE, "safetensors"},
-    {EXPORT_GGUF, EXPORT_F16, "model-f16.gguf"},
-    {EXPORT_GGUF, EXPORT_Q8_0, "model-q8_0.gguf"},
-    {EXPORT_GGUF, EXPORT_Q4_K_M, "model-q4_k_m.gguf"},
-    {EXPORT_OLLAMA, EXPORT_Q8_0, "ollama"},
-};
+} PARTS[] = {{EXPORT_MLX, EXPORT_AS_BASE}, {EXPORT_PEFT, EXPORT_AS_BASE}, {EXPORT_GGUF_LORA, EXPORT_AS_BASE}, {EXPORT_SAFETENSORS, EXPORT_AS_BASE},
+             {EXPORT_GGUF, EXPORT_F16}, {EXPORT_GGUF, EXPORT_Q8_0},  {EXPORT_GGUF, EXPORT_Q4_K_M}, {EXPORT_OLLAMA, EXPORT_Q8_0}};
 enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
 
 struct all_job {
@@ -83,7 +74,7 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
     struct export_all_result *all = j->result;
     struct export_result result;
     struct gm_error why = {0};
-    char *path = path_join(j->folder, p->name);
+    char *name = export_default_name(p->to, p->type), *path = path_join(j->folder, name);
     struct export_request r = j->a->each;
     r.to = p->to;
     r.type = p->to == EXPORT_SAFETENSORS ? r.type : p->type;
@@ -93,7 +84,7 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
     const bool whole = export_target(p->to)->whole_model;
     bool ok = export_run(&r, j->c, &result, &why);
     for (int i = 0; i < result.n_notes; i++)
-        add_note(all, p->name, result.notes[i]);
+        add_note(all, name, result.notes[i]);
     if (ok) {
         struct export_all_row *row = &all->rows[all->n_rows++];
         *row = (struct export_all_row){.target = export_target(p->to)->name,
@@ -102,18 +93,19 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
                                        .greedy_agreement = result.greedy_agreement,
                                        .listed = whole && p->to != EXPORT_OLLAMA, /* whose GGUF is in already */
                                        .measured = {.loss = NAN, .form_rate = NAN}};
-        snprintf(row->name, sizeof row->name, "%s", p->name);
+        snprintf(row->name, sizeof row->name, "%s", name);
         all->bytes += result.bytes;
         ok = measure_written(j, path, row, err);
     } else if (why.code == GM_E_CHECK || why.code == GM_E_UNSUPPORTED || why.code == GM_E_USAGE) {
         char *text = mem_printf("left out: %s", why.text);
-        add_note(all, p->name, text);
+        add_note(all, name, text);
         mem_free(text);
         ok = true;
     } else {
         error_set(err, why.code, "%s", why.text);
     }
     export_result_free(&result);
+    mem_free(name);
     mem_free(path);
     return ok;
 }

@@ -39,6 +39,8 @@ struct export_storage {
 };
 const struct export_target *export_target(enum export_to to);
 const struct export_storage *export_storage(enum export_type type); /* name of EXPORT_AS_BASE: "" */
+/* What a target is called in a folder of several: "peft", "model-q8_0.gguf"; mem_free. */
+char *export_default_name(enum export_to to, enum export_type type);
 bool export_to_parse(const char *name, enum export_to *to);
 bool export_type_parse(const char *name, enum export_type *type); /* "q8_0" */
 /* EXPORT_AS_BASE resolved; the others stay what they are. */

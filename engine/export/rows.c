@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = PLAN_CHUNK_BYTES, BLOCK_VALUES = 16384 };
+enum { CHUNK_BYTES = PLAN_CHUNK_BYTES, BLOCK_VALUES = 4096 }; /* a block lasts less than a millisecond in the slowest type */
 
 void export_fused_row(const struct model *m, const struct lora *l, int layer, enum proj p, int64_t o, float *out, float *work)
 {

@@ -1,6 +1,8 @@
 /* targets.c - what can be exported, and as what: the tables behind --to and --type. */
 #include "engine/export/export.h"
 
+#include "engine/base/mem.h"
+
 #include <string.h>
 
 #define ONE(t) (1u << (t))
@@ -33,6 +35,18 @@ static const struct export_storage STORAGES[EXPORT_TYPE_COUNT] = {
 
 const struct export_target *export_target(enum export_to to) { return &TARGETS[to]; }
 const struct export_storage *export_storage(enum export_type type) { return &STORAGES[type]; }
+
+char *export_default_name(enum export_to to, enum export_type type)
+{
+    switch (to) {
+    case EXPORT_GGUF_LORA:
+        return mem_copy("adapter.gguf");
+    case EXPORT_GGUF:
+        return type == EXPORT_AS_BASE ? mem_copy("model.gguf") : mem_printf("model-%s.gguf", STORAGES[type].name);
+    default:
+        return mem_copy(TARGETS[to].name);
+    }
+}
 
 bool export_to_parse(const char *name, enum export_to *to)
 {

@@ -225,8 +225,7 @@ void post_export_place(struct workbench *w, const char *run_dir)
 static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, int step, struct export_watch *watch)
 {
     struct gm_error err = {0};
-    const struct export_target *target = export_target(to);
-    char *name = mem_printf("%s%s", target->name, target->suffix ? target->suffix : ""), *out = path_join(j->text, name), *line;
+    char *name = export_default_name(to, EXPORT_AS_BASE), *out = path_join(j->text, name), *line;
     struct export_result result;
     if (k->lora) /* it leaves its run */
         text_clean_fixed(k->lora->origin.run, sizeof k->lora->origin.run, path_base(j->tools.run_dir), strlen(path_base(j->tools.run_dir)));
