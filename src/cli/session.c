@@ -109,7 +109,7 @@ bool session_open(struct session *s, const struct session_options *o, const stru
     ok = ok && (s->syllables = syllables_open(err));
     if (ok && o->needs_weights)
         ok = (s->pool = pool_new(g->threads, err)) && compute_init(&s->compute, s->pool, GM_TASTE, general_mode(g), general_family(g), err);
-    if (ok && s->lora) {
+    if (ok && s->lora && o->needs_weights) {
         struct str why = {0};
         lora_bind(s->lora, s->model, &s->compute);
         if (!lora_fits(s->lora, s->source, &why))

@@ -237,6 +237,14 @@ done
 broken "adapter of another model" "made for this model" "$g" generate --model "$fixtures/models/gemma3_text" --adapter one --prompt x
 broken "start from an adapter of another model" "made for this model" "$g" train --model "$fixtures/models/gemma3_text" --data set --run bad \
     --resume-adapter-file runs/one/checkpoints/0000006
+# DoRA: trained, said again, folded in; a run of the other kind does not start from it
+expect 0 "dora" $train --run dora --fine-tune-type dora --iters 3
+expect 0 "dora generates" "$g" generate --adapter dora --prompt rain --max-tokens 8 --temp 0 --compute f32 --json --quiet
+sed 's/"adapter".*"text"/"text"/; s/"seconds".*//' stdout >said
+expect 0 "dora fused" "$g" export dora --to safetensors --type f32 --out out/dora --quiet
+expect 0 "dora fused generates" "$g" generate --model out/dora --prompt rain --max-tokens 8 --temp 0 --compute f32 --json --quiet
+sed 's/"adapter".*"text"/"text"/; s/"seconds".*//' stdout | cmp -s - said || fail "DoRA folded in says something else"
+broken "LoRA from DoRA" "fine-tune-type dora" $train --run bad --resume-adapter-file runs/dora/checkpoints/0000003
 # an adapter knows its base: on weights with another fingerprint it works and warns, once; on its own it is silent
 cp -r "$m" near && printf 'Z' | dd of=near/model.safetensors bs=1 seek=$(($(wc -c <near/model.safetensors) - 1)) conv=notrunc 2>/dev/null
 "$g" logits --model "$m" --adapter one --ids 1,2,3 --out l.safetensors 2>err && [ ! -s err ] || fail "an adapter on its own base says something: $(cat err)"
