@@ -114,6 +114,7 @@ static void exec_for(struct jinja *j, const struct jinja_node *n)
     *loop = (struct jinja_loop){.items = l};
     struct jinja_value loop_value = {.type = JINJA_LOOP, .loop = loop};
     enum jinja_flow flow = FLOW_ON;
+    bool finished = false; /* a round: Jinja's else follows where none came to its end */
     for (size_t i = 0; i < l->n && flow != FLOW_BREAK && jinja_step(j, 1); i++) {
         if (!s || s->kept)
             s = open_scope(j, outer);
@@ -123,9 +124,10 @@ static void exec_for(struct jinja *j, const struct jinja_node *n)
         put_text(j, s, "loop", loop_value);
         assign(j, n->a, l->items[i]);
         flow = jinja_exec(j, n->list);
+        finished |= flow == FLOW_ON;
     }
     j->scope = outer;
-    if (l->n == 0 && n->other) {
+    if (!finished && n->other) {
         open_scope(j, outer);
         jinja_exec(j, n->other);
         j->scope = outer;

@@ -1,6 +1,8 @@
 /* jinja_filters.c - x | NAME(...). */
 #include "engine/text/jinja_private.h"
 
+#include "engine/text/unicode.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,12 +111,14 @@ static struct jinja_value filter_indent(struct jinja *j, struct jinja_value v, s
          blank = jinja_arg_bool(j, a, 2, "blank", false);
     int64_t n = 0;
     jinja_args_end(j, a, 3);
+    if (v.type != JINJA_STRING)
+        return jinja_fail(j, "indent: '%s' is no string", jinja_type_name(v));
     if (width.type != JINJA_STRING && !jinja_as_int(width, &n))
         return jinja_fail(j, "indent: 'width' should be a number or a string");
     for (int64_t i = 0; i < n && jinja_step(j, 1); i++)
         jinja_buffer_text(j, &blanks, " ");
     indention = width.type == JINJA_STRING ? width : jinja_buffer_value(j, &blanks);
-    jinja_buffer_string(j, &b, jinja_str(j, v));
+    jinja_buffer_string(j, &b, v.string);
     jinja_buffer_text(j, &b, "\n"); /* so that a newline at the end is an empty line */
     struct jinja_args none = {.callee = "indent"};
     struct jinja_value lines = jinja_call_method(j, "splitlines", jinja_buffer_value(j, &b), &none);
@@ -150,7 +154,12 @@ static struct jinja_value filter_center(struct jinja *j, struct jinja_value v, s
 static struct jinja_value filter_truncate(struct jinja *j, struct jinja_value v,
                                           struct jinja_args *a)
 {
-    const struct jinja_string *s = jinja_str(j, v);
+    bool fits = v.type == JINJA_UNDEFINED || ((v.type == JINJA_LIST || v.type == JINJA_TUPLE) && v.list->n < 5);
+    if (fits) /* whatever has a length that is small enough comes back as it is */
+        return v;
+    if (v.type != JINJA_STRING)
+        return jinja_fail(j, "truncate: '%s' is no string", jinja_type_name(v));
+    const struct jinja_string *s = v.string;
     int64_t length = jinja_arg_int(j, a, 0, "length", 255),
             leeway = jinja_arg_int(j, a, 3, "leeway", 5), have = (int64_t)jinja_characters(s);
     bool kill = jinja_arg_bool(j, a, 1, "killwords", false);
@@ -172,8 +181,17 @@ static struct jinja_value filter_truncate(struct jinja *j, struct jinja_value v,
 static struct jinja_value filter_wordcount(struct jinja *j, struct jinja_value v,
                                            struct jinja_args *a)
 {
-    struct jinja_value words = jinja_call_method(j, "split", v, a);
-    return j->failed ? v : jinja_int((int64_t)words.list->n);
+    const struct jinja_string *s = jinja_str(j, v);
+    bool inside = false;
+    int64_t n = 0;
+    uint32_t c;
+    jinja_args_end(j, a, 0);
+    for (const char *p = s->bytes, *end = p + s->n; p < end && jinja_step(j, 1);) {
+        p += utf8_decode(p, end, &c);
+        n += !inside && unicode_is_word(c);
+        inside = unicode_is_word(c);
+    }
+    return jinja_int(n);
 }
 
 /* ---- numbers ---- */
@@ -193,9 +211,11 @@ static bool text_number(const struct jinja_string *s, char out[64])
     return true;
 }
 
-static bool to_float(struct jinja_value v, double *out)
+static bool to_float(struct jinja *j, struct jinja_value v, double *out)
 {
     char text[64], *end;
+    if (v.type == JINJA_UNDEFINED)
+        jinja_fail(j, "%.*s", (int)v.string->n, v.string->bytes);
     if (v.type != JINJA_STRING)
         return jinja_as_float(v, out);
     if (!text_number(v.string, text))
@@ -222,7 +242,7 @@ static struct jinja_value filter_int(struct jinja *j, struct jinja_value v, stru
         if (*end == 0 && i > INT64_MIN && i < INT64_MAX)
             return jinja_int(i);
     }
-    if (to_float(v, &x) && x > -9.2e18 && x < 9.2e18)
+    if (to_float(j, v, &x) && x > -9.2e18 && x < 9.2e18)
         return jinja_int((int64_t)x);
     return absent;
 }
@@ -233,7 +253,7 @@ static struct jinja_value filter_float(struct jinja *j, struct jinja_value v, st
     double x;
     jinja_arg(a, 0, "default", &absent);
     jinja_args_end(j, a, 1);
-    return to_float(v, &x) ? jinja_float(x) : absent;
+    return to_float(j, v, &x) ? jinja_float(x) : absent;
 }
 
 static struct jinja_value filter_round(struct jinja *j, struct jinja_value v, struct jinja_args *a)

@@ -172,7 +172,8 @@ struct jinja_value jinja_format_percent(struct jinja *j, const struct jinja_stri
             used++;
         }
     }
-    if (used < given && (args.type == JINJA_TUPLE || args.type == JINJA_STRING))
+    if (used < given && args.type != JINJA_DICT && args.type != JINJA_LIST &&
+        args.type != JINJA_UNDEFINED)
         return jinja_fail(j, "not all arguments converted during string formatting");
     return jinja_buffer_value(j, &b);
 }

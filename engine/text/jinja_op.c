@@ -250,7 +250,7 @@ struct jinja_value jinja_item_slice(struct jinja *j, struct jinja_value v, struc
     if (v.type == JINJA_UNDEFINED)
         return complain(j, v);
     if (!is_sequence(v))
-        return jinja_undefined(j, "'%s' object has no slices", jinja_type_name(v));
+        return jinja_fail(j, "'%s' object has no slices", jinja_type_name(v));
     if (step.type != JINJA_NONE && !jinja_as_int(step, &by))
         return jinja_fail(j, "slice indices must be integers or None");
     if (by == 0)

@@ -140,6 +140,10 @@ void jinja_repr(struct jinja *j, struct jinja_buffer *b, struct jinja_value v)
     case JINJA_DICT:
         repr_dict(j, b, v.dict);
         break;
+    case JINJA_LOOP:
+        snprintf(text, sizeof text, "<LoopContext %zu/%zu>", v.loop->index0 + 1, v.loop->items->n);
+        jinja_buffer_text(j, b, text);
+        break;
     default:
         jinja_fail(j, "a '%s' cannot be printed", jinja_type_name(v));
     }

@@ -36,7 +36,8 @@ TYPE_TEST(is_iterable, v.type == JINJA_STRING || v.type == JINJA_LIST || v.type 
                            v.type == JINJA_DICT || v.type == JINJA_UNDEFINED ||
                            v.type == JINJA_LOOP)
 TYPE_TEST(is_callable,
-          v.type == JINJA_FUNCTION || v.type == JINJA_MACRO || v.type == JINJA_JOINER)
+          v.type == JINJA_FUNCTION || v.type == JINJA_MACRO || v.type == JINJA_JOINER ||
+              v.type == JINJA_UNDEFINED) /* it has __call__, which complains */
 TYPE_TEST(is_escaped, false)
 
 static struct jinja_value is_lower(struct jinja *j, struct jinja_value v, struct jinja_args *a)

@@ -526,7 +526,7 @@ bool jinja_contains(struct jinja *j, struct jinja_value item, struct jinja_value
                                              item.string->n) != NULL;
     }
     if (in.type == JINJA_DICT)
-        return jinja_dict_get(j, in.dict, item, &unused);
+        return is_hashable(j, item) && jinja_dict_get(j, in.dict, item, &unused);
     const struct jinja_list *l = jinja_iterate(j, in);
     for (size_t i = 0; l && i < l->n && !j->failed; i++)
         if (jinja_equal(j, l->items[i], item))
