@@ -67,10 +67,13 @@ static void test_logits(void **state)
         }
         if (k == 1) {
             static const int kept[] = {0, 1, 2, 15, 30};
-            for (int i = 0; i < 5; i++)
-                near("hidden", layers + kept[i] * n * d,
-                     tensor(&expected, "hidden.%d", kept[i])->data, n * d,
-                     0.02); /* of values up to thousands */
+            double most = 0;
+            for (int i = 0; i < 5; i++) { /* a few numbers reach 22,000 on the way, and their rounding stays */
+                const float *want = tensor(&expected, "hidden.%d", kept[i])->data;
+                for (int64_t e = 0; e < (int64_t)n * d; e++)
+                    most = fmax(most, fabs((double)want[e]));
+                near("hidden", layers + kept[i] * n * d, want, n * d, 2e-4 + 2.5e-6 * most);
+            }
             near("hidden.final", final, tensor(&expected, "hidden.final")->data, n * d, tolerance);
         }
         if (k == 4)
