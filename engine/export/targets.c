@@ -14,11 +14,11 @@ enum {
 
 static const struct export_target TARGETS[EXPORT_TO_COUNT] = {
     [EXPORT_MLX] = {"mlx", "adapter for mlx-lm", false, NULL, false, 0},
-    [EXPORT_PEFT] = {"peft", "adapter for PEFT and transformers", false, NULL, false, 0},
-    [EXPORT_GGUF_LORA] = {"gguf-lora", "adapter for llama.cpp, one GGUF file", false, ".gguf", true, 0},
-    [EXPORT_SAFETENSORS] = {"safetensors", "fused model, Hugging Face or MLX folder", true, NULL, false, FLOATS | MLX},
-    [EXPORT_GGUF] = {"gguf", "fused model for llama.cpp, one GGUF file", true, ".gguf", true, FLOATS | BLOCKS},
-    [EXPORT_OLLAMA] = {"ollama", "fused model and Modelfile for Ollama, a folder", true, NULL, true, FLOATS | BLOCKS},
+    [EXPORT_PEFT] = {"peft", "adapter for PEFT, transformers", false, NULL, false, 0},
+    [EXPORT_GGUF_LORA] = {"gguf-lora", "adapter for llama.cpp, a file", false, ".gguf", true, 0},
+    [EXPORT_SAFETENSORS] = {"safetensors", "model, Hugging Face or MLX folder", true, NULL, false, FLOATS | MLX},
+    [EXPORT_GGUF] = {"gguf", "model for llama.cpp, one file", true, ".gguf", true, FLOATS | BLOCKS},
+    [EXPORT_OLLAMA] = {"ollama", "model and Modelfile, a folder", true, NULL, true, FLOATS | BLOCKS},
 };
 
 static const struct export_storage STORAGES[EXPORT_TYPE_COUNT] = {

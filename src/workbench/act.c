@@ -286,7 +286,10 @@ static void export_row(struct workbench *w, const struct command *c)
     w->n_export_lines = 0;
     const char *folder = c->text.len ? str_text(&c->text) : w->export_folder;
     struct job j = {.kind = TASTE_EXPORT, .adapter = ADAPTER_FOLDER, .folder = mem_copy(row->path), .step = (int)row->step,
-                    .sampling = w->chat_sampling, .formats = c->flags ? c->flags : 1u << EXPORT_PEFT};
+                    .formats = c->flags ? c->flags : 1u << EXPORT_PEFT, .sampling = w->chat_sampling};
+    for (int i = 0; i < EXPORT_TO_COUNT && c->flags; i++) /* by their names: the form does not know ours */
+        if (w->formats[i].type_count > c->choices[i])
+            export_type_parse(w->formats[i].types[c->choices[i]], &j.types[i]);
     j.text = mem_copy(folder);
     w->view.export_form.state = JOB_RUNNING;
     w->view.export_form.progress = 0;

@@ -443,6 +443,10 @@ void feed_mail(struct workbench *w, struct mail *m)
     case MAIL_EXPORT_LINE:
         if (w->n_export_lines < EXPORT_LINES)
             w->export_lines[w->n_export_lines++] = clean_copy(m->text, false);
+        if (m->text2) {
+            mem_free(w->export_path);
+            w->export_path = clean_copy(m->text2, false);
+        }
         feed_say(w, m->flag ? MESSAGE_ERROR : MESSAGE_INFO, "%s", m->text);
         break;
     case MAIL_EXPORT_OVER:
@@ -483,6 +487,7 @@ void feed_free(struct workbench *w)
         mem_free(w->log[i].text);
     for (int i = 0; i < w->n_export_lines; i++)
         mem_free(w->export_lines[i]);
+    mem_free(w->export_path);
     mem_free(w->samples);
     mem_free(w->sample_views);
     mem_free(w->turns);

@@ -87,6 +87,7 @@ struct job {
     struct float_list temps;
     char *text;                 /* prompt; target folder of an export */
     unsigned formats;           /* bit 1 << enum export_to */
+    enum export_type types[EXPORT_TO_COUNT]; /* of whole models */
     struct job *next;
 };
 
@@ -214,6 +215,7 @@ struct workbench {
     struct view_format formats[EXPORT_TO_COUNT];
     char *export_lines[EXPORT_LINES];
     int n_export_lines;
+    char *export_path; /* as told to the terminal: cleaned */
     char export_stage[96], export_folder[512], busy[96], message[1024], failure[1024], run_name[128], model_name[256], data_name[256], data_about[96],
         about[96], val_note[96];
     char fact_values[FACTS_MAX][96];

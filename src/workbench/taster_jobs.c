@@ -225,20 +225,23 @@ void post_export_place(struct workbench *w, const char *run_dir)
 static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, int step, struct export_watch *watch)
 {
     struct gm_error err = {0};
-    char *name = export_default_name(to, EXPORT_AS_BASE), *out = path_join(j->text, name), *line;
+    enum export_type type = export_target(to)->whole_model ? export_type_for(j->tools.model, j->types[to]) : EXPORT_AS_BASE;
+    char *name = export_default_name(to, type), *out = path_join(j->text, name), *line;
     struct export_result result;
     if (k->lora) /* it leaves its run */
         text_clean_fixed(k->lora->origin.run, sizeof k->lora->origin.run, path_base(j->tools.run_dir), strlen(path_base(j->tools.run_dir)));
-    struct export_request r = {.to = to, .type = EXPORT_AS_BASE, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
-                               .tpl = j->tools.tpl, .system = j->tools.options->system, .run_dir = j->tools.run_dir, .step = step, .sampling = &j->sampling, .model_name = j->tools.options->model,
+    struct export_request r = {.to = to, .type = j->types[to], .sampling = &j->sampling, .model = j->tools.model, .lora = k->lora, .tokenizer = j->tools.tokenizer,
+                               .tpl = j->tools.tpl, .system = j->tools.options->system, .run_dir = j->tools.run_dir, .step = step, .model_name = j->tools.options->model,
                                .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
     bool ok = export_run(&r, &k->compute, &result, &err);
     if (ok)
         line = mem_printf("%s  %.1f MB  proved: mean KL %.2g, same best token at %.0f %%", out, (double)result.bytes / 1e6, result.mean_kl,
                           100 * result.greedy_agreement);
     else
-        line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && dir_exists(out) ? " (choose another folder)" : "");
-    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .flag = !ok});
+        line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && (dir_exists(out) || file_exists(out)) ? " (choose another folder)" : "");
+    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .text2 = ok ? mem_copy(out) : NULL, .flag = !ok});
+    for (int i = 0; ok && i < result.n_notes; i++)
+        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_printf("  note: %s", result.notes[i])});
     export_result_free(&result);
     mem_free(name);
     mem_free(out);

@@ -158,28 +158,46 @@ static void fill_ckpts(struct workbench *w)
     v->count = n;
 }
 
+/* A format with its storage types, what the base would take first. */
+static struct view_format format_view(const struct workbench *w, enum export_to to)
+{
+    const struct export_target *target = export_target(to);
+    struct view_format f = {.name = target->name, .about = target->about, .on = to == EXPORT_PEFT};
+    struct export_request r = {.to = to, .model = w->tools.model};
+    enum export_type first = export_type_for(w->tools.model, EXPORT_AS_BASE);
+    for (int turn = 0; target->types && turn < 2; turn++)
+        for (int t = EXPORT_AS_BASE + 1; t < EXPORT_TYPE_COUNT && f.type_count < FORMAT_TYPES_MAX; t++) {
+            if (!(target->types >> t & 1) || (t == (int)first) != (turn == 0))
+                continue;
+            r.type = (enum export_type)t;
+            f.types[f.type_count] = export_storage(r.type)->name;
+            f.bytes[f.type_count++] = (size_t)export_bytes_estimate(&r);
+        }
+    return f;
+}
+
 static void fill_export(struct workbench *w)
 {
     struct view_export *v = &w->view.export_form;
     v->stage = w->export_stage[0] ? w->export_stage : NULL;
     v->results = (const char *const *)w->export_lines;
     v->result_count = (size_t)w->n_export_lines;
+    v->path = w->export_path;
     if (!w->tools.model || !w->export_folder[0]) {
         v->format_count = 0;
         return;
     }
     if (v->format_count == 0) { /* made once */
         for (int i = 0; i < EXPORT_TO_COUNT; i++)
-            w->formats[i] = (struct view_format){.name = export_target((enum export_to)i)->name, .about = export_target((enum export_to)i)->about, .on = i == EXPORT_PEFT};
+            w->formats[i] = format_view(w, (enum export_to)i);
         v->formats = w->formats;
         v->format_count = EXPORT_TO_COUNT;
         v->folder = w->export_folder;
         v->version++;
     }
-    for (int i = 0; i < EXPORT_TO_COUNT; i++) {
-        uint64_t parameters = (uint64_t)model_config_parameters(&w->tools.model->config);
-        w->formats[i].bytes = export_target((enum export_to)i)->whole_model ? (size_t)parameters * 2 : w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
-    }
+    for (int i = 0; i < EXPORT_TO_COUNT; i++)
+        if (!export_target((enum export_to)i)->whole_model) /* known once there is a checkpoint: it holds the moments, too */
+            w->formats[i].bytes[0] = w->n_ckpts > 0 ? w->ckpts[0].bytes / 3 : 0;
 }
 
 static void fill_log(struct workbench *w)

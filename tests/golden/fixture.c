@@ -139,7 +139,14 @@ static const struct view_ckpt ckpts[] = {
     {"base", 0, 4.412, 0, 0, 0.06, 60, 0, false, false, false, false, "no adapter"},
 };
 
-static const struct view_format formats[] = {{"mlx", "adapter, MLX layout", 15200000, true}, {"peft", "adapter, PEFT layout", 15200000, true}, {"safetensors", "fused Hugging Face folder", 22000000, false}};
+static const struct view_format formats[] = {
+    {"mlx", "adapter for mlx-lm", true, 0, {NULL}, {15200000}},
+    {"peft", "adapter for PEFT, transformers", true, 0, {NULL}, {15200000}},
+    {"gguf-lora", "adapter for llama.cpp, a file", false, 0, {NULL}, {15200000}},
+    {"safetensors", "model, Hugging Face or MLX folder", false, 5, {"bf16", "f32", "f16", "mlx4", "mlx8"}, {22000000, 44000000, 22000000, 6000000, 12000000}},
+    {"gguf", "model for llama.cpp, one file", false, 6, {"bf16", "f32", "f16", "q8_0", "q4_0", "q4_k_m"}, {22000000, 44000000, 22000000, 12000000, 6500000, 7100000}},
+    {"ollama", "model and Modelfile, a folder", false, 6, {"bf16", "f32", "f16", "q8_0", "q4_0", "q4_k_m"}, {22000000, 44000000, 22000000, 12000000, 6500000, 7100000}},
+};
 static const char *const results[] = {"mlx          out/demo-003/mlx            15.2 MB  read back: 14 tensors equal",
                                       "safetensors  out/demo-003/fused          22.0 MB  read back: logits of 3 prompts differ by at most 0.004",
                                       "Use it:  gemmaiku chat --model out/demo-003/fused"};
@@ -213,7 +220,7 @@ void fixture_fill(struct view *v)
     v->samples = (struct view_samples){samples, sizeof samples / sizeof samples[0], false, NULL};
     v->chat = (struct view_chat){turns, 7, "live @612", 0.9, 0.95, false};
     v->ckpts = (struct view_ckpts){ckpts, sizeof ckpts / sizeof ckpts[0]};
-    v->export_form = (struct view_export){.formats = formats, .format_count = 3, .folder = "out/demo-003", .free_bytes = 80100000000, .version = 1};
+    v->export_form = (struct view_export){.formats = formats, .format_count = 6, .folder = "out/demo-003", .free_bytes = 80100000000, .version = 1};
     v->log = (struct view_log){lines, sizeof lines / sizeof lines[0], "runs/demo-003/log.txt"};
 }
 

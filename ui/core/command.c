@@ -15,6 +15,7 @@ void command_clear(struct command *c)
     c->id = COMMAND_NONE;
     c->number = 0;
     c->flags = 0;
+    memset(c->choices, 0, sizeof c->choices);
     str_clear(&c->text);
 }
 

@@ -81,6 +81,7 @@
     X(CHAT_LINE,    "",         "",         UI,  "chat i Enter",            "type",          "type to the model") \
     X(TO_EXPORT,    "",         "",         UI,  "ckpts x E",               "export",        "export this checkpoint") \
     X(FIELD_TOGGLE, "",         "",         UI,  "export Space",            "tick",          "tick, or choose") \
+    X(FIELD_TYPE,   "",         "",         UI,  "export t",                "type",          "how the weights of this format are stored (h l, too)") \
     X(FIELD_ENTER,  "",         "",         UI,  "export Enter",            "edit, run",     "edit, or press the button") \
     X(COPY,         "copy",     "",         APP, "global y",                "copy",          "copy what is selected to the clipboard") \
     X(THEME,        "theme",    "NAME",     APP, "",                        "",              "sumi (dark) or washi (light)") \
@@ -105,10 +106,12 @@ enum command_id {
 
 enum { QUIT_NOW, QUIT_SAVE, QUIT_WHEN_DONE }; /* struct command.number of COMMAND_QUIT */
 
+enum { COMMAND_CHOICES = 16 };
 struct command {
     enum command_id id;
     long number;
     unsigned flags;
+    unsigned char choices[COMMAND_CHOICES]; /* COMMAND_EXPORT: the type of each format that flags ticks */
     struct str text; /* owned; reuse the struct, free once */
 };
 

@@ -24,6 +24,7 @@ void export_make(const struct view *v, struct ui_state *ui)
         e->made = true;
         e->version = v->export_form.version;
         e->on = 0;
+        memset(e->type, 0, sizeof e->type);
         for (size_t i = 0; i < formats(v); i++)
             e->on |= (unsigned)v->export_form.formats[i].on << i;
         str_clear(&e->folder);
@@ -57,6 +58,22 @@ static void edit_folder(struct ui_state *ui, const struct view *v)
     folder_text(v, ui, chosen(v, ui), &folder);
     ui_open_prompt(ui, PROMPT_FOLDER, str_text(&folder));
     str_free(&folder);
+}
+
+/* The next storage type of the format that the cursor is on; what is chosen is ticked. False: it has no choice. */
+bool export_type(struct ui_state *ui, const struct view *v, int direction)
+{
+    struct export_state *e = &ui->export;
+    export_make(v, ui);
+    if (e->field == 0 || e->field > formats(v))
+        return false;
+    int n = (int)v->export_form.formats[e->field - 1].type_count;
+    if (n < 2)
+        return false;
+    unsigned char *type = &e->type[e->field - 1];
+    *type = (unsigned char)((*type + direction + n) % n);
+    e->on |= 1u << (e->field - 1);
+    return true;
 }
 
 void export_toggle(struct ui_state *ui, const struct view *v, int direction)
@@ -95,6 +112,7 @@ enum ui_reply export_emit(struct ui_state *ui, const struct view *v, struct comm
         c->id = COMMAND_EXPORT;
         c->number = at;
         c->flags = e->on;
+        memcpy(c->choices, e->type, sizeof c->choices);
         folder_text(v, ui, at, &c->text);
         return UI_COMMAND;
     }
@@ -145,19 +163,28 @@ static void draw_form(struct canvas *c, const struct view *v, struct ui_state *u
     }
     cursor_at(c, row, in, focus, e->field == 0);
     row += 1 + (in.rows > (int)n + 5);
-    int about_cols = 0;
+    int name_cols = 0, type_cols = 0;
     for (size_t i = 0; i < n; i++) {
         int w = width_text(x->formats[i].name);
-        about_cols = w > about_cols ? w : about_cols;
+        name_cols = w > name_cols ? w : name_cols;
+        for (size_t k = 0; k < x->formats[i].type_count; k++) {
+            w = width_text(x->formats[i].types[k]) + 4;
+            type_cols = w > type_cols ? w : type_cols;
+        }
     }
     for (size_t i = 0; i < n && row < in.row + in.rows; i++, row++) {
+        const struct view_format *f = &x->formats[i];
         bool on = e->on >> i & 1;
+        int about = in.col + 8 + name_cols + type_cols + (type_cols > 0 ? 2 : 0);
         canvas_text(c, row, in.col + 2, 3, on ? ROLE_OK : ROLE_DIM, on ? "[x]" : "[ ]");
-        canvas_fit(c, row, in.col + 6, about_cols, ROLE_TEXT, x->formats[i].name);
-        canvas_fit(c, row, in.col + 8 + about_cols, in.cols - 20 - about_cols, ROLE_DIM, x->formats[i].about);
-        if (x->formats[i].bytes)
-            canvas_right(c, row, in.col + in.cols - 11, 10, ROLE_DIM, bytes_text(x->formats[i].bytes, bytes));
-        need += on ? x->formats[i].bytes : 0;
+        canvas_fit(c, row, in.col + 6, name_cols, ROLE_TEXT, f->name);
+        if (f->type_count > 0)
+            canvas_printf(c, row, in.col + 8 + name_cols, type_cols, ROLE_INPUT, f->type_count > 1 ? "< %s >" : "  %s", f->types[e->type[i]]);
+        canvas_fit(c, row, about, in.col + in.cols - 12 - about, ROLE_DIM, f->about);
+        size_t takes = f->bytes[e->type[i]];
+        if (takes)
+            canvas_right(c, row, in.col + in.cols - 11, 10, ROLE_DIM, bytes_text(takes, bytes));
+        need += on ? takes : 0;
         cursor_at(c, row, in, focus, e->field == i + 1);
     }
     row += in.rows > (int)n + 5;

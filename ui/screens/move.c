@@ -79,8 +79,11 @@ enum ui_reply ui_move(struct ui_state *ui, const struct view *v, enum command_id
         scroll(&ui->chat.scroll, -delta);
     else if (kind == LAYOUT_EXPORT) {
         export_make(v, ui);
-        if (sideways)
-            export_toggle(ui, v, id == COMMAND_MOVE_LEFT ? -1 : 1);
+        int direction = id == COMMAND_MOVE_LEFT ? -1 : 1;
+        if (sideways && !export_type(ui, v, direction))
+            export_toggle(ui, v, direction);
+        else if (sideways)
+            return UI_DONE;
         else {
             struct list fields = {ui->export.field, 0};
             list_move(&fields, export_fields(v), delta);

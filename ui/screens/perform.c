@@ -182,6 +182,9 @@ static enum ui_reply copy(struct ui_state *ui, const struct view *view, struct c
                 break;
             }
         break;
+    case LAYOUT_EXPORT:
+        str_add(&c->text, view->export_form.path ? view->export_form.path : "");
+        break;
     case LAYOUT_LOG:
         log_refresh(view, ui);
         if (ui->log.order.count > 0)
@@ -392,6 +395,10 @@ static void perform_ui(struct ui_state *ui, const struct view *view, struct comm
         break;
     case COMMAND_FIELD_TOGGLE:
         export_toggle(ui, view, +1);
+        break;
+    case COMMAND_FIELD_TYPE:
+        if (!export_type(ui, view, +1))
+            ui_say(ui, MESSAGE_INFO, "there is one way to store this (whole models have a type)");
         break;
     case COMMAND_LINE:
         ui_open_prompt(ui, PROMPT_COMMAND, "");

@@ -13,7 +13,7 @@ enum metric { METRIC_LOSS, METRIC_FORM, METRIC_LR, METRIC_NORM, METRIC_SPEED, ME
 enum data_sort { SORT_FILE, SORT_TOKENS, SORT_VERDICT, SORT_PROMPT, DATA_SORT_COUNT };
 enum ckpt_sort { SORT_GIVEN, SORT_LOSS, SORT_FORM, CKPT_SORT_COUNT };
 
-enum { FILTER_MAX = 128, EXPORT_FORMATS_MAX = 16 };
+enum { FILTER_MAX = 128, EXPORT_FORMATS_MAX = COMMAND_CHOICES };
 
 /* Rows of a list in the order and selection a person asked for: indices into the view. Made anew when the view's version moves. */
 struct order {
@@ -69,6 +69,7 @@ struct export_state {
     uint64_t version;
     size_t field; /* 0 checkpoint, then the formats, then folder, then the button */
     unsigned on;
+    unsigned char type[EXPORT_FORMATS_MAX]; /* which of the format's */
     long ckpt; /* index into view.ckpts.rows; -1 = the best one */
     struct str folder;
 };
@@ -162,6 +163,7 @@ long ckpts_best(const struct view *v); /* what an export without a word takes; -
 void export_draw(struct canvas *c, const struct view *v, struct ui_state *ui);
 void export_make(const struct view *v, struct ui_state *ui);
 size_t export_fields(const struct view *v);
+bool export_type(struct ui_state *ui, const struct view *v, int direction);
 void export_toggle(struct ui_state *ui, const struct view *v, int direction);
 enum ui_reply export_enter(struct ui_state *ui, const struct view *v, struct command *c);
 enum ui_reply export_emit(struct ui_state *ui, const struct view *v, struct command *c);

@@ -189,10 +189,13 @@ struct view_ckpts {
 
 /* ---- export ---- */
 
+enum { FORMAT_TYPES_MAX = 8 };
 struct view_format {
     const char *name, *about; /* "peft", "adapter, PEFT layout" */
-    size_t bytes;             /* estimate; 0 unknown */
     bool on;                  /* ticked at first */
+    size_t type_count;        /* storage types to choose from; 0: there is no choice, bytes[0] counts */
+    const char *types[FORMAT_TYPES_MAX]; /* "q8_0"; the first one is proposed */
+    size_t bytes[FORMAT_TYPES_MAX];      /* estimates; 0 unknown */
 };
 enum job_state { JOB_NONE, JOB_RUNNING, JOB_DONE, JOB_FAILED };
 struct view_export {
@@ -206,6 +209,7 @@ struct view_export {
     const char *stage;   /* "layer 14/18" */
     const char *const *results; /* lines: what was written and how it was proved, or the error */
     size_t result_count;
+    const char *path;    /* what was written last, to copy; NULL */
     uint64_t version;    /* changes when the form itself is to be made anew */
 };
 
