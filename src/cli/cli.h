@@ -75,6 +75,7 @@ bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err
 struct session_options {
     const char *model, *adapter, *chat_template, *chat_template_config;
     bool needs_template, needs_weights;
+    bool no_text; /* ids alone are used: a folder without a tokenizer will do, and session.tokenizer is NULL */
 };
 struct session {
     struct pool *pool;

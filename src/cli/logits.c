@@ -47,7 +47,7 @@ int command_logits(int argc, char **argv)
         return cli_fail(&err);
     }
     struct session s = {0};
-    struct session_options o = {.model = model, .adapter = adapter, .needs_weights = true};
+    struct session_options o = {.model = model, .adapter = adapter, .needs_weights = true, .no_text = true};
     if (!cli_parse_ids(ids_text, &ids, &n, &err) || !session_open(&s, &o, &g, &err)) {
         mem_free(ids);
         return cli_fail(&err);

@@ -99,7 +99,7 @@ bool session_open(struct session *s, const struct session_options *o, const stru
             s->source = NULL;
         }
     }
-    ok = ok && (s->tokenizer = s->model ? model_tokenizer(s->model, s->source, model, err) : tokenizer_open(s->source, err));
+    ok = ok && (o->no_text || (s->tokenizer = s->model ? model_tokenizer(s->model, s->source, model, err) : tokenizer_open(s->source, err)));
     struct gm_error refused = {0};
     if (ok && (o->needs_template || o->chat_template_config) && !session_template(s, o, &refused) && (o->needs_template || s->tpl)) {
         ok = false; /* a template that is not needed may be missing, but not be given nonsense */
