@@ -3,6 +3,7 @@
 #include "engine/model/lora_private.h"
 
 #include "engine/base/mem.h"
+#include "engine/model/model_items.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,13 +30,10 @@ bool lora_gguf_name(const struct lora_reading *r, const char *name, int *index, 
     return false;
 }
 
-/* Row h*D + s*D/2 + k of Hugging Face's q and k is row h*D + 2k + s of a llama GGUF: the rotary pairs stand side by side there. */
 int64_t lora_gguf_row(const struct model_config *c, enum proj p, int64_t o)
 {
-    if (strcmp(c->family, "llama") != 0 || (p != PROJ_Q && p != PROJ_K))
-        return o;
-    int64_t head = c->head_dim, half = head / 2, in = o % head;
-    return o - in + 2 * (in % half) + in / half;
+    int heads = item_turned_heads(c, p);
+    return heads > 0 ? item_turned_row(o, (int64_t)heads * c->head_dim, heads) : o;
 }
 
 bool lora_gguf_check(const struct lora_reading *r, const struct gguf *g, struct gm_error *err)

@@ -84,13 +84,6 @@ static const struct tensor_info *find(struct binding *b, const struct item *i, s
     return t;
 }
 
-/* GGUF keeps row h*D + 2k + s of q and k of llama files where Hugging Face has h*D + s*D/2 + k. */
-static int64_t turned_row(int64_t row, int64_t rows, int heads)
-{
-    int64_t head = rows / heads, half = head / 2;
-    return row / head * head + 2 * (row % half) + row % head / half;
-}
-
 static bool bind_vector(struct binding *b, const struct item *i, struct gm_error *err)
 {
     struct mat m;
@@ -106,7 +99,7 @@ static bool bind_vector(struct binding *b, const struct item *i, struct gm_error
         float *from = mem_new((size_t)i->cols, sizeof *from);
         memcpy(from, to, (size_t)i->cols * sizeof *from);
         for (int64_t k = 0; k < i->cols; k++)
-            to[k] = from[turned_row(k, i->cols, i->turned_heads)];
+            to[k] = from[item_turned_row(k, i->cols, i->turned_heads)];
         mem_free(from);
     }
     return true;
@@ -117,7 +110,7 @@ static void turn_rows(struct binding *b, struct mat *m, int heads)
     const unsigned char *from = m->data;
     for (int64_t r = 0; r < m->rows; r++)
         memcpy(b->copy + (size_t)r * m->row_bytes,
-               from + (size_t)turned_row(r, m->rows, heads) * m->row_bytes, m->row_bytes);
+               from + (size_t)item_turned_row(r, m->rows, heads) * m->row_bytes, m->row_bytes);
     m->data = b->copy;
     b->copy += (size_t)m->rows * m->row_bytes;
 }

@@ -147,11 +147,17 @@ static bool has_bias(const struct model_config *c, enum proj p)
     return p <= PROJ_V ? c->qkv_bias : p == PROJ_O ? c->o_bias : c->mlp_bias;
 }
 
-static int turned(const struct model_config *c, enum proj p)
+int item_turned_heads(const struct model_config *c, enum proj p)
 {
     if (!config_family_of(c)->turns_rows || p > PROJ_K)
         return 0;
     return p == PROJ_Q ? c->n_heads : c->n_kv_heads;
+}
+
+int64_t item_turned_row(int64_t row, int64_t rows, int heads)
+{
+    int64_t head = rows / heads, half = head / 2;
+    return row / head * head + 2 * (row % half) + row % head / half;
 }
 
 static void add_module(struct listing *l, const struct module *m)
@@ -161,7 +167,7 @@ static void add_module(struct listing *l, const struct module *m)
     struct item *w = add(l, m->out, m->in);
     name_item(w, l->layer, m->name, m->gguf, "weight");
     w->mat = &layer->w[m->first];
-    w->turned_heads = turned(c, m->first);
+    w->turned_heads = item_turned_heads(c, m->first);
     w->n_parts = m->n;
     for (int k = 0; k < m->n; k++) {
         int64_t in;

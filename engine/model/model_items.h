@@ -24,6 +24,9 @@ struct item {
 };
 
 struct item *model_items(struct model *m, int *n);
+int item_turned_heads(const struct model_config *c, enum proj p);
+/* GGUF keeps row h*D + 2k + s of q and k of llama files where Hugging Face has h*D + s*D/2 + k: where row `row` of ours stands there. */
+int64_t item_turned_row(int64_t row, int64_t rows, int heads);
 void item_set(const struct item *i, const struct mat *whole); /* hangs the matrix in, cut into parts */
 struct mat item_mat(const struct item *i);                    /* all parts as the one they are */
 
