@@ -46,6 +46,8 @@ static json_t *result_json(const struct export_request *r, const struct export_r
     json_object_set_new(proof, "mean_kl", json_real(p->mean_kl));
     json_object_set_new(proof, "max_kl", json_real(p->max_kl));
     json_object_set_new(proof, "greedy_agreement", json_real(p->greedy_agreement));
+    if (r->to == EXPORT_OLLAMA)
+        json_object_set_new(proof, "prompts_verified", json_integer(p->prompts_verified));
     json_object_set_new(o, "to", json_string(export_target(r->to)->name));
     json_object_set_new(o, "type", json_string(export_target(r->to)->whole_model ? export_storage(export_type_for(r->model, r->type))->name : "f32"));
     json_object_set_new(o, "out", json_text(r->out));
@@ -69,6 +71,8 @@ static void print_result(const struct export_request *r, const struct export_res
         cli_note(g, "%s", p->notes[i]);
     cli_note(g, "proved: read back, %d sequences, %lld positions, greatest logit difference %.3g, mean KL %.3g, greatest %.3g, same best token at %.1f %%",
              p->sequences, (long long)p->positions, p->max_logit_difference, p->mean_kl, p->max_kl, 100 * p->greedy_agreement);
+    if (r->to == EXPORT_OLLAMA)
+        cli_note(g, "Modelfile: the ids of %d conversations are those of the training", p->prompts_verified);
 }
 
 struct asked { /* what --to all wants to know besides */

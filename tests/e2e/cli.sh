@@ -163,6 +163,14 @@ expect 0 "export gguf" "$g" export --adapter one --to gguf --type q8_0 --out out
 has "export gguf" '"type":"q8_0"'
 [ -s out/one.gguf.proof.json ] || fail "export gguf: no proof"
 expect 0 "generate from the GGUF" "$g" generate --model out/one.gguf --prompt rain --max-tokens 4 --quiet
+expect 0 "export ollama" "$g" export --adapter one --to ollama --type q8_0 --out out/ollama --json --quiet --temp 0.4 --system "Other words."
+has "export ollama" '"prompts_verified"'
+has "export ollama" 'SYSTEM line was not in training'
+for f in model.gguf Modelfile README.md proof.json; do [ -s out/ollama/$f ] || fail "export ollama: no $f"; done
+grep -q "^PARAMETER temperature 0.4" out/ollama/Modelfile || fail "export ollama: the temperature is not the one told"
+expect 0 "check of an Ollama folder" "$g" check out/ollama
+expect 0 "x-ray of an export" "$g" tokenize --model nano --chat chat.json --modelfile out/ollama/Modelfile --json --quiet
+has "x-ray of an export" '"source":"out/ollama/Modelfile"'
 expect 0 "export gguf-lora" "$g" export --adapter one --to gguf-lora --out out/lora.gguf --quiet
 expect 0 "generate with the GGUF adapter" "$g" generate --model "$m" --adapter out/lora.gguf --prompt rain --max-tokens 4 --quiet
 expect 0 "export mlx8" "$g" export --adapter one --to safetensors --type mlx8 --out out/mlx8 --quiet

@@ -4,13 +4,20 @@
     make_go_template.py ORACLE fuzz FILE SEED COUNT                          # random templates; GEMMAIKU_GO_TEMPLATES=FILE test_text_go_template
 """
 import json, random, subprocess, sys
-U=lambda c:{"role":"user","content":c}
-A=lambda c:{"role":"assistant","content":c}
-S=lambda c:{"role":"system","content":c}
-convs=[[U("hi")],[S("be brief"),U("hi")],[U("a"),A("b"),U("c")],[S("s"),U("a"),A(" b "),U("c\n")],[S("s"),U("a"),A("b"),U("c"),A("d")],
- [U("a"),U("b"),A("c"),A("d"),U("e")],[S("one"),S("two"),U("x")],[U("a"),A("b"),S("later"),U("c")],[S("only")],[U("")],[A("first"),U("x")],
- [U("t"),{"role":"tool","content":"r1"},{"role":"tool","content":"r2"},U("")],[S(""),U("é <b> & \"q\" \u2028"),A("")]]
-T=[
+
+
+def U(content): return {"role": "user", "content": content}
+def A(content): return {"role": "assistant", "content": content}
+def S(content): return {"role": "system", "content": content}
+def R(content): return {"role": "tool", "content": content}
+
+
+CONVERSATIONS = [
+    [U("hi")], [S("be brief"), U("hi")], [U("a"), A("b"), U("c")], [S("s"), U("a"), A(" b "), U("c\n")], [S("s"), U("a"), A("b"), U("c"), A("d")],
+    [U("a"), U("b"), A("c"), A("d"), U("e")], [S("one"), S("two"), U("x")], [U("a"), A("b"), S("later"), U("c")], [S("only")], [U("")], [A("first"), U("x")],
+    [U("t"), R("r1"), R("r2"), U("")], [S(""), U("\u00e9 <b> & \"q\" \u2028"), A("")]]
+
+TEMPLATES = [
 "{{ .Prompt }}","{{ .System }} {{ .Prompt }}","[{{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}]{{ .Response }}<e>",
 "{{ if .System }}<s>{{ .System }}</s>\n{{ end }}{{ if .Prompt }}<u>{{ .Prompt }}</u>\n{{ end }}<a>{{ .Response }}</a>\n",
 "{{ range .Messages }}<{{ .Role }}>{{ .Content }}</>{{ end }}<assistant>",
@@ -47,44 +54,82 @@ T=[
 "{{ and (eq 1 1) (len .Nope) }}{{ .Messages | len }}","{{ and (eq 1 2) (len .Nope) }}{{ .Messages | len }}","{{ or (eq 1 1) (len .Nope) }}{{ .Messages | len }}","{{ .System | eq \"s\" }}{{ .Messages | len }}","{{ 1 | and .System }}{{ .Messages | len }}","{{ eq (index .Messages 0).Role \"system\" }}",
 "{{ range $i, $m := .Messages }}{{ if lt $i 1 }}{{ continue }}{{ end }}{{ $x := $m.Role }}{{ $x }}{{ end }}","{{ true }}{{ false }}{{ .Messages | len }}","{{ true.X }}","{{ \"a\".X }}","{{ .System . }}","{{ if eq .System \"s\" }}a{{ end }}{{ .Messages | len }}",
 ]
-def emit(rows, out):
-    p=subprocess.run([sys.argv[1]],input="".join(json.dumps({"Template":t,"Messages":m})+"\n" for t,m in rows),capture_output=True,text=True)
-    res=[json.loads(l) for l in p.stdout.splitlines()]
-    assert len(res)==len(rows),(len(res),len(rows),p.stderr[-500:])
-    with open(out,"w") as f:
-        for (t,m),r in zip(rows,res):
-            f.write(json.dumps({"template":t,"messages":m,**r})+"\n")
-if sys.argv[2]=="fix":
-    rows=[]
-    for i,t in enumerate(T):
-        for k,c in enumerate(convs):
-            if k<3 or (i*7+k)%6==0: rows.append((t,c))
-    emit(rows,sys.argv[3])
-else:
-    rnd=random.Random(int(sys.argv[4])); rows=[]
-    atoms=[".System",".Prompt",".Response",".Messages","$.Messages",".Role",".Content","$m.Content","$i","$","1","0","2","\"user\"","\"\"","`r`","true","false","nil",".",".Nope","(index .Messages 0).Role","$x"]
-    fns=["eq","ne","lt","le","gt","ge","and","or","not","len","index","slice","json"]
-    def ex(d):
-        r=rnd.random()
-        if d<=0 or r<.5: return rnd.choice(atoms)
-        if r<.9: return "("+rnd.choice(fns)+" "+" ".join(ex(d-1) for _ in range(rnd.choice([1,1,2,2,2,3])))+")"
-        return "("+ex(d-1)+" | "+rnd.choice(fns)+")"
-    def top(d):
-        e=ex(d)
-        return e[1:-1] if e[0]=="(" and e[-1]==")" and e.count("(")==1 else e
-    def trim(s): return ("{{- " if rnd.random()<.2 else "{{ " if rnd.random()<.9 else "{{")+s+(" -}}" if rnd.random()<.2 else " }}" if rnd.random()<.9 else "}}")
-    def body(d):
-        out=""
-        for _ in range(rnd.randint(1,4)):
-            r=rnd.random()
-            if r<.3: out+=rnd.choice(["a","\n"," x ","<t>","{","}"])
-            elif r<.5 or d<=0: out+=trim(top(2))
-            elif r<.7: out+=trim("if "+top(2))+body(d-1)+(trim("else if "+top(1))+body(d-1) if rnd.random()<.3 else "")+(trim("else")+body(d-1) if rnd.random()<.4 else "")+trim("end")
-            elif r<.88: out+=trim("range "+rnd.choice(["","$i, $m := ","$m := ","$x = "])+rnd.choice([".Messages",".Messages","$.Messages",top(1),"(slice .Messages 1)","slice $.Messages 1"]))+body(d-1)+(trim(rnd.choice(["break","continue"])) if rnd.random()<.1 else "")+(trim("else")+body(d-1) if rnd.random()<.2 else "")+trim("end")
-            elif r<.93: out+=trim("with "+top(1))+body(d-1)+trim("end")
-            else: out+=trim(rnd.choice(["$x := ","$x = "])+top(1))
-        return out
-    for _ in range(int(sys.argv[5])):
-        t=("{{ $x := 1 }}" if rnd.random()<.7 else "")+("{{ $m := index .Messages 0 }}{{ $i := 0 }}" if rnd.random()<.5 else "")+body(3)
-        rows.append((t,rnd.choice(convs)))
-    emit(rows,sys.argv[3])
+
+
+class Grammar:
+    """Random templates: mostly wrong ones, and that is as telling as the others."""
+    ATOMS = [".System", ".Prompt", ".Response", ".Messages", "$.Messages", ".Role", ".Content", "$m.Content", "$i", "$", "1", "0", "2", '"user"', '""', "`r`", "true",
+             "false", "nil", ".", ".Nope", "(index .Messages 0).Role", "$x"]
+    FUNCTIONS = ["eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "len", "index", "slice", "json"]
+    LISTS = [".Messages", ".Messages", "$.Messages", "(slice .Messages 1)", "slice $.Messages 1"]
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def chance(self, share):
+        return self.random.random() < share
+
+    def value(self, depth):
+        if depth <= 0 or self.chance(.5):
+            return self.random.choice(self.ATOMS)
+        if self.chance(.2):
+            return f"({self.value(depth - 1)} | {self.random.choice(self.FUNCTIONS)})"
+        values = " ".join(self.value(depth - 1) for _ in range(self.random.choice([1, 1, 2, 2, 2, 3])))
+        return f"({self.random.choice(self.FUNCTIONS)} {values})"
+
+    def pipe(self, depth):
+        v = self.value(depth)
+        return v[1:-1] if v.startswith("(") and v.endswith(")") and v.count("(") == 1 else v
+
+    def action(self, text):
+        before = "{{- " if self.chance(.2) else "{{ " if self.chance(.9) else "{{"
+        return before + text + (" -}}" if self.chance(.2) else " }}" if self.chance(.9) else "}}")
+
+    def otherwise(self, share, depth):
+        return self.action("else") + self.body(depth) if self.chance(share) else ""
+
+    def node(self, depth):
+        kind = self.random.random()
+        if kind < .3:
+            return self.random.choice(["a", "\n", " x ", "<t>", "{", "}"])
+        if kind < .5 or depth <= 0:
+            return self.action(self.pipe(2))
+        if kind < .7:
+            chained = self.action("else if " + self.pipe(1)) + self.body(depth - 1) if self.chance(.3) else ""
+            return self.action("if " + self.pipe(2)) + self.body(depth - 1) + chained + self.otherwise(.4, depth - 1) + self.action("end")
+        if kind < .88:
+            what = self.random.choice(["", "$i, $m := ", "$m := ", "$x = "]) + (self.pipe(1) if self.chance(.2) else self.random.choice(self.LISTS))
+            stop = self.action(self.random.choice(["break", "continue"])) if self.chance(.1) else ""
+            return self.action("range " + what) + self.body(depth - 1) + stop + self.otherwise(.2, depth - 1) + self.action("end")
+        if kind < .93:
+            return self.action("with " + self.pipe(1)) + self.body(depth - 1) + self.action("end")
+        return self.action(self.random.choice(["$x := ", "$x = "]) + self.pipe(1))
+
+    def body(self, depth):
+        return "".join(self.node(depth) for _ in range(self.random.randint(1, 4)))
+
+    def template(self):
+        declared = ("{{ $x := 1 }}" if self.chance(.7) else "") + ("{{ $m := index .Messages 0 }}{{ $i := 0 }}" if self.chance(.5) else "")
+        return declared + self.body(3)
+
+
+def ask(oracle, rows, path):
+    asked = "".join(json.dumps({"Template": template, "Messages": messages}) + "\n" for template, messages in rows)
+    answers = subprocess.run([oracle], input=asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(answers) == len(rows)
+    with open(path, "w") as f:
+        for (template, messages), answer in zip(rows, answers):
+            f.write(json.dumps({"template": template, "messages": messages, **json.loads(answer)}) + "\n")
+
+
+def main():
+    oracle, mode, path = sys.argv[1:4]
+    if mode == "fix":  # every template over three conversations, and over one in six of the others
+        rows = [(t, c) for i, t in enumerate(TEMPLATES) for k, c in enumerate(CONVERSATIONS) if k < 3 or (i * 7 + k) % 6 == 0]
+    else:
+        grammar = Grammar(int(sys.argv[4]))
+        rows = [(grammar.template(), grammar.random.choice(CONVERSATIONS)) for _ in range(int(sys.argv[5]))]
+    ask(oracle, rows, path)
+
+
+main()
