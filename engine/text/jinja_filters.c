@@ -24,7 +24,7 @@ struct jinja_value jinja_call_method(struct jinja *j, const char *name, struct j
 #define METHOD_FILTER(c_name, name)                                                                \
     static struct jinja_value c_name(struct jinja *j, struct jinja_value v, struct jinja_args *a)  \
     {                                                                                              \
-        return jinja_call_method(j, name, v, a);                                                         \
+        return jinja_call_method(j, name, v, a);                                                   \
     }
 
 METHOD_FILTER(filter_trim, "strip")
@@ -154,9 +154,9 @@ static struct jinja_value filter_center(struct jinja *j, struct jinja_value v, s
 static struct jinja_value filter_truncate(struct jinja *j, struct jinja_value v,
                                           struct jinja_args *a)
 {
-    bool fits = v.type == JINJA_UNDEFINED || ((v.type == JINJA_LIST || v.type == JINJA_TUPLE) && v.list->n < 5);
-    if (fits) /* whatever has a length that is small enough comes back as it is */
-        return v;
+    bool is_list = v.type == JINJA_LIST || v.type == JINJA_TUPLE;
+    if (v.type == JINJA_UNDEFINED || (is_list && v.list->n < 5))
+        return v; /* whatever has a length that is small enough comes back as it is */
     if (v.type != JINJA_STRING)
         return jinja_fail(j, "truncate: '%s' is no string", jinja_type_name(v));
     const struct jinja_string *s = v.string;

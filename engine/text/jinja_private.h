@@ -136,8 +136,8 @@ struct jinja_value jinja_method(struct jinja *j, const char *name, jinja_fn fn,
                                 struct jinja_value self);
 bool jinja_dict_get(struct jinja *j, const struct jinja_dict *d, struct jinja_value key,
                     struct jinja_value *out);
-bool jinja_dict_get_text(struct jinja *j, const struct jinja_dict *d, const struct jinja_string *key,
-                         struct jinja_value *out);
+bool jinja_dict_get_text(struct jinja *j, const struct jinja_dict *d,
+                         const struct jinja_string *key, struct jinja_value *out);
 bool jinja_is(const struct jinja_string *s, const char *text);
 bool jinja_same_text(const struct jinja_string *a, const struct jinja_string *b);
 bool jinja_truth(struct jinja_value v);
@@ -165,7 +165,7 @@ const struct jinja_string *jinja_str(struct jinja *j, struct jinja_value v);
 void jinja_float_text(double x, char out[40]);
 struct jinja_value jinja_tojson(struct jinja *j, struct jinja_value self, struct jinja_args *args);
 
-/* ---- jinja_string.c, jinja_format.c, jinja_call.c, jinja_filters*.c, jinja_tests.c, jinja_op.c ---- */
+/* ---- jinja_string.c, jinja_format.c, jinja_filters*.c, jinja_tests.c, jinja_call.c, jinja_op.c */
 
 bool jinja_is_space(uint32_t c); /* as str.strip() sees it */
 size_t jinja_characters(const struct jinja_string *s);

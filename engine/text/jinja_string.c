@@ -381,7 +381,8 @@ static struct jinja_value str_join(struct jinja *j, struct jinja_value self, str
     return jinja_buffer_value(j, &b);
 }
 
-static struct jinja_value str_replace(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_replace(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     const struct jinja_string *s = self.string, *from, *to;
     int64_t max = jinja_arg_int(j, a, 2, "count", -1), at;
@@ -487,19 +488,23 @@ static struct jinja_value all_are(struct jinja *j, struct jinja_value self, stru
     return jinja_bool(all);
 }
 
-static struct jinja_value str_isalpha(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_isalpha(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     return all_are(j, self, a, unicode_is_letter);
 }
-static struct jinja_value str_isdigit(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_isdigit(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     return all_are(j, self, a, unicode_is_number);
 }
-static struct jinja_value str_isalnum(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_isalnum(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     return all_are(j, self, a, is_letter_or_number);
 }
-static struct jinja_value str_isspace(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_isspace(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     return all_are(j, self, a, jinja_is_space);
 }
@@ -523,11 +528,13 @@ static struct jinja_value case_is(struct jinja *j, struct jinja_value self, stru
     return jinja_bool(all && any);
 }
 
-static struct jinja_value str_isupper(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_isupper(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     return case_is(j, self, a, true);
 }
-static struct jinja_value str_islower(struct jinja *j, struct jinja_value self, struct jinja_args *a)
+static struct jinja_value str_islower(struct jinja *j, struct jinja_value self,
+                                      struct jinja_args *a)
 {
     return case_is(j, self, a, false);
 }

@@ -282,8 +282,8 @@ bool jinja_dict_get(struct jinja *j, const struct jinja_dict *d, struct jinja_va
     return true;
 }
 
-bool jinja_dict_get_text(struct jinja *j, const struct jinja_dict *d, const struct jinja_string *key,
-                         struct jinja_value *out)
+bool jinja_dict_get_text(struct jinja *j, const struct jinja_dict *d,
+                         const struct jinja_string *key, struct jinja_value *out)
 {
     return jinja_dict_get(j, d, jinja_string_value(key), out);
 }
@@ -443,7 +443,8 @@ int jinja_compare(struct jinja *j, struct jinja_value a, struct jinja_value b)
         return (i > k) - (i < k);
     if (jinja_as_float(a, &x) && jinja_as_float(b, &y))
         return x != x || y != y ? 2 : (x > y) - (x < y);
-    if (a.type == JINJA_STRING && b.type == JINJA_STRING) { /* the order of UTF-8 is that of the characters */
+    if (a.type == JINJA_STRING && b.type == JINJA_STRING) {
+        /* The order of UTF-8 is that of the characters. */
         size_t n = a.string->n < b.string->n ? a.string->n : b.string->n;
         int order = memcmp(a.string->bytes, b.string->bytes, n);
         return order ? (order > 0) - (order < 0)
