@@ -62,6 +62,10 @@ static const char *const KNOWN[] = {
     "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
     "num_return_sequences", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty",
     "length_penalty",
+    /* remarks: texts and lists that say nothing of the architecture */
+    "auto_map", "transformers.js_config", "unsloth_version", "model_name", "tokenizer_class",
+    "name_or_path", "finetuning_task", "task_specific_params", "id2label", "label2id",
+    "problem_type", "prefix", "pruned_heads", "bad_words_ids", "suppress_tokens",
     /* pictures beside the text */
     "mm_tokens_per_image", "vision_config"};
 
@@ -123,6 +127,27 @@ static bool check_optional(const json_t *o, const struct model_family *f, struct
     return true;
 }
 
+static const struct neutral *find_neutral(const char *key)
+{
+    for (size_t i = 0; i < sizeof NEUTRAL / sizeof *NEUTRAL; i++)
+        if (strcmp(key, NEUTRAL[i].key) == 0)
+            return &NEUTRAL[i];
+    return NULL;
+}
+
+/* Texts, lists and objects under names that nobody knows: passed over, but said. */
+void config_list_unknown(const json_t *o, struct str *names)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)o, key, v)
+    {
+        bool says_something = json_is_string(v) || json_object_size(v) > 0 || json_array_size(v) > 0;
+        if (says_something && !find_neutral(key) && !is_known(key))
+            str_printf(names, "%s\"%.60s\"", names->len ? ", " : "", key);
+    }
+}
+
 bool config_check_keys(const json_t *o, const struct model_family *f, struct gm_error *err)
 {
     static const char *const neutral[] = {"absent, null or false", "1", "0"};
@@ -130,9 +155,7 @@ bool config_check_keys(const json_t *o, const struct model_family *f, struct gm_
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
     {
-        const struct neutral *n = NULL;
-        for (size_t i = 0; i < sizeof NEUTRAL / sizeof *NEUTRAL && !n; i++)
-            n = strcmp(key, NEUTRAL[i].key) == 0 ? &NEUTRAL[i] : NULL;
+        const struct neutral *n = find_neutral(key);
         if (n && !is_neutral(v, n))
             return json_unsupported(v, key, n->word ? n->word : neutral[n->value], err);
         if (!n && !is_known(key) && may_count(v))

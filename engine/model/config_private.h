@@ -57,6 +57,7 @@ double config_tidy(float v);
 /* config_keys.c: refuses options of relatives that change the numbers, and numbers and true under
  * names that nobody knows. */
 bool config_check_keys(const json_t *o, const struct model_family *f, struct gm_error *err);
+void config_list_unknown(const json_t *o, struct str *names); /* keys that are passed over: appends "a", "b" */
 bool config_check_quantisation(const json_t *o, struct gm_error *err);
 
 #endif

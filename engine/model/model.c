@@ -3,6 +3,7 @@
 #include "engine/model/model_items.h"
 
 #include "engine/base/mem.h"
+#include "engine/model/config_private.h"
 #include "engine/model/model_quant.h"
 #include "engine/model/ropes.h"
 
@@ -234,6 +235,16 @@ static bool bind_all(struct model *m, const struct model_source *source, struct 
     return ok;
 }
 
+static void note_unknown_keys(struct model *m, const struct model_source *source)
+{
+    struct str names = {0};
+    config_list_unknown(source->config, &names);
+    config_list_unknown(json_object_get(source->config, "text_config"), &names);
+    if (names.len)
+        note(m, "config.json: %s %s not known here and not used", str_text(&names), strchr(str_text(&names), ',') ? "are" : "is");
+    str_free(&names);
+}
+
 struct model *model_open_source(struct model_source *source, struct gm_error *err)
 {
     struct model *m = mem_new(1, sizeof *m);
@@ -246,6 +257,8 @@ struct model *model_open_source(struct model_source *source, struct gm_error *er
         model_free(m); /* does not own the source yet */
         return NULL;
     }
+    if (source->kind == SOURCE_HF)
+        note_unknown_keys(m, source);
     m->source = source;
     return m;
 }

@@ -184,9 +184,23 @@ static void test_notes(void **state)
     assert_int_equal(f.model->n_notes, 1);
     assert_non_null(strstr(f.model->notes[0], "vision tower"));
     fixture_close(&f);
-    fixture_open(&f, "gemma3_text");
-    assert_int_equal(f.model->n_notes, 0);
-    fixture_close(&f);
+    for (int i = 0; i < N_MODELS; i++) {
+        fixture_open(&f, MODELS[i]);
+        assert_int_equal(f.model->n_notes, strcmp(MODELS[i], "gemma3_mm") == 0 ? 1 : 0);
+        fixture_close(&f);
+    }
+    struct gm_error err = {0};
+    struct model *m = open_folder("llama_custom");
+    char *folder = new_folder();
+    write_changed(m, folder, &(struct change){.key = "norm_kind", .setting = "\"layer\""});
+    struct model *odd = model_open(folder, &err);
+    if (!odd)
+        fail_msg("%s", err.text);
+    assert_int_equal(odd->n_notes, 1);
+    assert_string_equal(odd->notes[0], "config.json: \"norm_kind\" is not known here and not used");
+    model_free(odd);
+    model_free(m);
+    drop_folder(folder);
 }
 
 int main(void)
