@@ -3,6 +3,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/format/hub_cache.h"
 #include "engine/format/model_source.h"
 #include "engine/train/run.h"
 
@@ -184,18 +185,6 @@ static void facts_close(struct facts *f)
 
 /* ---- front matter ---- */
 
-/* "org/name" of the hub, and no path. */
-static bool is_hub_id(const char *name)
-{
-    const char *slash = strchr(name, '/');
-    if (!slash || slash == name || !slash[1] || strchr(slash + 1, '/') || name[0] == '.' || name[0] == '~')
-        return false;
-    for (const char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("-_./", *p))
-            return false;
-    return true;
-}
-
 static bool is(const char *a, const char *b) { return strcmp(a, b) == 0; }
 
 static bool is_gguf(const struct card *c) { return is(c->target, "gguf") || is(c->target, "ollama") || is(c->target, "gguf-lora"); }
@@ -205,10 +194,12 @@ static bool is_mlx(const struct card *c) { return is(c->target, "mlx") || (c->ty
 static void front_matter(struct str *out, const struct card *c, const struct facts *f)
 {
     str_add(out, "---\n");
-    if (is_hub_id(c->base)) {
-        yaml_text(out, "base_model", c->base);
+    char *repository = hub_repository(c->base);
+    if (repository) {
+        yaml_text(out, "base_model", repository);
         str_printf(out, "base_model_relation: %s\n", is_adapter(c) ? "adapter" : c->has_adapter ? "finetune" : "quantized");
     }
+    mem_free(repository);
     if (c->license)
         yaml_text(out, "license", c->license);
     str_printf(out, "library_name: %s\n", is(c->target, "peft") ? "peft" : is_mlx(c) ? "mlx" : is_gguf(c) ? "gguf" : "transformers");
@@ -231,7 +222,7 @@ static char *shown(const char *name)
     size_t n = strlen(name);
     while (n > 1 && name[n - 1] == '/')
         n--;
-    char *whole = mem_copy_n(name, n), *part = mem_copy(is_hub_id(whole) ? whole : path_base(whole));
+    char *whole = mem_copy_n(name, n), *repository = hub_repository(whole), *part = repository ? repository : mem_copy(path_base(whole));
     mem_free(whole);
     return part;
 }
@@ -374,10 +365,11 @@ static void proof(struct str *out, const struct card *c)
 static void usage(struct str *out, const struct card *c)
 {
     str_add(out, "## How to use it\n\n");
+    char *repository = hub_repository(c->base);
     struct str name = {0};
     for (const char *p = path_base(c->name); *p; p++) /* as a word of a shell, and of Ollama */
         str_add_char(&name, isalnum((unsigned char)*p) || strchr("-_.", *p) ? *p : '-');
-    const char *n = str_text(&name)[0] ? str_text(&name) : "haiku", *base = is_hub_id(c->base) ? c->base : "BASE";
+    const char *n = str_text(&name)[0] ? str_text(&name) : "haiku", *base = repository ? repository : "BASE";
     if (is(c->target, "all"))
         str_add(out, "Every folder in here has a README.md that says how. `.gguf` files are for llama.cpp: `llama-cli -m FILE`, the adapter with `--lora FILE`.\n\n");
     else if (is(c->target, "ollama"))
@@ -398,6 +390,7 @@ static void usage(struct str *out, const struct card *c)
         str_add(out, "```python\nfrom transformers import pipeline\n\nwrite = pipeline(\"text-generation\", model=\".\")\nprint(write([{\"role\": \"user\", \"content\": \"Write a haiku about "
                      "rain.\"}], do_sample=True, temperature=0.7, top_k=0, top_p=1.0))\n```\n\n");
     str_free(&name);
+    mem_free(repository);
 }
 
 static void limits(struct str *out, const struct card *c, const struct facts *f)

@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/export/card.h"
 #include "engine/format/gguf_write.h"
+#include "engine/format/hub_cache.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -44,19 +45,6 @@ static void size_label(int64_t parameters, char *out, size_t size)
             return;
         }
     }
-}
-
-/* A hub id, "org/name", and no path: then the two parts and the address are known. */
-static bool is_hub_id(const char *name, size_t *org)
-{
-    const char *slash = strchr(name, '/');
-    if (!slash || slash == name || !slash[1] || strchr(slash + 1, '/') || name[0] == '.' || name[0] == '~')
-        return false;
-    for (const char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("-_./", *p))
-            return false;
-    *org = (size_t)(slash - name);
-    return true;
 }
 
 /* llama.cpp takes "phi-3" or "phi3" in a name for the sign that special tokens eat the spaces behind them: it has to be there just where they do. */
@@ -98,7 +86,6 @@ static char *plain_name(const struct export_request *r)
 void export_put_general(struct gguf_out *g, const struct export_job *j)
 {
     const struct export_request *r = &j->r;
-    size_t org = 0;
     char *name = plain_name(r), label[24];
     char *whole = mem_printf("%s%s", name, r->lora ? " tuned" : "");
     gguf_out_text(g, "general.name", whole);
@@ -111,19 +98,19 @@ void export_put_general(struct gguf_out *g, const struct export_job *j)
     if (r->lora) {
         gguf_out_u32(g, "general.base_model.count", 1);
         gguf_out_text(g, "general.base_model.0.name", name);
-        if (r->model_name && is_hub_id(r->model_name, &org)) {
-            char *owner = mem_copy_n(r->model_name, org), *address = mem_printf("https://huggingface.co/%s", r->model_name);
+        char *repository = r->model_name ? hub_repository(r->model_name) : NULL;
+        if (repository) {
+            char *owner = mem_copy_n(repository, strcspn(repository, "/")), *address = mem_printf("https://huggingface.co/%s", repository);
             gguf_out_text(g, "general.base_model.0.organization", owner);
             gguf_out_text(g, "general.base_model.0.repo_url", address);
             mem_free(owner);
             mem_free(address);
         }
+        mem_free(repository);
     }
     mem_free(name);
     mem_free(whole);
 }
-
-
 
 bool export_write_gguf(struct export_job *j, const char *file, struct gm_error *err)
 {

@@ -42,6 +42,13 @@ bool hub_id_valid(const char *id)
     return letters > 0 && p - id <= ID_MAX && (!*p || revision_valid(p + 1));
 }
 
+char *hub_repository(const char *model)
+{
+    if (!hub_id_valid(model) || !strchr(model, '/') || dir_exists(model) || file_exists(model))
+        return NULL;
+    return mem_copy_n(model, strcspn(model, "@"));
+}
+
 static const char *set(const char *variable)
 {
     const char *value = getenv(variable);

@@ -12,6 +12,8 @@
 
 /* True for `name` or `org/name`, with `@revision` or without, in the letters that the hub allows. */
 bool hub_id_valid(const char *id);
+/* "org/name" of a MODEL that is a repository of the hub and no path that is here (mem_free); NULL: it is none. */
+char *hub_repository(const char *model);
 /* The folder of the snapshot of the revision (`main` unless the id names one; mem_free), or NULL with an error that
  * names the folder searched. */
 char *hub_cache_find(const char *id, struct gm_error *err);
