@@ -18,19 +18,24 @@ static double peft_alpha(const struct lora_options *o)
 
 static bool is_multimodal(const struct model *m) { return strcmp(m->prefix, "model.") != 0; }
 
-/* Plain names, or, where a vision tower has modules of the same names, a pattern that leaves those alone. */
+/* Plain names, or, where a vision tower has modules of the same names, a pattern that leaves those alone. PEFT takes no list of layers beside a
+ * pattern, so it names them, too. */
 static json_t *target_modules(const struct export_request *r)
 {
     struct module modules[MODULE_COUNT_MAX];
     int n = model_modules(&r->model->config, modules);
     json_t *list = json_array();
+    const struct lora *l = r->lora;
     struct str pattern = {0};
-    for (int i = 0; i < n; i++) {
-        if (!(r->lora->options.keys >> modules[i].first & 1))
+    str_add(&pattern, ".*language_model.*");
+    for (int i = l->first_layer; l->first_layer > 0 && i < l->n_layers; i++)
+        str_printf(&pattern, "%s%d%s", i == l->first_layer ? "layers\\.(" : "|", i, i == l->n_layers - 1 ? ")\\..*" : "");
+    for (int i = 0, named = 0; i < n; i++) {
+        if (!(l->options.keys >> modules[i].first & 1))
             continue;
         const char *name = strchr(modules[i].name, '.') + 1;
         json_array_append_new(list, json_string(name));
-        str_printf(&pattern, "%s%s", pattern.len ? "|" : ".*language_model.*\\.(", name);
+        str_printf(&pattern, "%s%s", named++ ? "|" : "\\.(", name);
     }
     str_add(&pattern, ")");
     if (is_multimodal(r->model)) {
@@ -45,7 +50,8 @@ static json_t *peft_config(const struct export_request *r)
 {
     const struct lora *l = r->lora;
     json_t *o = json_object(), *layers = json_null();
-    if (l->first_layer > 0) {
+    if (l->first_layer > 0 && !is_multimodal(r->model)) {
+        json_decref(layers);
         layers = json_array();
         for (int i = l->first_layer; i < l->n_layers; i++)
             json_array_append_new(layers, json_integer(i));

@@ -12,8 +12,8 @@ KINDS = {
     "lora": [],
     "rslora": ["--rslora"],
     "dora": ["--fine-tune-type", "dora"],
-    "dora, last layer": ["--fine-tune-type", "dora", "--num-layers", "1"],
-    "dora, rslora": ["--fine-tune-type", "dora", "--rslora"],
+    "dora last layer": ["--fine-tune-type", "dora", "--num-layers", "1"],
+    "dora rslora": ["--fine-tune-type", "dora", "--rslora"],
 }
 MODELS = ["llama", "llama_bias", "gemma3_text", "gemma3_mm", "gemma2", "phi3", "qwen2", "qwen3", "smollm2"]
 IDS = [1, 17, 40, 99, 120, 33, 250, 61, 8, 140, 77, 5]
