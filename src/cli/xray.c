@@ -100,6 +100,8 @@ static bool ollama_side(struct xray *x, const struct session *s, const struct ch
         ok = ollama_ids(go, add_bos, x->ollama_tokenizer, all, total, &x->ollama, &x->ollama_text, err);
         x->ollama_agrees = ok && x->ollama.n == x->chat.n && memcmp(x->ollama.ids, x->chat.ids, x->chat.n * sizeof *x->chat.ids) == 0;
         if (ok && !x->ollama_agrees)
+            x->put_in_front = total != n;
+        if (ok && !x->ollama_agrees)
             x->reasons = total == n ? ollama_explain(go, add_bos, s->tpl, s->tokenizer, messages, n, &none) : UINT_MAX;
         mem_free(all);
         json_decref(keep);
@@ -206,15 +208,31 @@ void xray_print(const struct xray *x, const struct session *s)
         print_row(x, s, i, SIZE_MAX, SIZE_MAX);
 }
 
+/* Sentences; none where the ids are the same. */
+static int reasons(const struct xray *x, const char *why[OLLAMA_DIFFERS_COUNT + 1])
+{
+    int n = 0;
+    if (x->ollama.n == 0 || x->ollama_agrees)
+        return 0;
+    for (unsigned i = 0; i < OLLAMA_DIFFERS_COUNT && x->reasons != UINT_MAX; i++)
+        if (x->reasons >> i & 1)
+            why[n++] = ollama_differs_text(1u << i);
+    if (x->put_in_front)
+        why[n++] = "the Modelfile's SYSTEM or MESSAGE puts more in front of the conversation (to compare, put it into the conversation as well)";
+    else if (n == 0)
+        why[n++] = ollama_differs_text(0);
+    return n;
+}
+
 void xray_notes(const struct xray *x, const struct general *g)
 {
     if (!x->training_agrees)
         cli_note(g, "training differs from chat: %s", x->why_refused[0] ? x->why_refused : "the prompt is not the beginning of what is trained");
     if (x->ollama.n == 0)
         cli_note(g, "Ollama: %s", x->why_none);
-    for (unsigned i = 0; i <= OLLAMA_DIFFERS_COUNT && x->ollama.n && !x->ollama_agrees; i++)
-        if (i == OLLAMA_DIFFERS_COUNT ? x->reasons == UINT_MAX || x->reasons == 0 : x->reasons != UINT_MAX && x->reasons >> i & 1)
-            cli_note(g, "Ollama differs: %s", ollama_differs_text(i == OLLAMA_DIFFERS_COUNT ? 0 : 1u << i));
+    const char *why[OLLAMA_DIFFERS_COUNT + 1];
+    for (int i = 0, n = reasons(x, why); i < n; i++)
+        cli_note(g, "Ollama differs: %s", why[i]);
     if (x->training_agrees && x->ollama_agrees)
         cli_note(g, "training, chat and Ollama: the same ids");
 }
@@ -227,16 +245,6 @@ static json_t *ids_json(const struct id_list *list)
     return array;
 }
 
-static json_t *reasons_json(unsigned reasons)
-{
-    json_t *list = json_array();
-    for (unsigned i = 0; i < OLLAMA_DIFFERS_COUNT && reasons != UINT_MAX; i++)
-        if (reasons >> i & 1)
-            json_array_append_new(list, json_string(ollama_differs_text(1u << i)));
-    if (reasons == UINT_MAX)
-        json_array_append_new(list, json_string(ollama_differs_text(0)));
-    return list;
-}
 
 void xray_json(const struct xray *x, json_t *out)
 {
@@ -251,7 +259,11 @@ void xray_json(const struct xray *x, json_t *out)
         json_object_set_new(m, "ids", ids_json(&x->ollama));
         json_object_set_new(m, "text", json_text(str_text(&x->ollama_text)));
         json_object_set_new(m, "agrees", json_boolean(x->ollama_agrees));
-        json_object_set_new(m, "why", reasons_json(x->reasons));
+        const char *why[OLLAMA_DIFFERS_COUNT + 1];
+        json_t *list = json_array();
+        for (int i = 0, n = reasons(x, why); i < n; i++)
+            json_array_append_new(list, json_string(why[i]));
+        json_object_set_new(m, "why", list);
     } else
         json_object_set_new(m, "error", json_text(x->why_none));
     json_object_set_new(out, "modelfile", m);

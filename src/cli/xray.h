@@ -17,6 +17,7 @@ struct xray {
     char why_refused[1024];                /* training would not take the conversation; "": it would */
     bool has_answer;                       /* at its end; else nothing is trained, and training is not compared */
     bool training_agrees, ollama_agrees;
+    bool put_in_front;                     /* by the SYSTEM or a MESSAGE of the Modelfile: another conversation */
     unsigned reasons;                      /* ollama_differs bits; UINT_MAX: not known */
     /* private */
     struct model_source gguf;

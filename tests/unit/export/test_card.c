@@ -3,6 +3,7 @@
 #include "engine/base/mem.h"
 #include "engine/export/card.h"
 #include "engine/export/peers.h"
+#include "tests/unit/fixtures.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -119,6 +120,19 @@ static void test_peers(void **state)
     for (n = peers_that_differ("ollama", &c, NULL, lines); n-- > 0;)
         scale |= strstr(lines[n], "exact root") != NULL;
     assert_true(scale);
+    char *path = mem_printf("%s/models/llama", fixtures_dir());
+    struct model_source source;
+    struct gm_error err = {0};
+    bool rebuilt = false, named = false;
+    assert_true(model_source_open_tokenizer(&source, path, &err));
+    json_t *config = model_source_read_json(&source, "tokenizer_config.json", 1 << 20, &err);
+    named = json_is_false(json_object_get(config, "legacy"));
+    for (n = peers_that_differ("peft", &c, &source, lines); n-- > 0;)
+        rebuilt |= strstr(lines[n], "builds a LlamaTokenizer") != NULL;
+    assert_int_equal(rebuilt, named);
+    json_decref(config);
+    model_source_close(&source);
+    mem_free(path);
     (void)state;
 }
 
