@@ -64,23 +64,15 @@ struct go_template *go_template_parse(const char *text, size_t n, struct gm_erro
 {
     struct go_template *t = mem_new(1, sizeof *t);
     bool ok = go_parse(t, text, n, err);
-    static const char response[] = "{{ .Response }}";
     if (ok && !go_template_mentions(t, "messages") && !go_template_mentions(t, "response")) {
-        struct str longer = {0};
-        str_add_n(&longer, text, n);
-        go_template_free(t);
-        t = mem_new(1, sizeof *t);
+        static const char response[] = "{{ .Response }}";
+        struct go_list list = t->root;
         ok = go_parse(t, response, sizeof response - 1, err);
-        struct go_list last = t->root;
-        t->root = (struct go_list){0};
-        ok = ok && go_parse(t, str_text(&longer), longer.len, err);
-        struct go_node *nodes = mem_new(t->root.n + 1, sizeof *nodes);
-        if (t->root.n)
-            memcpy(nodes, t->root.nodes, t->root.n * sizeof *nodes);
-        if (ok)
-            nodes[t->root.n++] = last.nodes[0];
-        t->root.nodes = go_keep(t, nodes);
-        str_free(&longer);
+        struct go_node *nodes = go_keep(t, mem_new(list.n + 1, sizeof *nodes));
+        for (size_t i = 0; i < list.n; i++)
+            nodes[i] = list.nodes[i];
+        nodes[list.n] = t->root.nodes[0];
+        t->root = (struct go_list){.nodes = nodes, .n = list.n + 1};
     }
     if (ok)
         return t;

@@ -50,7 +50,7 @@ static struct go_text keep_text(struct parser *s, const char *data, size_t n)
     return (struct go_text){go_keep(s->t, mem_copy_n(data, n)), n};
 }
 
-/* A growing array whose final block belongs to the template: blocks are put on its list when they are complete. */
+/* Room for one more in an array that grows; its block is given to the template (go_keep) when it is complete. */
 #define ROOM(list, n, cap) ((list) = mem_room(list, n, &(cap), sizeof *(list)))
 
 /* ---- tokens of an action ---- */
@@ -525,7 +525,7 @@ static bool parse_action(struct parser *s, struct go_node *node, bool *keep, boo
     return parse_pipe(s, node->pipe, T_CLOSE, false);
 }
 
-/* At "/ *" behind "{{": steps over the comment and what closes the action. */
+/* At the sign that opens a comment, behind "{{": steps over it and what closes the action. */
 static bool parse_comment(struct parser *s)
 {
     for (s->p += 2; s->p < s->end && !starts(s->p, s->end, "*/"); s->p++)
