@@ -263,6 +263,7 @@ static bool settle_f16(struct plan *p, struct gm_error *err)
         struct planned *t = &p->tensors[i];
         if (t->type != DT_F16 || t->bits || t->part != PART_WHOLE || (t->pieces[0].mat.type == DT_F16 && !p->job->r.lora))
             continue;
+        export_progress(p->job, 0, t->name);
         if (export_cancelled(p->job, err))
             return false;
         if (plan_max_abs(t) < F16_END)

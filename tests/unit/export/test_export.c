@@ -160,6 +160,57 @@ static void dora_both_ways(void **state)
     }
 }
 
+/* An adapter made here, on all modules of the last two layers, with a B that does something. */
+static struct lora *adapter_on(const struct model *m, const struct tools *tools)
+{
+    struct gm_error err = {0};
+    struct lora_options o = {.rank = 4, .alpha = 8, .scale = 2, .keys = (1u << PROJ_COUNT) - 1, .num_layers = 2};
+    struct lora *l = lora_new(&m->config, &o, 7, &err);
+    if (!l)
+        fail_msg("%s", err.text);
+    for (int i = 1; i < l->set.n_params; i += 2)
+        for (int64_t k = 0; k < l->set.params[i].rows * l->set.params[i].cols; k++)
+            l->set.w[l->set.params[i].offset + (size_t)k] = 0.01f * (float)(k % 7 - 3);
+    lora_bind(l, m, &tools->compute);
+    return l;
+}
+
+/* Names where transformers, mlx-lm and llama.cpp have the modules: beside a vision tower, and where projections are fused. */
+static void names_of_modules(void **state)
+{
+    static const struct { const char *model; enum export_to to; const char *file, *before, *behind, *pattern; } rows[] = {
+        {"models/gemma3_mm", EXPORT_PEFT, "adapter_model.safetensors", "base_model.model.model.language_model.layers.", ".self_attn.q_proj.lora_A.weight", ".*language_model"},
+        {"models/gemma3_mm", EXPORT_MLX, "adapters.safetensors", "language_model.model.layers.", ".mlp.up_proj.lora_b", NULL},
+        {"models/phi3", EXPORT_PEFT, "adapter_model.safetensors", "base_model.model.model.layers.", ".self_attn.qkv_proj.lora_B.weight", NULL},
+        {"models/phi3", EXPORT_MLX, "adapters.safetensors", "model.layers.", ".mlp.gate_up_proj.lora_a", NULL}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct desk d;
+        struct safetensors s;
+        char name[128];
+        desk_open(&d, rows[i].model, NULL);
+        d.request.lora = d.lora = adapter_on(d.model, &d.tools);
+        d.request.to = rows[i].to;
+        struct export_result r = done(&d);
+        assert_true(r.mean_kl < 1e-9);
+        file_open(&s, d.out, rows[i].file);
+        snprintf(name, sizeof name, "%s%d%s", rows[i].before, d.model->config.n_layers - 1, rows[i].behind);
+        tensor(&s, "%s", name);
+        if (rows[i].to == EXPORT_PEFT) {
+            json_t *config = json_of(d.out, "adapter_config.json");
+            const json_t *targets = json_object_get(config, "target_modules"), *layers = json_object_get(config, "layers_to_transform");
+            assert_true(rows[i].pattern ? json_is_string(targets) && json_is_null(layers) : json_is_array(targets));
+            if (rows[i].pattern) {
+                snprintf(name, sizeof name, "layers\\.(%d|%d)\\.", d.model->config.n_layers - 2, d.model->config.n_layers - 1);
+                assert_non_null(strstr(json_string_value(targets), rows[i].pattern));
+                assert_non_null(strstr(json_string_value(targets), name));
+            }
+            json_decref(config);
+        }
+        safetensors_close(&s);
+        desk_close(&d);
+    }
+}
+
 /* ---- fused models ---- */
 
 static void expect_rows(const struct desk *d, const struct tensor_info *written, enum dtype type, int layer, enum proj p)
@@ -554,7 +605,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peft_of_gemma), cmocka_unit_test(peft_of_llama), cmocka_unit_test(mlx_of_gemma), cmocka_unit_test(mlx_of_llama),
-        cmocka_unit_test(rank_stabilised), cmocka_unit_test(any_scale), cmocka_unit_test(fused_gemma), cmocka_unit_test(fused_gemma_f32),
+        cmocka_unit_test(rank_stabilised), cmocka_unit_test(any_scale), cmocka_unit_test(names_of_modules), cmocka_unit_test(fused_gemma), cmocka_unit_test(fused_gemma_f32),
         cmocka_unit_test(fused_llama), cmocka_unit_test(fused_llama_f16), cmocka_unit_test(fused_llama_f32), cmocka_unit_test(fused_other_kinds), cmocka_unit_test(dora_both_ways), cmocka_unit_test(a_copy_is_a_copy),
         cmocka_unit_test(gguf_llama_comes_home), cmocka_unit_test(gguf_gemma_norms), cmocka_unit_test(quantised_base),
         cmocka_unit_test(the_target_exists), cmocka_unit_test(a_slash_at_the_end), cmocka_unit_test(cancelled), cmocka_unit_test(damage_is_refused),
