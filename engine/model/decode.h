@@ -2,8 +2,9 @@
  *
  * A decoder owns cache slots. One call takes new tokens of any number of sequences (a prompt block,
  * or one token each), and gives logits of the last token of each. Sequences may have different
- * adapters and lengths; those with the same adapter should stand next to one another. Threads: one
- * decoder belongs to one thread.
+ * adapters and lengths; those with the same adapter should stand next to one another. With long
+ * rotary factors the length that a sequence has with an item decides for that item's tokens
+ * (ropes.h). Threads: one decoder belongs to one thread.
  *
  *     struct decoder *d = decoder_new(model, 16, 512, &err);
  *     int slot = decoder_take(d);
