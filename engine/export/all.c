@@ -68,6 +68,16 @@ static bool measure_written(struct all_job *j, const char *path, struct export_a
     return ok;
 }
 
+static struct export_request request_of(const struct all_job *j, const struct part *p)
+{
+    struct export_request r = j->a->each;
+    r.to = p->to;
+    r.type = p->to == EXPORT_SAFETENSORS ? r.type : p->type;
+    return r;
+}
+
+static bool is_wanted(const struct all_job *j, const struct part *p) { return j->a->each.lora || export_target(p->to)->whole_model; }
+
 /* One form. A refusal of this form alone is a note; false: nothing can go on. */
 static bool make_part(struct all_job *j, const struct part *p, struct gm_error *err)
 {
@@ -75,10 +85,9 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
     struct export_result result;
     struct gm_error why = {0};
     char *name = export_default_name(p->to, p->type), *path = path_join(j->folder, name);
-    struct export_request r = j->a->each;
-    r.to = p->to;
-    r.type = p->to == EXPORT_SAFETENSORS ? r.type : p->type;
+    struct export_request r = request_of(j, p);
     r.out = path;
+    r.label = name;
     r.progress = on_progress;
     r.arg = j;
     const bool whole = export_target(p->to)->whole_model;
@@ -186,13 +195,18 @@ static bool make(void *arg, const char *folder, struct gm_error *err)
     struct all_job *j = arg;
     const struct export_request *each = &j->a->each;
     struct export_all_row *unfused = &j->result->rows[j->result->n_rows++];
+    uint64_t need = 0;
+    for (int i = 0; i < N_PARTS; i++) {
+        struct export_request r = request_of(j, &PARTS[i]);
+        need += is_wanted(j, &PARTS[i]) ? export_bytes_estimate(&r) : 0;
+    }
     j->folder = folder;
     *unfused = (struct export_all_row){.target = "unfused", .type = "", .greedy_agreement = 1, .listed = true,
                                        .bytes = each->model->weight_bytes + (each->lora ? each->lora->set.count * sizeof(float) : 0)};
-    if (!measure(j, each->model, each->lora, &unfused->measured, err))
+    if (!export_check_space(folder, need, err) || !measure(j, each->model, each->lora, &unfused->measured, err))
         return false;
     for (j->part = 0; j->part < N_PARTS; j->part++)
-        if ((each->lora || export_target(PARTS[j->part].to)->whole_model) && !make_part(j, &PARTS[j->part], err))
+        if (is_wanted(j, &PARTS[j->part]) && !make_part(j, &PARTS[j->part], err))
             return false;
     return write_table(j, err) && write_card(j, err);
 }

@@ -73,7 +73,7 @@ static bool check_place(const char *out, const char *suffix, bool force, struct 
     return true;
 }
 
-static bool check_request(const struct export_request *r, struct gm_error *err)
+static bool check_request(const struct export_request *r, const char *out, struct gm_error *err)
 {
     const struct export_target *t = export_target(r->to);
     if (!t->whole_model && !r->lora)
@@ -81,13 +81,13 @@ static bool check_request(const struct export_request *r, struct gm_error *err)
     if (r->type != EXPORT_AS_BASE && !(t->types >> r->type & 1)) /* an adapter is always F32 */
         return (!t->whole_model && r->type == EXPORT_F32)
                || error_set(err, GM_E_USAGE, "%s is no type for %s", export_storage(r->type)->name, t->name);
-    return check_place(r->out, t->suffix, r->force, err);
+    return check_place(out, t->suffix, r->force, err);
 }
 
-static bool check_disk(const struct export_job *j, const char *parent, struct gm_error *err)
+bool export_check_space(const char *folder, uint64_t need, struct gm_error *err)
 {
-    uint64_t free_bytes, need = j->plan ? j->plan->bytes_all + SMALL_FILES : export_bytes_estimate(&j->r);
-    if (!disk_free_bytes(parent, &free_bytes, err))
+    uint64_t free_bytes;
+    if (!disk_free_bytes(folder, &free_bytes, err))
         return false;
     if (need > free_bytes)
         return error_set(err, GM_E_IO, "%.1f MB are needed, %.1f MB are free (make room, or choose another --out)", (double)need / 1e6,
@@ -183,7 +183,7 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
     }
     char *file = target->suffix ? path_join(w->made, path_base(w->out)) : NULL;
     char *proof = file ? mem_printf("%s.proof.json", file) : path_join(w->made, "proof.json");
-    bool ok = check_disk(j, w->parent, err) && write_and_prove(j, w->made, file, proof, err);
+    bool ok = export_check_space(w->parent, j->plan ? j->plan->bytes_all + SMALL_FILES : export_bytes_estimate(&j->r), err) && write_and_prove(j, w->made, file, proof, err);
     if (ok)
         count_files(w->made, j->result);
     if (ok && file) { /* the proof first: where the file stands, its proof does */
@@ -201,10 +201,10 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
 }
 
 /* A refused proof and a cancel say the target themselves. */
-static bool end(struct whole *w, bool ok, struct gm_error *err)
+static bool end(struct whole *w, const char *called, bool ok, struct gm_error *err)
 {
     if (!ok && err && err->code != GM_E_CANCELLED && err->code != GM_E_CHECK)
-        error_context(err, "export to %s", w->out);
+        error_context(err, "export to %s", called);
     whole_end(w, ok);
     return ok;
 }
@@ -216,10 +216,10 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     struct whole w;
     struct ollama_template ollama = {0};
     bool ok = whole_begin(&w, request->out, err);
-    j.r.out = w.out;
-    ok = ok && check_request(&j.r, err) && (j.r.to != EXPORT_OLLAMA || export_ollama_begin(&j, &ollama, err)) && make(&j, &w, err);
+    j.r.out = request->label ? request->label : w.out; /* from here on for messages: files go by w */
+    ok = ok && check_request(&j.r, w.out, err) && (j.r.to != EXPORT_OLLAMA || export_ollama_begin(&j, &ollama, err)) && make(&j, &w, err);
     ollama_template_free(&ollama);
-    return end(&w, ok, err);
+    return end(&w, j.r.out, ok, err);
 }
 
 bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg, struct gm_error *err)
@@ -227,5 +227,5 @@ bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg,
     struct whole w;
     bool ok = whole_begin(&w, r->out, err) && check_place(w.out, NULL, r->force, err) && whole_make(&w, err) && fill(arg, w.made, err)
               && dir_sync(w.made, err) && whole_place(&w, w.made, w.out, r->force, err);
-    return end(&w, ok, err);
+    return end(&w, w.out, ok, err);
 }

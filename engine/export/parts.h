@@ -8,7 +8,7 @@
 
 /* One export under way. */
 struct export_job {
-    struct export_request r;      /* out: without a slash at its end */
+    struct export_request r;      /* out: what messages call the target */
     enum export_type type;        /* resolved */
     const struct compute *c;
     struct export_result *result; /* notes go there */
@@ -20,6 +20,7 @@ bool export_cancelled(const struct export_job *j, struct gm_error *err); /* true
 void export_progress(const struct export_job *j, double share, const char *what);
 enum { SHARE_CHECKING = 55, SHARE_PROVING = 85 }; /* percent of the whole: where reading back and comparing logits begin */
 
+bool export_check_space(const char *folder, uint64_t need, struct gm_error *err);
 /* A folder of several exports that appears whole or not at all: `fill` writes into the folder that it is given. */
 bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg,
                          struct gm_error *err);

@@ -300,6 +300,33 @@ static void all_of_them(void **state)
     desk_close(&d);
 }
 
+/* DoRA has no GGUF adapter: the others are there, and it is said. */
+static void what_cannot_be_is_left_out(void **state)
+{
+    struct desk d;
+    struct gm_error err = {0};
+    struct export_all_result result;
+    if (!fixture_there("adapters/llama_dora"))
+        skip();
+    desk_open(&d, "models/llama", "llama_dora/peft");
+    struct export_all_request a = {.each = d.request};
+    if (!export_all(&a, &d.tools.compute, &result, &err))
+        fail_msg("%s", err.text);
+    bool told = false;
+    for (int i = 0; i < result.n_notes; i++) {
+        told = told || (strncmp(result.notes[i], "adapter.gguf: left out", 22) == 0 && strstr(result.notes[i], "DoRA"));
+        assert_null(strstr(result.notes[i], "making-")); /* no name that is gone by now */
+    }
+    assert_true(told);
+    char *path = path_join(d.out, "adapter.gguf"), *other = path_join(d.out, "model-q8_0.gguf");
+    assert_false(file_exists(path));
+    assert_true(file_exists(other));
+    mem_free(path);
+    mem_free(other);
+    export_all_free(&result);
+    desk_close(&d);
+}
+
 static void all_or_nothing(void **state)
 {
     struct desk d;
@@ -320,6 +347,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlx_as_the_converter_makes_it), cmocka_unit_test(from_mlx),          cmocka_unit_test(every_model_and_type),
         cmocka_unit_test(in_shards),                     cmocka_unit_test(pictures_go_along), cmocka_unit_test(dora_is_folded_in),
-        cmocka_unit_test(another_template),              cmocka_unit_test(all_of_them),       cmocka_unit_test(all_or_nothing)};
+        cmocka_unit_test(another_template),              cmocka_unit_test(all_of_them), cmocka_unit_test(what_cannot_be_is_left_out),       cmocka_unit_test(all_or_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
