@@ -88,7 +88,8 @@ bool error_context(struct gm_error *err, const char *format, ...)
     memcpy(inner, err->text, sizeof inner);
     size_t used = append(err->text, sizeof err->text, 0, raw);
     used = append(err->text, sizeof err->text, used, ": ");
-    append(err->text, sizeof err->text, used, inner);
+    bool said = strncmp(inner, err->text, used) == 0; /* the inner layer knew the file already */
+    append(err->text, sizeof err->text, said ? 0 : used, inner);
     return false;
 }
 

@@ -39,7 +39,7 @@ bool error_set(struct gm_error *err, enum gm_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* As error_set with GM_E_IO and ": strerror(errno)" appended. */
 bool error_errno(struct gm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Puts "context: " in front of what is there. Returns false. */
+/* Puts "context: " in front of what is there, unless it begins so. Returns false. */
 bool error_context(struct gm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Appends " (remedy)" unless the text already ends in one. Returns false. */
 bool error_remedy(struct gm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

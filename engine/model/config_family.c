@@ -174,6 +174,9 @@ bool config_check(const struct model_config *c, struct gm_error *err)
         return error_set(err, GM_E_INPUT,
                          "%d attention heads cannot share %d key/value heads evenly", c->n_heads,
                          c->n_kv_heads);
+    if (c->head_dim > MODEL_MAX_HEAD_DIM) /* where it is not given, but follows from the width */
+        return error_set(err, GM_E_INPUT, "head dimension %d is too large (at most %d)", c->head_dim,
+                         MODEL_MAX_HEAD_DIM);
     if (c->head_dim % 2 != 0)
         return error_set(err, GM_E_INPUT, "head dimension %d is odd: rotary positions turn pairs",
                          c->head_dim);

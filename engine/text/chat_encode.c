@@ -69,7 +69,7 @@ static bool ids_agree(const struct whole *w, const struct chat_text *prompt, siz
         return false;
     while (n < w->ids.n && w->ids.starts[n] < prompt->text.len)
         n++;
-    bool same = n == ids.n && memcmp(ids.ids, w->ids.ids, n * sizeof *ids.ids) == 0;
+    bool same = n == ids.n && (n == 0 || memcmp(ids.ids, w->ids.ids, n * sizeof *ids.ids) == 0);
     id_list_free(&ids);
     return same || error_set(err, GM_E_INPUT,
                              "render chat: message %zu and the prompt in front of it share a token, "

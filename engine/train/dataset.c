@@ -45,10 +45,13 @@ static bool read_bytes(struct dataset *d, struct row_list *list, const void *byt
     struct owned *own = d->owned;
     char hex[65];
     const char *file = store_text(&own->store, label);
-    sha256_bytes(bytes, n, hex);
-    str_printf(&own->hashed, "%s  %s\n", hex, path_base(label));
-    return table_ending(label) ? table_read(list, &own->store, bytes, n, file, split, &own->ignored, err)
-                               : rows_read_file(list, &own->store, bytes, n, file, split, err);
+    bool ok = table_ending(label) ? table_read(list, &own->store, bytes, n, file, split, &own->ignored, err)
+                                  : rows_read_file(list, &own->store, bytes, n, file, split, err);
+    if (ok) {
+        sha256_bytes(bytes, n, hex);
+        str_printf(&own->hashed, "%s  %s\n", hex, path_base(label));
+    }
+    return ok;
 }
 
 static bool read_path(struct dataset *d, struct row_list *list, const char *path, enum split split,
@@ -255,8 +258,10 @@ static bool refuse_bad(const struct row_list *list, struct gm_error *err)
 {
     *err = list->first_bad;
     if (list->n_bad > 1) {
-        char more[64];
-        snprintf(more, sizeof more, "; %d more rows are bad", list->n_bad - 1);
+        char more[96];
+        int n_more = snprintf(more, sizeof more, "; %d more rows are bad", list->n_bad - 1);
+        if (list->n_unseen > 0)
+            snprintf(more + n_more, sizeof more - (size_t)n_more, ", the other %d were not looked at", list->n_unseen);
         size_t n = strlen(err->text);
         if (n + strlen(more) < sizeof err->text)
             memcpy(err->text + n, more, strlen(more) + 1);

@@ -132,10 +132,12 @@ void encode_rows(struct row *rows, struct row_list *raw, struct store *store,
 {
     int room = raw->n < CHUNK_ROWS ? raw->n : CHUNK_ROWS;
     struct encoded *out = mem_new((size_t)room + 1, sizeof *out);
-    for (int at = 0; at < raw->n; at += CHUNK_ROWS) {
+    for (int at = 0, n; at < raw->n; at += n) {
+        n = at == 0 ? BLOCK_ROWS : CHUNK_ROWS; /* a template that fails is told by a few rows */
+        n = n < raw->n - at ? n : raw->n - at;
         struct encoding e = {.raw = raw->rows + at,
                              .out = out,
-                             .n = raw->n - at < CHUNK_ROWS ? raw->n - at : CHUNK_ROWS,
+                             .n = n,
                              .o = o,
                              .t = t,
                              .tpl = tpl};
@@ -154,6 +156,10 @@ void encode_rows(struct row *rows, struct row_list *raw, struct store *store,
                 keep_encoded(&rows[at + i], &e.raw[i], &out[i], store, o->max_seq_length);
             mem_free(out[i].why);
             mem_free(out[i].supervised);
+        }
+        if (at == 0 && raw->n_bad == n && n == BLOCK_ROWS) {
+            raw->n_unseen = raw->n - n;
+            break;
         }
     }
     for (int i = 0; i < room; i++)

@@ -276,11 +276,12 @@ static bool read_lines(struct row_list *list, struct store *store, const char *p
                        const char *file, enum split split, struct gm_error *err)
 {
     for (int line = 1; p < end; line++) {
-        const char *stop = memchr(p, '\n', (size_t)(end - p));
-        size_t n = (size_t)((stop ? stop : end) - p);
-        if (n > LINE_MAX_BYTES)
-            return error_set(err, GM_E_INPUT, "read %s:%d: the line has %zu bytes (at most %d MiB)",
-                             file, line, n, LINE_MAX_BYTES >> 20);
+        size_t left = (size_t)(end - p), most = left < LINE_MAX_BYTES ? left : LINE_MAX_BYTES;
+        const char *stop = memchr(p, '\n', most);
+        size_t n = stop ? (size_t)(stop - p) : most;
+        if (!stop && left > LINE_MAX_BYTES)
+            return error_set(err, GM_E_INPUT, "read %s:%d: the line has more than %d MiB (a row is one line)",
+                             file, line, LINE_MAX_BYTES >> 20);
         if (line == ROWS_MAX)
             return error_set(err, GM_E_INPUT, "read %s: more than %d lines", file, ROWS_MAX);
         if (!is_blank(p, n))

@@ -41,7 +41,7 @@ struct row_list {
     struct raw_row *rows;
     enum split *splits;
     int n, cap;
-    int n_bad;
+    int n_bad, n_unseen; /* unseen: not encoded, as all in front of them were bad */
     struct gm_error first_bad;
 };
 bool rows_read_file(struct row_list *list, struct store *store, const char *bytes, size_t n,

@@ -14,8 +14,12 @@ enum { SMALL_FILE = 4 << 20, TOKENIZER_MAX = 256 << 20 };
 
 static bool read_text(const struct facts *f, size_t most, struct str *text, struct gm_error *err)
 {
-    return file_read_all(f->path, most, text, err) &&
-           (utf8_valid(str_text(text), text->len) || error_set(err, GM_E_INPUT, "read %s: it is not valid UTF-8 (save it as UTF-8)", f->path));
+    if (!file_read_all(f->path, most, text, err))
+        return false;
+    if (utf8_valid(str_text(text), text->len))
+        return true;
+    str_free(text);
+    return error_set(err, GM_E_INPUT, "read %s: it is not valid UTF-8 (save it as UTF-8)", f->path);
 }
 
 static bool data_facts(struct facts *f, struct gm_error *err)

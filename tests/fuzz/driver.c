@@ -3,8 +3,8 @@
  *     fuzz_gguf [-seconds=N] [-runs=N] [-seed=N] [-max-bytes=N] [-out=FOLDER] FILE|FOLDER...
  *
  * Where the build counts coverage (gcc -fsanitize-coverage=trace-pc), inputs that reach new edges join the seeds, and go to the
- * folder -out where one is told. The same seed gives the same inputs. An input on which the target crashes, hangs (20 s) or
- * takes more memory than it may is kept as `crash-TARGET-SHA` in the current folder; the exit status is then that of the crash.
+ * folder -out where one is told. The same seed gives the same inputs. An input on which the target crashes, hangs (60 s), takes
+ * more than 4 s of the processor or more memory than it may is kept as `crash-TARGET-SHA` in the current folder; the exit status is then that of the crash.
  * A single allocation above 128 MB counts as a crash under AddressSanitizer (see __asan_default_options).
  */
 #include "tests/fuzz/fuzz.h"
@@ -21,9 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-enum { SEEDS_MAX = 20000, EDGES = 1 << 16, HANG_SECONDS = 20 };
+enum { SEEDS_MAX = 20000, EDGES = 1 << 16, HANG_SECONDS = 60, PROCESSOR_SECONDS = 4 };
 static const size_t LIVE_MAX = (size_t)192 << 20; /* accounted memory at once */
 
 const char *__asan_default_options(void);
@@ -154,8 +155,10 @@ static void run_one(const uint8_t *data, size_t size)
     memset(hits, 0, sizeof hits);
     previous = 0;
     alarm(HANG_SECONDS);
+    setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = PROCESSOR_SECONDS}, NULL);
     LLVMFuzzerTestOneInput(exact, size);
     alarm(0);
+    setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
     if (mem_peak_bytes() > LIVE_MAX + live || mem_live_bytes() != live) {
         fprintf(stderr, "%s: %zu bytes of input took %zu bytes of memory, and left %zu\n", target, size, mem_peak_bytes(),
                 mem_live_bytes() - live);
@@ -325,7 +328,7 @@ int main(int argc, char **argv)
         else
             add_path(argv[i], (size_t)max);
     }
-    for (const int *s = (const int[]){SIGABRT, SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0}; *s; s++)
+    for (const int *s = (const int[]){SIGABRT, SIGALRM, SIGPROF, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 0}; *s; s++)
         signal(*s, on_signal);
     if (__sanitizer_set_death_callback)
         __sanitizer_set_death_callback(keep_crash);

@@ -29,6 +29,8 @@ model) for d in "$fx"/models/*/ "$fx"/quantised/*/; do
 done ;;
 tokenizer) for d in "$fx"/models/*/; do [ ! -f "$d/tokenizer.json" ] || parts "$d/tokenizer.json" "$d/tokenizer_config.json"; done ;;
 jinja) for f in "$fx"/tokenizers/*/template_*.jinja; do parts "$f"; done ;;
+config) for f in "$fx"/models/*/config.json "$fx"/quantised/*/config.json; do parts "$f"; done ;;
+theme) for f in "$here"/../../themes/*.theme; do parts "$f"; done ;;
 tokenizer_model) for d in "$fx"/models/*/; do [ ! -f "$d/tokenizer.model" ] || parts "$d/tokenizer.model" "$d/tokenizer_config.json"; done ;;
 adapter)
     for f in "$fx"/quantised/gguf/*_lora.gguf; do [ ! -f "$f" ] || parts "$f"; done

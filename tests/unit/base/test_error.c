@@ -26,6 +26,8 @@ static void test_context(void **state)
     assert_false(error_context(&err, "train"));
     assert_int_equal(err.code, GM_E_MEMORY);
     assert_string_equal(err.text, "train: open m: allocate x: no");
+    assert_false(error_context(&err, "train")); /* is not said twice */
+    assert_string_equal(err.text, "train: open m: allocate x: no");
 }
 
 static void test_remedy(void **state)

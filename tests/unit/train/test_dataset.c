@@ -234,6 +234,25 @@ static void bad_rows_are_refused(void **state)
     assert_null(dataset_open("/nowhere", &PLAIN, tools.tokenizer, tools.tpl, NULL));
 }
 
+/* A few rows tell that a template fails; the same is not said of all others, each of which might take it seconds. */
+static void a_template_that_fails_is_told_soon(void **state)
+{
+    struct gm_error err = {0};
+    struct chat_template *right = tools.tpl, *wrong = chat_template_from_text("{% if messages | length > 2 %}{{ raise_exception('long') }}{% endif %}{{ messages[0].content }}", tools.tokenizer, &err);
+    assert_non_null(wrong);
+    struct str rows = {0};
+    for (int i = 0; i < 20; i++)
+        str_printf(&rows, "{\"messages\": [" TURN("user", "%d") "," TURN("assistant", "b") "," TURN("user", "c") "]}\n", i);
+    tools.tpl = wrong;
+    struct dataset *all = open_text("a.jsonl", str_text(&rows), &PLAIN, &err);
+    assert_null(all);
+    assert_non_null(strstr(err.text, "a.jsonl:1: "));
+    assert_non_null(strstr(err.text, "long; 7 more rows are bad, the other 12 were not looked at"));
+    tools.tpl = right;
+    chat_template_free(wrong);
+    str_free(&rows);
+}
+
 static void tables_are_rows(void **state)
 {
     struct gm_error err = {0};
@@ -531,6 +550,7 @@ int main(void)
         cmocka_unit_test(arrays_are_read),
         cmocka_unit_test(cut_rows_are_counted_and_named),
         cmocka_unit_test(bad_rows_are_refused),
+        cmocka_unit_test(a_template_that_fails_is_told_soon),
         cmocka_unit_test(tables_are_rows),
         cmocka_unit_test(the_gate_finds),
         cmocka_unit_test(mixtures_have_sources),
