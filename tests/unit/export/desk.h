@@ -29,7 +29,8 @@ static inline void desk_open(struct desk *d, const char *model, const char *adap
     assert_non_null(mkdtemp(d->folder));
     d->out = path_join(d->folder, "deep/out");
     tools_init(&d->tools, 2, GM_COMPUTE_F32);
-    char *path = mem_printf("%s/%s", fixtures_dir(), model), *adapter_path = adapter ? mem_printf("%s/adapters/%s", fixtures_dir(), adapter) : NULL;
+    bool elsewhere = model[0] == '/' || strcmp(model, "nano") == 0; /* no fixture */
+    char *path = elsewhere ? mem_copy(model) : mem_printf("%s/%s", fixtures_dir(), model), *adapter_path = adapter ? mem_printf("%s/adapters/%s", fixtures_dir(), adapter) : NULL;
     if (!(d->model = model_open(path, &err)) || !(d->tokenizer = tokenizer_open(d->model->source, &err)))
         fail_msg("%s", err.text);
     if (adapter && !(d->lora = lora_load(adapter_path, &d->model->config, &err)))

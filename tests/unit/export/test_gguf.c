@@ -202,6 +202,21 @@ static void adapters_are_folded_in(void **state)
     assert_true(folded >= 12);
 }
 
+/* The bar for real models: 8 bits cost less than a thousandth of a nat. GEMMAIKU_SMOLLM2: a GGUF of that model. */
+static void eight_bits_of_trained_models(void **state)
+{
+    const char *models[] = {"nano", getenv("GEMMAIKU_SMOLLM2")};
+    for (int i = 0; i < 2 && models[i]; i++) {
+        struct desk d;
+        desk_open(&d, models[i], NULL);
+        request_gguf(&d, EXPORT_Q8_0);
+        struct export_result r = done(&d);
+        if (!(r.mean_kl <= 1e-3 && r.greedy_agreement > 0.95))
+            fail_msg("%s: mean KL %g, same best token %g", models[i], r.mean_kl, r.greedy_agreement);
+        desk_close(&d);
+    }
+}
+
 /* ---- the rules of the mixes ---- */
 
 static void mixes(void **state)
@@ -379,7 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_the_converter_writes_it), cmocka_unit_test(adapters_as_the_converter_writes_them), cmocka_unit_test(every_model_and_type),
-        cmocka_unit_test(adapters_are_folded_in),     cmocka_unit_test(mixes),                                 cmocka_unit_test(beyond_f16),
+        cmocka_unit_test(adapters_are_folded_in),     cmocka_unit_test(eight_bits_of_trained_models), cmocka_unit_test(mixes),                                 cmocka_unit_test(beyond_f16),
         cmocka_unit_test(names_of_files),  cmocka_unit_test(fallbacks_are_named),        cmocka_unit_test(what_does_not_go),                      cmocka_unit_test(the_file_exists)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
