@@ -19,6 +19,7 @@ struct reader {
     const char *label;
     int line;                     /* where the reader is */
     struct str text;              /* of the word or value being read */
+    bool open;                    /* of the value, at the last newline, and nothing but white space came since */
     struct modelfile_command now; /* its name, and where it began */
     char *role;                   /* of a MESSAGE */
     struct gm_error *err;
@@ -166,9 +167,11 @@ static bool step(struct reader *r, enum state *at, uint32_t c)
         next = VALUE;
         break;
     case VALUE:
-        if (!is_newline(c) || !unquote(&r->text, &value, &n)) {
-            if (is_blank(c) || is_newline(c) || printable(c))
+        if (!is_newline(c) || r->open || !unquote(&r->text, &value, &n)) {
+            bool white = is_blank(c) || is_newline(c), counts = white ? r->text.len > 0 : printable(c);
+            if (counts)
                 keep(&r->text, c);
+            r->open = is_newline(c) || (r->open && (white || !counts));
             return true;
         }
         finish(r, value, n);

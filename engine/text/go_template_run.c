@@ -42,6 +42,23 @@ static bool eval_operand(struct run *r, struct value dot, const struct go_operan
 
 static bool fail(struct run *r, const char *what) { return error_set(r->err, GM_E_INPUT, "template line %d: %s", r->line, what); }
 
+static bool spend(struct run *r, size_t steps)
+{
+    if (steps > GO_STEPS_MAX - r->steps)
+        return fail(r, "it takes too many steps");
+    r->steps += (uint32_t)steps;
+    return true;
+}
+
+/* What functions make counts as output: both are memory. */
+static bool take_room(struct run *r, size_t n)
+{
+    if (n > r->out_limit)
+        return fail(r, "it gives too much text");
+    r->out_limit -= n;
+    return true;
+}
+
 static const struct value NIL = {.kind = GO_V_NIL};
 static struct value boolean(bool b) { return (struct value){.kind = GO_V_BOOL, .number = b}; }
 static struct value integer(size_t n) { return (struct value){.kind = GO_V_INT, .number = (int64_t)n}; }
@@ -158,7 +175,7 @@ static bool equal(struct run *r, const struct value *a, const struct value *b, b
     if (!basic(a) || !basic(b) || a->kind != b->kind)
         return error_set(r->err, GM_E_INPUT, "template line %d: %s and %s cannot be compared", r->line, kind_name(a), kind_name(b));
     *out = a->kind == GO_V_STRING ? same(a->text, b->text) : a->number == b->number;
-    return true;
+    return spend(r, a->text.n / 64);
 }
 
 static bool less(struct run *r, const struct value *a, const struct value *b, bool *out)
@@ -172,7 +189,7 @@ static bool less(struct run *r, const struct value *a, const struct value *b, bo
     size_t n = a->text.n < b->text.n ? a->text.n : b->text.n;
     int order = memcmp(a->text.data, b->text.data, n);
     *out = order < 0 || (order == 0 && a->text.n < b->text.n);
-    return true;
+    return spend(r, n / 64);
 }
 
 static bool compare(struct run *r, struct go_text name, const struct value *args, size_t n, struct value *out)
@@ -286,9 +303,8 @@ static bool json_of(struct run *r, const struct value *v, struct value *out)
     default: return error_set(r->err, GM_E_UNSUPPORTED, "template line %d: json of %s is not supported", r->line, kind_name(v));
     }
     size_t n = s.len;
-    r->out_limit -= n < r->out_limit ? n : r->out_limit; /* what functions make counts as output: both are memory */
     *out = string(go_keep(&r->scratch, str_take(&s)), n);
-    return true;
+    return take_room(r, n);
 }
 
 enum { ARGS_MAX = 16 };
@@ -335,8 +351,8 @@ static bool eval_function(struct run *r, struct value dot, const struct go_opera
 
 static bool eval_operand(struct run *r, struct value dot, const struct go_operand *o, struct value *out)
 {
-    if (++r->steps > GO_STEPS_MAX)
-        return fail(r, "it takes too many steps");
+    if (!spend(r, 1))
+        return false;
     struct variable *variable;
     struct value v = NIL;
     switch (o->term) {
@@ -393,9 +409,8 @@ static bool eval_pipe(struct run *r, struct value dot, const struct go_pipe *p, 
 
 static bool write(struct run *r, const char *data, size_t n)
 {
-    if (n > r->out_limit)
-        return fail(r, "it gives too much text");
-    r->out_limit -= n;
+    if (!take_room(r, n))
+        return false;
     str_add_n(r->out, data, n);
     return true;
 }
@@ -433,8 +448,8 @@ static bool walk_range(struct run *r, struct value dot, const struct go_node *no
         n = over.n;
     const struct go_pipe *p = node->pipe;
     for (size_t i = 0; i < n; i++) {
-        if (++r->steps > GO_STEPS_MAX) /* an empty body takes time, too */
-            return fail(r, "it takes too many steps");
+        if (!spend(r, 1)) /* an empty body takes time, too */
+            return false;
         element = over.kind == GO_V_INT ? integer(i) : (struct value){.kind = GO_V_MESSAGE, .messages = over.messages + i};
         for (int k = 0; k < p->n_variables; k++) { /* of two, the first takes the index */
             struct value v = k + 1 < p->n_variables ? integer(i) : element;
@@ -458,8 +473,8 @@ static bool walk_node(struct run *r, struct value dot, const struct go_node *nod
     size_t mark = r->n_variables;
     bool ok;
     r->line = node->line;
-    if (++r->steps > GO_STEPS_MAX)
-        return fail(r, "it takes too many steps");
+    if (!spend(r, 1))
+        return false;
     switch (node->kind) {
     case GO_TEXT: return write(r, node->text.data, node->text.n);
     case GO_ACTION: return eval_pipe(r, dot, node->pipe, &v) && (node->pipe->n_variables > 0 || write_value(r, &v));

@@ -165,13 +165,14 @@ static struct jinja_value filter_truncate(struct jinja *j, struct jinja_value v,
     bool kill = jinja_arg_bool(j, a, 1, "killwords", false);
     struct jinja_value end = jinja_literal(j, "..."), none = jinja_none();
     jinja_arg(a, 2, "end", &end);
-    if (!jinja_args_end(j, a, 4) || have <= length + leeway)
-        return jinja_string_value(s);
-    int64_t keep = length - (int64_t)jinja_characters(jinja_str(j, end));
-    if (keep < 0)
-        return jinja_fail(j, "truncate: the length is shorter than the end");
-    struct jinja_value part =
-        jinja_item_slice(j, jinja_string_value(s), none, jinja_int(keep), none);
+    const int64_t behind = (int64_t)jinja_characters(jinja_str(j, end));
+    if (!jinja_args_end(j, a, 4))
+        return v;
+    if (length < behind || leeway < 0)
+        return jinja_fail(j, "truncate: the length is shorter than the end, or the leeway below 0");
+    if (have <= length || have - length <= leeway)
+        return v;
+    struct jinja_value part = jinja_item_slice(j, v, none, jinja_int(length - behind), none);
     const char *blank = kill ? NULL : memrchr(part.string->bytes, ' ', part.string->n);
     if (blank)
         part = jinja_slice(j, part.string, 0, (size_t)(blank - part.string->bytes));

@@ -1,7 +1,6 @@
 /* jinja_filters_list.c - filters over the members of a list, a mapping or a string. */
 #include "engine/text/jinja_private.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- whole lists ---- */
@@ -132,10 +131,15 @@ static struct jinja_value follow(struct jinja *j, struct jinja_value v, struct j
     const char *p = path.string->bytes, *end = p + path.string->n;
     while (!j->failed) {
         const char *dot = memchr(p, '.', (size_t)(end - p)), *stop = dot ? dot : end;
-        bool is_index = stop > p && stop - p < 10 && strspn(p, "0123456789") >= (size_t)(stop - p);
+        bool is_index = stop > p && stop - p < 10;
+        int64_t index = 0;
+        for (const char *q = p; is_index && q < stop; q++) {
+            is_index = *q >= '0' && *q <= '9';
+            index = index * 10 + (*q - '0');
+        }
         struct jinja_value key = jinja_slice(j, path.string, (size_t)(p - path.string->bytes),
                                              (size_t)(stop - path.string->bytes));
-        v = jinja_item(j, v, is_index ? jinja_int(atoll(p)) : key);
+        v = jinja_item(j, v, is_index ? jinja_int(index) : key);
         if (!dot)
             break;
         p = dot + 1;

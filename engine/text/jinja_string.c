@@ -68,7 +68,8 @@ static struct jinja_value strip(struct jinja *j, const struct jinja_string *s, b
 {
     const char *p = s->bytes, *end = p + s->n, *last;
     uint32_t c;
-    jinja_step(j, s->n / 16);
+    if (!jinja_step(j, (s->n / 16 + 1) * (set ? set->n / 16 + 1 : 1)))
+        return jinja_string_value(s);
     while (left && p < end) {
         int n = utf8_decode(p, end, &c);
         if (!is_stripped(set, c))
@@ -131,22 +132,21 @@ static struct jinja_value str_removesuffix(struct jinja *j, struct jinja_value s
 
 /* ---- searching ---- */
 
-/* First (or last) place of `part` in s from byte `from` on; -1: none. */
-static int64_t place(struct jinja *j, const struct jinja_string *s, const struct jinja_string *part,
-                     size_t from, bool last)
+/* First (or last) place of `part` in s; -1: none. */
+static int64_t place(struct jinja *j, const struct jinja_string *s, const struct jinja_string *part, bool last)
 {
-    jinja_step(j, s->n / 64);
     if (part->n > s->n)
         return -1;
     if (last) {
-        for (size_t i = s->n - part->n + 1; i-- > from;)
+        for (size_t i = s->n - part->n + 1; i-- > 0 && jinja_step(j, i % 64 == 0 ? 1 : part->n / 64);)
             if (memcmp(s->bytes + i, part->bytes, part->n) == 0)
                 return (int64_t)i;
         return -1;
     }
     if (part->n == 0)
-        return (int64_t)from;
-    const char *p = memmem(s->bytes + from, s->n - from, part->bytes, part->n);
+        return 0;
+    const char *p = memmem(s->bytes, s->n, part->bytes, part->n);
+    jinja_step(j, (p ? (size_t)(p - s->bytes) : s->n) / 64); /* what was walked over */
     return p ? p - s->bytes : -1;
 }
 
@@ -156,7 +156,7 @@ static struct jinja_value find(struct jinja *j, struct jinja_value self, struct 
     const struct jinja_string *s = self.string, *part;
     if (!text_argument(j, a, 0, "sub", &part) || !jinja_args_end(j, a, 1))
         return self;
-    int64_t at = place(j, s, part, 0, last);
+    int64_t at = place(j, s, part, last);
     if (at < 0 && must)
         return jinja_fail(j, "substring not found");
     struct jinja_string before = {.bytes = s->bytes, .n = at < 0 ? 0 : (size_t)at};
@@ -188,7 +188,7 @@ static struct jinja_value str_count(struct jinja *j, struct jinja_value self, st
     if (part->n == 0)
         return jinja_int((int64_t)jinja_characters(s) + 1);
     int64_t n = 0;
-    for (int64_t at; (at = place(j, s, part, 0, false)) >= 0 && jinja_step(j, 1); n++)
+    for (int64_t at; (at = place(j, s, part, false)) >= 0 && jinja_step(j, 1); n++)
         s = jinja_slice(j, s, (size_t)at + part->n, s->n).string;
     return jinja_int(n);
 }
@@ -276,7 +276,7 @@ static struct jinja_value split(struct jinja *j, struct jinja_value self, struct
     if (!by)
         return split_blanks(j, s, max);
     struct jinja_value out = jinja_list_new(j);
-    while (max != 0 && (at = place(j, s, by, 0, from_right)) >= 0 && jinja_step(j, 1)) {
+    while (max != 0 && (at = place(j, s, by, from_right)) >= 0 && jinja_step(j, 1)) {
         struct jinja_value left = jinja_slice(j, s, 0, (size_t)at),
                            right = jinja_slice(j, s, (size_t)at + by->n, s->n);
         jinja_list_add(j, out, from_right ? right : left);
@@ -305,7 +305,7 @@ static struct jinja_value partition(struct jinja *j, struct jinja_value self, st
     if (!text_argument(j, a, 0, "sep", &by) || !jinja_args_end(j, a, 1))
         return self;
     struct jinja_value out = jinja_tuple_new(j), none = jinja_literal(j, "");
-    int64_t at = place(j, s, by, 0, from_right);
+    int64_t at = place(j, s, by, from_right);
     if (at < 0) {
         jinja_list_add(j, out, from_right ? none : self);
         jinja_list_add(j, out, none);
@@ -400,7 +400,7 @@ static struct jinja_value str_replace(struct jinja *j, struct jinja_value self,
         }
         return jinja_buffer_value(j, &b);
     }
-    while (max != 0 && (at = place(j, s, from, 0, false)) >= 0 && jinja_step(j, 1)) {
+    while (max != 0 && (at = place(j, s, from, false)) >= 0 && jinja_step(j, 1)) {
         jinja_buffer_add(j, &b, s->bytes, (size_t)at, s->marks);
         jinja_buffer_string(j, &b, to);
         s = jinja_slice(j, s, (size_t)at + from->n, s->n).string;

@@ -228,6 +228,25 @@ static void test_read(void **state)
     (void)state;
 }
 
+/* Quotes that stay open over a file of blank lines: each line is looked at once. */
+static void test_open_quotes(void **state)
+{
+    enum { LINES = 1000000 };
+    char *text = mem_new(LINES + 64, 1);
+    struct gm_error err = {0};
+    struct modelfile m;
+    size_t n = (size_t)sprintf(text, "FROM x\nTEMPLATE   \"\"\"");
+    memset(text + n, '\n', LINES);
+    assert_false(modelfile_read(&m, text, n + LINES, "Modelfile", &err));
+    assert_non_null(strstr(err.text, "Modelfile:2: the quotes"));
+    memcpy(text + n + LINES, "end\"\"\"\n", 7);
+    assert_true(modelfile_read(&m, text, n + LINES + 7, "Modelfile", &err));
+    assert_int_equal(strlen(modelfile_value(&m, "template")), LINES + 3);
+    modelfile_free(&m);
+    mem_free(text);
+    (void)state;
+}
+
 static char *written(const char *template, const char *system, struct gm_error *err)
 {
     struct ollama_template ot = {.text = (char *)template};
@@ -303,6 +322,6 @@ static void test_check(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_templates), cmocka_unit_test(test_other_templates), cmocka_unit_test(test_underivable), cmocka_unit_test(test_read), cmocka_unit_test(test_write), cmocka_unit_test(test_check)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_templates), cmocka_unit_test(test_other_templates), cmocka_unit_test(test_underivable), cmocka_unit_test(test_read), cmocka_unit_test(test_open_quotes), cmocka_unit_test(test_write), cmocka_unit_test(test_check)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,18 @@ static void test_limits(void **state)
     str_clear(&out);
     assert_false(prompt(str_text(&loud), m, 1, &out, &err));
     assert_non_null(strstr(err.text, "too much text"));
+    str_clear(&loud); /* the same of texts that are never printed, and of those that are compared */
+    str_add(&loud, "{{ range $m := .Messages }}{{ range 1000000 }}{{ $x := json $m.Content }}{{ end }}{{ end }}");
+    str_clear(&loops);
+    str_add(&loops, "{{ range $m := .Messages }}{{ range 1000000 }}{{ if eq $m.Content $m.Content }}{{ end }}{{ end }}{{ end }}");
+    char *long_text = mem_new(1000001, 1);
+    memset(long_text, 'x', 1000000);
+    const struct chat_message long_one[] = {{"user", long_text}};
+    assert_false(prompt(str_text(&loud), long_one, 1, &out, &err));
+    assert_non_null(strstr(err.text, "too much text"));
+    assert_false(prompt(str_text(&loops), long_one, 1, &out, &err));
+    assert_non_null(strstr(err.text, "too many steps"));
+    mem_free(long_text);
     str_free(&deep);
     str_free(&loops);
     str_free(&loud);

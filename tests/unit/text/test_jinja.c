@@ -161,6 +161,8 @@ static void test_limits(void **state)
     check_error("{% set ns = namespace(x=[]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}"
                 "{% endfor %}{{ ns.x == [1] }}{{ ns.x | tojson }}",
                 GM_E_INPUT, "takes more than");
+    check_error("{% set a = 'a' * 2000000 %}{{ a.rfind('a' * 1000000 ~ 'b') }}", GM_E_INPUT, "takes more than");
+    check_error("{{ ('a' * 1000000).strip('b' * 1000000) }}", GM_E_INPUT, "takes more than");
     struct str deep = {0};
     for (int i = 0; i < 100000; i++)
         str_add_char(&deep, i < 2 ? '{' : '(');
@@ -182,6 +184,24 @@ static void test_limits(void **state)
     str_add(&deep, " }}");
     check_error(deep.data, GM_E_INPUT, "goes deeper than");
     str_free(&deep);
+}
+
+/* What somebody wrote may be long: going over all of it costs what its length is. */
+static void test_long(void **state)
+{
+    enum { LINES = 40000 };
+    struct str lines = {0}, text = {0};
+    struct gm_error err = {0};
+    for (int i = 0; i < LINES; i++)
+        str_add(&lines, "a line of fifty bytes, which are not many for one\n");
+    json_t *context = json_pack("{s:s}", "m", str_text(&lines));
+    static const char t[] = "{{ m.split('\n') | length }} {{ m.rsplit('\n') | length }} {{ m.count('fifty') }} {{ m.replace('fifty', '50') | length }}";
+    if (!render(t, sizeof t - 1, context, &text, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_string_equal(str_text(&text), "40001 40001 40000 1880000");
+    json_decref(context);
+    str_free(&lines);
+    str_free(&text);
 }
 
 /* Pieces of the vectors' templates put together anyhow: an answer or an error, in bounded time. */
@@ -232,7 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors), cmocka_unit_test(test_marks),  cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_pieces), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_long), cmocka_unit_test(test_pieces), cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
