@@ -18,6 +18,7 @@ static const struct part {
 } PARTS[] = {{EXPORT_MLX, EXPORT_AS_BASE}, {EXPORT_PEFT, EXPORT_AS_BASE}, {EXPORT_GGUF_LORA, EXPORT_AS_BASE}, {EXPORT_SAFETENSORS, EXPORT_AS_BASE},
              {EXPORT_GGUF, EXPORT_F16}, {EXPORT_GGUF, EXPORT_Q8_0},  {EXPORT_GGUF, EXPORT_Q4_K_M}, {EXPORT_OLLAMA, EXPORT_Q8_0}};
 enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
+_Static_assert((int)N_PARTS < (int)EXPORT_ALL_MAX, "a row for each, and one for the unfused model");
 
 struct all_job {
     const struct export_all_request *a;
@@ -78,10 +79,24 @@ static struct export_request request_of(const struct all_job *j, const struct pa
 
 static bool is_wanted(const struct all_job *j, const struct part *p) { return j->a->each.lora || export_target(p->to)->whole_model; }
 
+static struct export_all_row *add_row(struct all_job *j, const struct export_request *r, const struct export_result *made)
+{
+    struct export_all_result *all = j->result;
+    struct export_all_row *row = &all->rows[all->n_rows++];
+    const struct export_target *target = export_target(r->to);
+    *row = (struct export_all_row){.target = target->name, .bytes = made->bytes, .mean_kl = made->mean_kl, .max_kl = made->max_kl,
+                                   .type = target->whole_model ? export_storage(export_type_for(r->model, r->type))->name : "f32",
+                                   .greedy_agreement = made->greedy_agreement,
+                                   .listed = target->whole_model && r->to != EXPORT_OLLAMA, /* whose GGUF is in already */
+                                   .measured = {.loss = NAN, .form_rate = NAN}};
+    snprintf(row->name, sizeof row->name, "%s", r->label);
+    all->bytes += made->bytes;
+    return row;
+}
+
 /* One form. A refusal of this form alone is a note; false: nothing can go on. */
 static bool make_part(struct all_job *j, const struct part *p, struct gm_error *err)
 {
-    struct export_all_result *all = j->result;
     struct export_result result;
     struct gm_error why = {0};
     char *name = export_default_name(p->to, p->type), *path = path_join(j->folder, name);
@@ -90,24 +105,14 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
     r.label = name;
     r.progress = on_progress;
     r.arg = j;
-    const bool whole = export_target(p->to)->whole_model;
     bool ok = export_run(&r, j->c, &result, &why);
     for (int i = 0; i < result.n_notes; i++)
-        add_note(all, name, result.notes[i]);
+        add_note(j->result, name, result.notes[i]);
     if (ok) {
-        struct export_all_row *row = &all->rows[all->n_rows++];
-        *row = (struct export_all_row){.target = export_target(p->to)->name,
-                                       .type = whole ? export_storage(export_type_for(r.model, r.type))->name : "f32",
-                                       .bytes = result.bytes, .mean_kl = result.mean_kl, .max_kl = result.max_kl,
-                                       .greedy_agreement = result.greedy_agreement,
-                                       .listed = whole && p->to != EXPORT_OLLAMA, /* whose GGUF is in already */
-                                       .measured = {.loss = NAN, .form_rate = NAN}};
-        snprintf(row->name, sizeof row->name, "%s", name);
-        all->bytes += result.bytes;
-        ok = measure_written(j, path, row, err);
+        ok = measure_written(j, path, add_row(j, &r, &result), err);
     } else if (why.code == GM_E_CHECK || why.code == GM_E_UNSUPPORTED || why.code == GM_E_USAGE) {
         char *text = mem_printf("left out: %s", why.text);
-        add_note(all, name, text);
+        add_note(j->result, name, text);
         mem_free(text);
         ok = true;
     } else {

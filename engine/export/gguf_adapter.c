@@ -37,7 +37,7 @@ bool export_write_gguf_lora(struct export_job *j, const char *file, struct gm_er
 {
     const struct lora *l = j->r.lora;
     if (l->options.dora)
-        return error_set(err, GM_E_UNSUPPORTED, "write %s: a GGUF adapter has no place for DoRA's magnitudes (fuse it: --to gguf)", j->r.out);
+        return error_set(err, GM_E_UNSUPPORTED, "a GGUF adapter has no place for DoRA's magnitudes (fuse it: --to gguf)");
     int n;
     struct item *items = model_items((struct model *)(uintptr_t)j->r.model, &n); /* lists, changes nothing */
     struct turned *turned = mem_new((size_t)n, sizeof *turned);

@@ -113,8 +113,7 @@ static bool add_others(struct plan *p, struct gm_error *err)
         if (is_planned(p, mine, t->name, n, "") || (companion && is_planned(p, mine, t->name, n - strlen(".scales"), ".weight")))
             continue;
         if (companion && p->mlx == DT_COUNT)
-            return error_set(err, GM_E_UNSUPPORTED, "write %s: %s is quantised and no part of the text model (choose --type mlx4 or mlx8)", p->job->r.out,
-                             t->name);
+            return error_set(err, GM_E_UNSUPPORTED, "%s is quantised and no part of the text model (choose --type mlx4 or mlx8)", t->name);
         struct planned *o = add(p, mem_copy(t->name), t->type, 1, 1);
         o->n_dims = t->n_dims;
         memcpy(o->shape, t->shape, sizeof o->shape);
@@ -269,8 +268,8 @@ static bool settle_f16(struct plan *p, struct gm_error *err)
         if (plan_max_abs(t) < F16_END)
             continue;
         if (p->form == PLAN_SAFETENSORS)
-            return error_set(err, GM_E_UNSUPPORTED, "write %s: tensor %s reaches beyond the range of F16, which ends at 65504 (choose --type bf16 or f32)",
-                             p->job->r.out, t->name);
+            return error_set(err, GM_E_UNSUPPORTED, "tensor %s reaches beyond the range of F16, which ends at 65504 (choose --type bf16 or f32)",
+                             t->name);
         t->type = DT_F32;
         count_fallback(list, &n_list, t->name, DT_F16, DT_F32, 0);
     }

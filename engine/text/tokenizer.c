@@ -78,8 +78,8 @@ bool tokenizer_add_piece(struct tokenizer *t, int32_t id, const char *text, size
     }
     struct piece *p = &t->pieces[id];
     if (p->flags)
-        return error_set(err, GM_E_INPUT, "id %d has two pieces, %.40s and %.40s", id, p->text,
-                         text);
+        return error_set(err, GM_E_INPUT, "id %d has two pieces, %.40s and %.*s", id, p->text,
+                         len < 40 ? (int)len : 40, text);
     const char *copy = tokenizer_keep(t, text, len);
     int32_t other = piece_map_add(&t->ids, copy, len, id);
     if (other >= 0)

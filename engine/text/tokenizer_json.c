@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+enum { RULES_MAX = 16, RULE_TEXT_MAX = 64, GROWTH_MAX = 64 };
+
 static bool unsupported(struct gm_error *err, const char *part, const char *what)
 {
     return error_set(err, GM_E_UNSUPPORTED, "%s \"%.80s\" is not supported", part, what);
@@ -183,6 +185,17 @@ static bool read_pattern(const json_t *part, const char *where, const char **tex
     return true;
 }
 
+/* How many times as long these make a text: each of them little, perhaps, but one does it to what the other made. */
+static size_t growth(const struct text_rule *rules, int n)
+{
+    size_t all = 1;
+    for (int i = 0; i < n && all <= GROWTH_MAX; i++) {
+        size_t from = rules[i].regex ? 1 : rules[i].from_len;
+        all *= rules[i].kind == RULE_REPLACE && rules[i].to_len > from ? (rules[i].to_len + from - 1) / from : 1;
+    }
+    return all;
+}
+
 /* The parts of a Sequence, or the one part; NULL behind the last. */
 static const json_t *part_at(const json_t *whole, const char *list, size_t i)
 {
@@ -198,11 +211,13 @@ static bool read_replace(struct text_rule **rules, int *n, const json_t *part, c
     bool regex;
     if (!read_pattern(part, where, &from, &regex, err))
         return false;
-    if (!to || strlen(to) > 64)
+    if (!to || strlen(to) > RULE_TEXT_MAX)
         return unsupported(err, where, "Replace without a short content");
     struct text_rule *r = tokenizer_add_rule(rules, n, RULE_REPLACE, from, strlen(from), to, strlen(to));
     if (regex && !(r->regex = regex_compile(from, strlen(from), err)))
         return error_context(err, "%s Replace", where);
+    if (growth(*rules, *n) > GROWTH_MAX)
+        return unsupported(err, where, "Replace that makes texts more than 64 times as long");
     return !regex || !regex_may_be_empty(r->regex) || unsupported(err, where, "Replace with a pattern that may match nothing");
 }
 
@@ -213,7 +228,7 @@ static bool read_normalizer(struct tokenizer *t, const json_t *whole, struct gm_
         const char *type = type_of(part);
         if (strcmp(type, "Prepend") == 0) {
             const char *text = json_string_value(json_object_get(part, "prepend"));
-            if (!text || strlen(text) > 64)
+            if (!text || strlen(text) > RULE_TEXT_MAX)
                 return unsupported(err, "normalizer", "Prepend without a short text");
             tokenizer_add_rule(&t->rules, &t->n_rules, RULE_PREPEND, "", 0, text, strlen(text));
         } else if (strcmp(type, "Replace") == 0) {
@@ -229,8 +244,8 @@ static bool read_normalizer(struct tokenizer *t, const json_t *whole, struct gm_
         } else {
             return unsupported(err, "normalizer", type);
         }
-        if (t->n_rules > 16)
-            return error_set(err, GM_E_UNSUPPORTED, "normalizer has more than 16 parts");
+        if (t->n_rules > RULES_MAX)
+            return error_set(err, GM_E_UNSUPPORTED, "normalizer has more than %d parts", RULES_MAX);
     }
     return true;
 }
@@ -341,7 +356,7 @@ static bool read_decoder(struct tokenizer *t, const json_t *whole, struct gm_err
         if (strcmp(type, "ByteLevel") == 0 && i == 0) {
             byte_level = true;
         } else if (strcmp(type, "Replace") == 0 && !t->decode_bytes && !fused && !byte_level &&
-                   t->n_decode_rules < 16) {
+                   t->n_decode_rules < RULES_MAX) {
             if (!read_replace(&t->decode_rules, &t->n_decode_rules, part, "decoder", err))
                 return false;
             if (t->decode_rules[t->n_decode_rules - 1].regex)

@@ -257,12 +257,12 @@ static bool read_added_decoder(struct tokenizer *t, const json_t *config, struct
     return true;
 }
 
+/* err: not NULL, and without an error so far. */
 static bool load(struct tokenizer *t, const char *bytes, size_t n, const char *config_text, struct gm_error *err)
 {
     struct model m = {.kind = 1, .bos = 1, .eos = 2, .pad = -1, .unk = -1, .dummy_prefix = true, .extra_spaces_removed = true, .escaped = true};
     struct proto file = {(const unsigned char *)bytes, (const unsigned char *)bytes + n, err};
     struct field f;
-    err->code = GM_OK;
     while (next_field(&file, &f)) {
         if (f.wire != WIRE_BYTES)
             continue;
@@ -305,9 +305,12 @@ static bool load(struct tokenizer *t, const char *bytes, size_t n, const char *c
 struct tokenizer *tokenizer_open_model(const char *bytes, size_t n, const char *config_text, const char *label, struct gm_error *err)
 {
     struct tokenizer *t = tokenizer_new();
-    if (load(t, bytes, n, config_text, err) && tokenizer_finish(t, err))
+    struct gm_error why = {0};
+    if (load(t, bytes, n, config_text, &why) && tokenizer_finish(t, &why))
         return t;
-    error_context(err, "read %s", label);
+    error_context(&why, "read %s", label);
+    if (err)
+        *err = why;
     tokenizer_free(t);
     return NULL;
 }

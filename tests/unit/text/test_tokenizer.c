@@ -293,6 +293,27 @@ static void test_flags(void **state)
     assert_int_equal(checked, 1200);
 }
 
+/* Replacements one behind the other would make gigabytes of one letter; errors may be nobody's. */
+static void test_growth(void **state)
+{
+    static const char one[] = "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, \"content\": \"aaaaaaaa\"}";
+    static const char part[] = "{\"type\": \"Sequence\", \"%s\": [%s, %s, %s]}";
+    for (int decoder = 0; decoder < 2; decoder++) {
+        struct str json = {0}, rules = {0};
+        struct gm_error err = {0};
+        str_printf(&rules, part, decoder ? "decoders" : "normalizers", one, one, one);
+        str_printf(&json, "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}, \"normalizer\": %s, \"decoder\": %s}",
+                   decoder ? "null" : str_text(&rules), decoder ? str_text(&rules) : "{\"type\": \"Fuse\"}");
+        assert_null(tokenizer_open_json(str_text(&json), json.len, NULL, "t", &err));
+        assert_non_null(strstr(err.text, "64 times as long"));
+        str_free(&json);
+        str_free(&rules);
+    }
+    assert_null(tokenizer_open_json("{}", 2, NULL, "t", NULL));
+    assert_null(tokenizer_open_model("\n", 1, NULL, "t", NULL));
+    (void)state;
+}
+
 /* ---- GGUF ---- */
 
 static void check_same(const json_t *row, size_t i, void *arg)
@@ -466,7 +487,7 @@ int main(void)
         cmocka_unit_test(test_smollm2),      cmocka_unit_test(test_llama3),
         cmocka_unit_test(test_phi3),         cmocka_unit_test(test_getters),
         cmocka_unit_test(test_decode),       cmocka_unit_test(test_stream_at_once),
-        cmocka_unit_test(test_flags),        cmocka_unit_test(test_gguf_llama),
+        cmocka_unit_test(test_flags),        cmocka_unit_test(test_growth),       cmocka_unit_test(test_gguf_llama),
         cmocka_unit_test(test_gguf_smollm2), cmocka_unit_test(test_long_text),
         cmocka_unit_test(test_word_cache),   cmocka_unit_test(test_not_utf8),
         cmocka_unit_test(test_real_smollm2),
