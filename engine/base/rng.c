@@ -93,6 +93,15 @@ uint64_t rng_below(struct rng *r, uint64_t n)
 }
 
 /* G. Box, M. Muller, Annals of Mathematical Statistics 29 (1958). The radius never sees 0; the tail ends at 6.8 deviations. */
+void rng_shuffle(int *numbers, int n, struct rng r)
+{
+    for (int i = n - 1; i > 0; i--) {
+        int j = (int)rng_below(&r, (uint64_t)i + 1), kept = numbers[i];
+        numbers[i] = numbers[j];
+        numbers[j] = kept;
+    }
+}
+
 double rng_normal(struct rng *r)
 {
     uint32_t a, b;

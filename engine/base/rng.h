@@ -24,6 +24,7 @@ uint32_t rng_u32(struct rng *r);
 double rng_uniform(struct rng *r);                 /* [0, 1), 53 bits */
 uint64_t rng_below(struct rng *r, uint64_t n);     /* [0, n), unbiased; n > 0 */
 double rng_normal(struct rng *r);                  /* mean 0, deviation 1 (Box-Muller, two draws each) */
+void rng_shuffle(int *numbers, int n, struct rng r); /* Fisher-Yates */
 /* The function itself: four numbers for a counter and a key. */
 void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 uint64_t hash64(const void *bytes, size_t n, uint64_t seed); /* a stable non-cryptographic hash, for names and grouping */

@@ -39,29 +39,30 @@ static int descending(const void *a, const void *b)
 }
 
 /* The most that k rows of the tape can add up to, when each comes up to `times` times; sorts the numbers. */
-static int64_t sum_of_largest(int *numbers, int n, int k, int times)
+static int64_t sum_of_largest(int *numbers, int n, int k, int64_t times)
 {
     int64_t sum = 0;
     qsort(numbers, (size_t)n, sizeof *numbers, descending);
     for (int i = 0; i < k; i++)
-        sum += numbers[i / times % n]; /* more rows a batch than rows there are: they come again */
+        sum += numbers[i / times];
     return sum;
 }
 
 static void plan_sizes(struct batcher *b)
 {
-    int times = 1;
+    const int k = b->rows_per_batch;
+    int64_t times = 1;
     for (const struct share *s = b->shares; s < b->shares + b->n_shares; s++)
         times = s->whole + (s->extra > 0) > times ? s->whole + (s->extra > 0) : times;
-    times *= 2; /* a batch over the end of a pass may have a row of both */
+    times *= k > 1 ? (k - 2) / b->n_pass + 2 : 1; /* passes that k rows in a row can touch */
     int *numbers = mem_new((size_t)b->n_rows, sizeof *numbers);
     for (int i = 0; i < b->n_rows; i++)
         numbers[i] = b->dataset->rows[b->rows[i]].n;
-    b->max_tokens = sum_of_largest(numbers, b->n_rows, b->rows_per_batch, times);
+    b->max_tokens = sum_of_largest(numbers, b->n_rows, k, times);
     b->longest_row = numbers[0];
     for (int i = 0; i < b->n_rows; i++)
         numbers[i] = b->dataset->rows[b->rows[i]].n_supervised;
-    b->max_targets = sum_of_largest(numbers, b->n_rows, b->rows_per_batch, times);
+    b->max_targets = sum_of_largest(numbers, b->n_rows, k, times);
     mem_free(numbers);
 }
 
@@ -76,16 +77,6 @@ static bool allocate(struct batcher *b, struct gm_error *err)
     b->target_row = b->positions ? mem_alloc(targets, "targets of a batch", err) : NULL;
     b->target_id = b->target_row ? mem_alloc(targets, "targets of a batch", err) : NULL;
     return b->target_id != NULL;
-}
-
-/* Fisher-Yates. */
-static void shuffle(int *numbers, int n, struct rng r)
-{
-    for (int i = n - 1; i > 0; i--) {
-        int j = (int)rng_below(&r, (uint64_t)i + 1), kept = numbers[i];
-        numbers[i] = numbers[j];
-        numbers[j] = kept;
-    }
 }
 
 /* Weights are for training; rows of other splits come once. */
@@ -110,13 +101,15 @@ static bool plan_shares(struct batcher *b, enum split split, struct gm_error *er
             int *round = b->rounds + s->first;
             for (int i = 0; i < s->n; i++)
                 round[i] = b->rows[s->first + i];
-            shuffle(round, s->n, rng_stream(b->seed, "mixture", (uint64_t)source));
+            rng_shuffle(round, s->n, rng_stream(b->seed, "mixture", (uint64_t)source));
             s->round = round;
         }
         pass += (int64_t)s->whole * s->n + s->extra;
     }
     b->n_pass = (int)pass;
-    return pass < 1 << 30 || error_set(err, GM_E_USAGE, "plan batches: a pass over the mixture would have %lld rows (lower the weights)", (long long)pass);
+    return pass < 1 << 30 || error_set(err, GM_E_USAGE,
+                                       "plan batches: a pass over the mixture would have %lld rows (lower the weights)",
+                                       (long long)pass);
 }
 
 struct batcher *batcher_new(const struct dataset *d, enum split split, int rows_per_batch,
@@ -197,7 +190,7 @@ static void make_order(struct batcher *b, int64_t pass)
     assert(n == b->n_pass);
     b->pass = pass;
     if (b->shuffle)
-        shuffle(b->order, n, rng_stream(b->seed, "shuffle", (uint64_t)pass));
+        rng_shuffle(b->order, n, rng_stream(b->seed, "shuffle", (uint64_t)pass));
 }
 
 const struct row *batcher_row(struct batcher *b, int64_t position)

@@ -5,7 +5,8 @@
  * that depends on (seed, e) alone, or file order. Where the tape stands is one number, so resuming
  * needs nothing else. In a mixture a train row of a source with weight w comes floor(w) times in each
  * pass; the rest of the weight takes that share of the source's rows, a different part each pass, in
- * a fixed shuffled order, until all have come. Batches may reach over the end of a pass; no row is dropped. Memory: owned, planned once: filling allocates nothing. Threads: one batcher belongs to one
+ * a fixed shuffled order, until all have come. Batches may reach over the end of a pass; no row is
+ * dropped. Memory: owned, planned once: filling allocates nothing. Threads: one batcher belongs to one
  * thread.
  *
  *     struct batcher *b = batcher_new(dataset, SPLIT_TRAIN, 4, true, seed, &err);

@@ -143,16 +143,6 @@ static bool join(void *arg, uint64_t key)
     return true;
 }
 
-static void shuffle_numbers(int *numbers, int n, uint64_t seed)
-{
-    struct rng r = rng_stream(seed, "split", 0);
-    for (int i = n - 1; i > 0; i--) {
-        int j = (int)rng_below(&r, (uint64_t)i + 1), kept = numbers[i];
-        numbers[i] = numbers[j];
-        numbers[j] = kept;
-    }
-}
-
 /* size[root] rows each; moves whole groups, in shuffled order, until `want` rows have moved. A
  * group is taken while it fits into what is left (half as much again for the first). */
 static int move_groups(struct dataset *d, struct grouping *g, const int *order, const int *size,
@@ -204,7 +194,7 @@ bool split_make(struct dataset *d, int source, bool valid, bool test, uint64_t s
     }
     for (int i = 0; i < d->n_rows; i++)
         size[root_of(&g, i)]++;
-    shuffle_numbers(order, d->n_rows, seed);
+    rng_shuffle(order, d->n_rows, rng_stream(seed, "split", 0));
     int want = (n + 5) / 10;
     if (want == 0 && n >= 3)
         want = 1;
