@@ -109,6 +109,12 @@ const char *path_base(const char *path)
     return slash ? slash + 1 : path;
 }
 
+char *path_folder(const char *path)
+{
+    size_t n = (size_t)(path_base(path) - path);
+    return n == 0 ? mem_copy(".") : n == 1 ? mem_copy("/") : mem_copy_n(path, n - 1);
+}
+
 bool disk_free_bytes(const char *path, uint64_t *bytes, struct gm_error *err)
 {
     struct statvfs fs;

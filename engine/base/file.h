@@ -22,6 +22,7 @@ bool dir_remove(const char *path, struct gm_error *err);
 bool dir_list(const char *path, char ***names, size_t *count, struct gm_error *err);
 char *path_join(const char *a, const char *b);                 /* mem_free */
 const char *path_base(const char *path);                       /* after the last '/' */
+char *path_folder(const char *path);                           /* before it; "." where there is none. mem_free */
 bool disk_free_bytes(const char *path, uint64_t *bytes, struct gm_error *err);
 
 /* A read-only mapping of a whole file. A file that shrinks under it would raise SIGBUS: the size is checked at open. */

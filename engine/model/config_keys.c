@@ -138,12 +138,13 @@ static const struct neutral *find_neutral(const char *key)
 /* Texts, lists and objects under names that nobody knows: passed over, but said. */
 void config_list_unknown(const json_t *o, struct str *names)
 {
+    enum { NAMES_BYTES = 600 }; /* the first ones, where there are many */
     const char *key;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
     {
         bool says_something = json_is_string(v) || json_object_size(v) > 0 || json_array_size(v) > 0;
-        if (says_something && !find_neutral(key) && !is_known(key))
+        if (names->len < NAMES_BYTES && says_something && !find_neutral(key) && !is_known(key))
             str_printf(names, "%s\"%.60s\"", names->len ? ", " : "", key);
     }
 }

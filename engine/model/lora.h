@@ -76,6 +76,7 @@ static inline const struct lora_pair *lora_at(const struct lora *l, int layer, e
     const struct lora_pair *pair = &l->pairs[layer * PROJ_COUNT + p];
     return pair->a < 0 ? 0 : pair;
 }
+int lora_first_layer(const struct model_config *c, const struct lora_options *o); /* that options.num_layers reaches down to */
 /* alpha / rank, rsLoRA: alpha / sqrt(rank). Everybody who reads or writes an alpha calls this. */
 double lora_scale_of(double alpha, int rank, bool rslora);
 /* MLX layout, PEFT layout or GGUF LoRA, recognised by content; a folder or the file. Checks every shape against the model; what would

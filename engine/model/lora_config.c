@@ -14,10 +14,9 @@ static bool is_empty(const json_t *v)
 
 /* ---- PEFT ---- */
 
-static bool refuse(const json_t *o, const char *key, const char *known, const char *remedy, struct gm_error *err)
+static bool refuse(const char *key, const char *value, const char *remedy, struct gm_error *err)
 {
-    json_unsupported(json_object_get(o, key), key, known, err);
-    return error_remedy(err, "%s", remedy);
+    return error_set(err, GM_E_UNSUPPORTED, "\"%s\" is \"%.80s\", which is not supported (%s)", key, value, remedy);
 }
 
 static bool check_peft(struct lora_reading *r, const json_t *o, struct gm_error *err)
@@ -25,7 +24,10 @@ static bool check_peft(struct lora_reading *r, const json_t *o, struct gm_error 
     static const char *const empty[] = {"modules_to_save", "lora_bias", "trainable_token_indices", "fan_in_fan_out", "use_qalora",
                                         "layer_replication", "target_parameters", "alora_invocation_tokens", "use_bdlora", "arrow_config",
                                         "kasa_config", "monteclora_config", "velora_config"};
-    const char *type = "LORA", *bias = "none";
+    /* Others take part of the base's weights into A and B: what they multiply is not the base as it is. */
+    static const char *const beginnings[] = {"gaussian", "eva", "orthogonal"};
+    const char *type = "LORA", *bias = "none", *begun = json_string_value(json_object_get(o, "init_lora_weights"));
+    bool usual = !begun;
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++)
         if (!is_empty(json_object_get(o, empty[i])))
             return error_set(err, GM_E_UNSUPPORTED,
@@ -35,10 +37,14 @@ static bool check_peft(struct lora_reading *r, const json_t *o, struct gm_error 
     if (!json_get_string(o, "peft_type", OPTIONAL, &type, err) || !json_get_string(o, "bias", OPTIONAL, &bias, err) ||
         !json_get_bool(o, "use_rslora", OPTIONAL, &r->options.rslora, err) || !json_get_bool(o, "use_dora", OPTIONAL, &r->options.dora, err))
         return false;
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+        usual = usual || strcmp(begun, beginnings[i]) == 0;
+    if (!usual)
+        return refuse("init_lora_weights", begun, "convert it with PEFT, path_initial_model_for_weight_conversion", err);
     if (strcmp(type, "LORA") != 0)
-        return refuse(o, "peft_type", "LORA", "merge it into its base with PEFT", err);
+        return refuse("peft_type", type, "merge it into its base with PEFT", err);
     if (strcmp(bias, "none") != 0)
-        return refuse(o, "bias", "none", "merge it into its base with PEFT", err);
+        return refuse("bias", bias, "merge it into its base with PEFT", err);
     return true;
 }
 
@@ -111,7 +117,7 @@ static bool check_mlx(struct lora_reading *r, const json_t *o, struct gm_error *
         return false;
     r->options.dora = strcmp(type, "dora") == 0;
     if (strcmp(type, "full") == 0)
-        return refuse(o, "fine_tune_type", "lora, dora", "fuse it with mlx-lm, and open the result as the model", err);
+        return refuse("fine_tune_type", type, "fuse it with mlx-lm, and open the result as the model", err);
     return r->options.dora || strcmp(type, "lora") == 0 ||
            json_unsupported(json_object_get(o, "fine_tune_type"), "fine_tune_type", "lora, dora", err);
 }

@@ -180,14 +180,17 @@ static bool read_shapes(struct lora_reading *r, struct gm_error *err)
 
 void lora_scale_parts(struct lora_reading *r, const double *alphas, double alpha)
 {
+    const int n = r->config->n_layers * PROJ_COUNT;
+    for (int i = 0; i < n && alpha == 0 && alphas; i++) /* 0 for all but those that the pattern names */
+        alpha = r->parts[i].a ? alphas[i] : 0;
     const double scale = lora_scale_of(alpha, r->options.rank, r->options.rslora);
     r->options.alpha = (float)alpha;
     r->options.scale = (float)scale;
-    for (int i = 0; i < r->config->n_layers * PROJ_COUNT; i++) {
+    for (int i = 0; i < n && scale != 0; i++) {
         struct lora_part *part = &r->parts[i];
         double own = alphas ? alphas[i] : alpha;
         if (part->a && (part->rank != r->options.rank || own != alpha))
-            part->factor = scale != 0 ? lora_scale_of(own, part->rank, r->options.rslora) / scale : 0;
+            part->factor = lora_scale_of(own, part->rank, r->options.rslora) / scale;
     }
 }
 
@@ -353,8 +356,7 @@ struct lora *lora_load(const char *path, const struct model_config *c, struct gm
     if (!file)
         return NULL;
     r.parts = mem_new((size_t)c->n_layers * PROJ_COUNT, sizeof *r.parts);
-    size_t n = (size_t)(path_base(file) - file);
-    char *folder = n == 0 ? mem_copy(".") : mem_copy_n(file, n);
+    char *folder = path_folder(file);
     struct lora *l = is_gguf(file) ? read_gguf(&r, file, err) : read_safetensors(&r, file, folder, err);
     mem_free(folder);
     mem_free(r.parts);

@@ -24,7 +24,6 @@ enum { LORA_MAX_RANK = 4096 };
  * options say. Values are zero. */
 struct lora *lora_lay_out(const struct model_config *c, const struct lora_options *o,
                           const bool *present, struct gm_error *err);
-int lora_first_layer(const struct model_config *c, const struct lora_options *o);
 
 enum lora_layout {
     LAYOUT_MLX,  /* A [in, rank], B [rank, out] */

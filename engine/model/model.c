@@ -25,17 +25,19 @@ struct binding {
 
 __attribute__((format(printf, 2, 3))) static void note(struct model *m, const char *format, ...)
 {
-    struct str text = {0};
+    struct str text = {0}, clean = {0};
     va_list args;
     va_start(args, format);
     str_vprintf(&text, format, args);
     va_end(args);
+    text_clean(&clean, str_text(&text), text.len, false, false); /* it holds names from the file, maybe cut */
+    str_free(&text);
     char **more = mem_new((size_t)m->n_notes + 1, sizeof *more);
     for (int i = 0; i < m->n_notes; i++)
         more[i] = m->notes[i];
     mem_free(m->notes);
     m->notes = more;
-    m->notes[m->n_notes++] = str_take(&text);
+    m->notes[m->n_notes++] = str_take(&clean);
 }
 
 static bool starts_with(const char *text, const char *head)

@@ -178,9 +178,7 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
         p->dropout = lora->dropout > 0 && limits->kind == PASS_LORA;
         p->dora = lora->dora && limits->kind == PASS_LORA;
         if (limits->kind == PASS_LORA)
-            p->first_layer = lora->num_layers > 0 && lora->num_layers < c->n_layers
-                                 ? c->n_layers - lora->num_layers
-                                 : 0;
+            p->first_layer = lora_first_layer(c, lora);
     }
     if (limits->kind == PASS_FULL)
         p->first_layer = 0;

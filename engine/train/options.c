@@ -124,27 +124,30 @@ void train_options_tune(struct train_options *o, enum fine_tune tune)
     o->lora.dora = tune == TUNE_DORA;
 }
 
+static char **text_of(struct train_options *o, const struct field *f)
+{
+    return f->type == FIELD_TEXT ? (char **)(void *)((char *)o + f->offset) : NULL;
+}
+
 void train_options_free(struct train_options *o)
 {
-    char **texts[] = {&o->model,         &o->data,
-                      &o->run,           &o->system,
-                      &o->chat_template, &o->chat_template_config,
-                      &o->resume_adapter};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        mem_free(*texts[i]);
-        *texts[i] = NULL;
+    for (int i = 0; i < N_FIELDS; i++) {
+        char **text = text_of(o, &FIELDS[i]);
+        if (text) {
+            mem_free(*text);
+            *text = NULL;
+        }
     }
 }
 
 struct train_options train_options_copy(const struct train_options *o)
 {
     struct train_options copy = *o;
-    char **texts[] = {&copy.model,         &copy.data,
-                      &copy.run,           &copy.system,
-                      &copy.chat_template, &copy.chat_template_config,
-                      &copy.resume_adapter};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        *texts[i] = *texts[i] ? mem_copy(*texts[i]) : NULL;
+    for (int i = 0; i < N_FIELDS; i++) {
+        char **text = text_of(&copy, &FIELDS[i]);
+        if (text && *text)
+            *text = mem_copy(*text);
+    }
     return copy;
 }
 
@@ -183,7 +186,11 @@ static bool check_schedule(const struct train_options *o, struct gm_error *err)
 {
     static const struct {
         int least, most, steps; /* place of the steps; 0: none */
-    } takes[] = {[LR_CONSTANT] = {0, 0, 0}, [LR_LINEAR] = {3, 3, 2}, [LR_COSINE] = {2, 3, 1}, [LR_EXPONENTIAL] = {2, 2, 0}, [LR_STEP] = {3, 3, 2}};
+    } takes[] = {[LR_CONSTANT] = {0, 0, 0},
+                 [LR_LINEAR] = {3, 3, 2},
+                 [LR_COSINE] = {2, 3, 1},
+                 [LR_EXPONENTIAL] = {2, 2, 0},
+                 [LR_STEP] = {3, 3, 2}};
     int n = o->n_lr_arguments, s = (int)o->schedule;
     bool own = n == 0 && s <= LR_COSINE;
     if (!own && (n < takes[s].least || n > takes[s].most))
@@ -351,36 +358,18 @@ static bool read_keys(struct train_options *o, const json_t *list, struct gm_err
     return true;
 }
 
-static bool read_lr_arguments(struct train_options *o, const json_t *list, struct gm_error *err)
+static bool read_numbers(const json_t *list, const char *key, int most, double *out, int *n, struct gm_error *err)
 {
     size_t i;
     json_t *item;
-    if (json_array_size(list) > TRAIN_MAX_LR_ARGUMENTS)
-        return error_set(err, GM_E_INPUT, "field lr_arguments: %zu values (at most %d)", json_array_size(list),
-                         TRAIN_MAX_LR_ARGUMENTS);
-    o->n_lr_arguments = 0;
+    if (json_array_size(list) > (size_t)most)
+        return error_set(err, GM_E_INPUT, "field %s: %zu values (at most %d)", key, json_array_size(list), most);
+    *n = 0;
     json_array_foreach(list, i, item)
     {
         if (!json_is_number(item))
-            return error_set(err, GM_E_INPUT, "field lr_arguments: item %zu is no number", i + 1);
-        o->lr_arguments[o->n_lr_arguments++] = json_number_value(item);
-    }
-    return true;
-}
-
-static bool read_temps(struct train_options *o, const json_t *list, struct gm_error *err)
-{
-    size_t i;
-    json_t *item;
-    if (json_array_size(list) > TRAIN_MAX_TEMPS)
-        return error_set(err, GM_E_INPUT, "field sample_temps: %zu values (at most %d)",
-                         json_array_size(list), TRAIN_MAX_TEMPS);
-    o->n_temps = 0;
-    json_array_foreach(list, i, item)
-    {
-        if (!json_is_number(item))
-            return error_set(err, GM_E_INPUT, "field sample_temps: item %zu is no number", i + 1);
-        o->temps[o->n_temps++] = (float)json_number_value(item);
+            return error_set(err, GM_E_INPUT, "field %s: item %zu is no number", key, i + 1);
+        out[(*n)++] = json_number_value(item);
     }
     return true;
 }
@@ -393,15 +382,18 @@ static bool read_all(struct train_options *o, const json_t *j, struct gm_error *
     train_options_tune(o, o->tune);
     const json_t *keys = NULL, *temps = NULL, *numbers = NULL;
     const char *checkpointing = "auto", *compute = "auto", *kernel = "auto";
+    double degrees[TRAIN_MAX_TEMPS];
     if (!json_get_array(j, "keys", OPTIONAL, &keys, err) || (keys && !read_keys(o, keys, err)) ||
         !json_get_array(j, "sample_temps", OPTIONAL, &temps, err) ||
-        (temps && !read_temps(o, temps, err)) ||
+        (temps && !read_numbers(temps, "sample_temps", TRAIN_MAX_TEMPS, degrees, &o->n_temps, err)) ||
         !json_get_array(j, "lr_arguments", OPTIONAL, &numbers, err) ||
-        (numbers && !read_lr_arguments(o, numbers, err)) ||
+        (numbers && !read_numbers(numbers, "lr_arguments", TRAIN_MAX_LR_ARGUMENTS, o->lr_arguments, &o->n_lr_arguments, err)) ||
         !json_get_string(j, "grad_checkpoint", OPTIONAL, &checkpointing, err) ||
         !json_get_string(j, "compute", OPTIONAL, &compute, err) ||
         !json_get_string(j, "kernel", OPTIONAL, &kernel, err))
         return false;
+    for (int i = 0; temps && i < o->n_temps; i++)
+        o->temps[i] = (float)degrees[i];
     int value = choice_of(checkpointing, CHECKPOINTING);
     if (value < 0)
         return error_set(err, GM_E_INPUT, "field grad_checkpoint: \"%s\" is not known",

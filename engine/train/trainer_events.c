@@ -165,7 +165,7 @@ bool trainer_tell_warning(struct trainer *t, const char *text, struct gm_error *
     struct train_event e = event(t, TRAIN_WARNING, now);
     e.text = text;
     json_t *j = line(t, "warning", now);
-    json_object_set_new(j, "text", json_string(text));
+    json_object_set_new(j, "text", json_text(text));
     return journal_write(&t->journal, j, false, err) && tell(t, &e);
 }
 

@@ -155,7 +155,7 @@ static double useful_flops(const struct model_config *c, const struct bench_args
     double T = (double)a->seq * a->batch, q = (double)c->n_heads * c->head_dim, kv = (double)c->n_kv_heads * c->head_dim;
     double sizes[PROJ_COUNT][2] = {{c->d_model, q}, {c->d_model, kv}, {c->d_model, kv}, {q, c->d_model},
                                    {c->d_model, c->d_ff}, {c->d_model, c->d_ff}, {c->d_ff, c->d_model}};
-    int adapted = a->lora.num_layers > 0 && a->lora.num_layers < c->n_layers ? a->lora.num_layers : c->n_layers;
+    int adapted = c->n_layers - lora_first_layer(c, &a->lora);
     double body = 0, lora = 0;
     for (int p = 0; p < PROJ_COUNT; p++) {
         body += sizes[p][0] * sizes[p][1];

@@ -39,7 +39,8 @@ static void see(struct shape_facts *s, const struct tensor_info *t)
         char half;
         bool peft;
     } tails[] = {{".lora_a", 'a', false},        {".lora_b", 'b', false},        {".m", 'm', false},
-                 {".lora_A.weight", 'a', true},  {".lora_B.weight", 'b', true},  {".lora_magnitude_vector", 'm', true}};
+                 {".lora_A.weight", 'a', true},  {".lora_B.weight", 'b', true},  {".lora_magnitude_vector", 'm', true},
+                 {".lora_magnitude_vector.weight", 'm', true}};
     size_t n = strlen(t->name);
     const char *block = strstr(t->name, "layers.");
     size_t skip = block ? 7 : 4;
@@ -212,25 +213,6 @@ static void gguf_adapter(struct facts *f, const char *path)
     gguf_close(&g);
 }
 
-/* The weights of an adapter's folder; NULL: none. mem_free. */
-static char *weights_of(const char *folder)
-{
-    static const char *const names[] = {"adapters.safetensors", "adapter_model.safetensors"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = path_join(folder, names[i]);
-        if (file_exists(path))
-            return path;
-        mem_free(path);
-    }
-    return NULL;
-}
-
-static char *folder_of(const char *file)
-{
-    size_t n = (size_t)(path_base(file) - file);
-    return n == 0 ? mem_copy(".") : n == 1 ? mem_copy("/") : mem_copy_n(file, n - 1);
-}
-
 void facts_adapter(struct facts *f, const char *path)
 {
     struct gm_error err = {0};
@@ -242,11 +224,9 @@ void facts_adapter(struct facts *f, const char *path)
         gguf_adapter(f, path);
         return;
     }
-    char *weights = folder ? weights_of(path) : mem_copy(path), *home = folder ? mem_copy(path) : folder_of(path);
+    char *weights = lora_find_file(path, &err), *home = folder ? mem_copy(path) : path_folder(path);
     char *config_path = path_join(home, "adapter_config.json");
     json_t *config = NULL, *o = json_object();
-    if (!weights)
-        error_set(&err, GM_E_INPUT, "read adapter %s: neither adapters.safetensors nor adapter_model.safetensors is there", path);
     if (!weights || !safetensors_open(&file, weights, &err)) {
         facts_fault(f, &err);
     } else {

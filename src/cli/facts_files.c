@@ -61,8 +61,7 @@ static bool tokenizer_facts(struct facts *f, struct gm_error *err)
             t = tokenizer_open_json(str_text(&text), text.len, NULL, f->path, err);
     } else { /* a folder, or tokenizer.model, which is read by way of its folder */
         struct model_source s;
-        size_t cut = (size_t)(path_base(f->path) - f->path);
-        char *folder = dir_exists(f->path) ? mem_copy(f->path) : cut == 0 ? mem_copy(".") : mem_copy_n(f->path, cut);
+        char *folder = dir_exists(f->path) ? mem_copy(f->path) : path_folder(f->path);
         char *beside = path_join(folder, "tokenizer.json");
         if (!dir_exists(f->path) && file_exists(beside))
             facts_note(f, "tokenizer.json stands beside it, and is what is read");

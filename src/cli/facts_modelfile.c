@@ -23,8 +23,18 @@ static char *file_of(const struct modelfile *m, const char *name, const char *fo
 static bool named_file(struct facts *f, const struct modelfile *m, const char *name, const char *folder, struct gm_error *err)
 {
     char *path = file_of(m, name, folder);
+    enum artifact what;
     if (!path)
         return true;
+    if (recognise(path, &what, NULL) && what == ARTIFACT_MODELFILE) { /* this one, maybe */
+        bool is_folder = dir_exists(path);
+        if (is_folder)
+            facts_note(f, "%s %s: a folder with a Modelfile in it is not looked into", name, modelfile_value(m, name));
+        else
+            error_set(err, GM_E_INPUT, "read %s: %s leads to a Modelfile (name a GGUF, or a model's folder)", f->path, name);
+        mem_free(path);
+        return is_folder;
+    }
     json_t *facts = facts_of(path, f->o, err), *fault = json_array_get(json_object_get(facts, "faults"), 0);
     bool ok = facts != NULL;
     if (ok && f->o->verify && fault)
@@ -78,8 +88,8 @@ static void compare_templates(struct facts *f, const struct modelfile *m, const 
 bool facts_modelfile(struct facts *f, struct gm_error *err)
 {
     char *path = dir_exists(f->path) ? path_join(f->path, "Modelfile") : mem_copy(f->path), **lines = NULL;
-    size_t cut = (size_t)(path_base(path) - path), n = 0;
-    char *folder = cut == 0 ? mem_copy(".") : mem_copy_n(path, cut);
+    size_t n = 0;
+    char *folder = path_folder(path);
     struct str text = {0};
     struct modelfile m = {0};
     bool ok = file_read_all(path, MODELFILE_MAX, &text, err) && modelfile_read(&m, str_text(&text), text.len, path, err);

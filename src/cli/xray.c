@@ -39,7 +39,7 @@ bool conversation_read(const json_t *row, struct chat_message **messages, size_t
 /* The tokenizer of the GGUF that FROM names, where it lies there: it says itself whether BOS is added. */
 static void open_from(struct xray *x, const char *modelfile, const char *from)
 {
-    char *folder = mem_copy_n(modelfile, (size_t)(path_base(modelfile) - modelfile)), *path = from[0] == '/' ? mem_copy(from) : path_join(folder[0] ? folder : ".", from);
+    char *folder = path_folder(modelfile), *path = from[0] == '/' ? mem_copy(from) : path_join(folder, from);
     if (file_exists(path) && model_source_open_tokenizer(&x->gguf, path, NULL))
         x->gguf_tokenizer = tokenizer_open(&x->gguf, NULL);
     mem_free(folder);

@@ -187,6 +187,8 @@ printf '{"version": "1.0", "added_tokens": [], "pre_tokenizer": null, "model": {
 bad 'read wordpiece.json: ' wordpiece.json
 printf 'FROM ./gone.gguf\n' >Modelfile.gone
 bad 'gone.gguf' Modelfile.gone
+printf 'FROM ./Modelfile.self\n' >Modelfile.self
+bad 'leads to a Modelfile' Modelfile.self
 printf 'PARAMETER temperature 1\n' >Modelfile.empty
 bad 'FROM' Modelfile.empty
 printf 'FROM x\nSYSTEM """never closed\n' >Modelfile.open

@@ -267,28 +267,35 @@ static void test_spellings(void **state)
     fixture_close(&f);
 }
 
-/* alpha_pattern: B of the named modules is multiplied; the rest stays. */
+/* alpha_pattern: what the named modules add is multiplied; the rest stays, or goes where the common alpha is 0. */
 static void test_alpha_pattern(void **state)
 {
+    static const char pattern[] = "{\"model.layers.1.mlp.up_proj\": 4, \"up_proj\": 16, \"self_attn.k_proj\": 24}";
     struct fixture f;
     fixture_open(&f, "llama");
-    static const struct variant twice = {"llama_rslora/peft", NULL, NULL, DT_F32,
-                                         "{\"lora_alpha\": 8, \"alpha_pattern\": {\"model.layers.1.mlp.up_proj\": 4, \"up_proj\": 16, \"self_attn.k_proj\": 24}}"};
-    char *folder = new_folder(), *path = mem_printf("%s/adapters/llama_rslora/peft", fixtures_dir());
-    write_variant(&twice, folder);
-    struct lora *l = load(folder, &f.model->config), *want = load(path, &f.model->config);
-    assert_true(l->options.scale == (float)lora_scale_of(8, l->options.rank, true));
-    for (int layer = 0; layer < l->n_layers; layer++)
-        for (int p = 0; p < PROJ_COUNT; p++) {
-            const struct lora_pair *pair = lora_at(l, layer, (enum proj)p);
-            float factor = p == PROJ_K ? 3 : p == PROJ_UP ? layer == 1 ? 0.5f : 2 : 1;
-            for (int64_t k = 0; k < (int64_t)pair->out * l->options.rank; k++)
-                assert_true(fabsf(l->set.w[pair->b + k] - factor * want->set.w[pair->b + k]) <= 1e-6f * fabsf(l->set.w[pair->b + k]));
-        }
-    lora_free(l);
-    lora_free(want);
-    mem_free(path);
-    drop_folder(folder);
+    for (int alpha = 0; alpha <= 8; alpha += 8) {
+        char *folder = new_folder(), *path = mem_printf("%s/adapters/llama_rslora/peft", fixtures_dir()),
+             *config = mem_printf("{\"lora_alpha\": %d, \"alpha_pattern\": %s}", alpha, pattern);
+        write_variant(&(struct variant){"llama_rslora/peft", NULL, NULL, DT_F32, config}, folder);
+        struct lora *l = load(folder, &f.model->config), *want = load(path, &f.model->config);
+        if (alpha > 0)
+            assert_true(l->options.scale == (float)lora_scale_of(alpha, l->options.rank, true));
+        for (int layer = 0; layer < l->n_layers; layer++)
+            for (int p = 0; p < PROJ_COUNT; p++) {
+                const struct lora_pair *pair = lora_at(l, layer, (enum proj)p);
+                double own = p == PROJ_K ? 24 : p == PROJ_UP ? layer == 1 ? 4 : 16 : alpha;
+                for (int64_t k = 0; k < (int64_t)pair->out * l->options.rank; k++) {
+                    double have = (double)l->options.scale * (double)l->set.w[pair->b + k],
+                           wanted = lora_scale_of(own, l->options.rank, true) * (double)want->set.w[pair->b + k];
+                    assert_true(fabs(have - wanted) <= 1e-6 * fabs(wanted));
+                }
+            }
+        lora_free(l);
+        lora_free(want);
+        mem_free(path);
+        mem_free(config);
+        drop_folder(folder);
+    }
     fixture_close(&f);
 }
 
@@ -311,7 +318,7 @@ static void test_rank_pattern(void **state)
         {.name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", .n_dims = 2, .shape = {out_q, BIG}, .data = values},
         {.name = "base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight", .n_dims = 2, .shape = {SMALL, in_v}, .data = values},
         {.name = "base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight", .n_dims = 2, .shape = {out_v, SMALL}, .data = values}};
-    static const char config[] = "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 8, \"rank_pattern\": {\"v_proj\": 2}}";
+    static const char config[] = "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 8, \"init_lora_weights\": \"gaussian\", \"rank_pattern\": {\"v_proj\": 2}}";
     char *folder = new_folder(), *file = path_join(folder, "adapter_model.safetensors"), *json = path_join(folder, "adapter_config.json");
     assert_true(safetensors_write(file, out, 4, NULL, 0, &err) && file_replace(json, config, sizeof config - 1, &err));
     struct lora *l = load(folder, &f.model->config);
@@ -339,6 +346,7 @@ static void test_config_refused(void **state)
     } bad[] = {
         {{"llama/peft", NULL, NULL, DT_F32, "{\"modules_to_save\": [\"lm_head\"]}"}, {"modules_to_save", "merge"}},
         {{"llama/peft", NULL, NULL, DT_F32, "{\"bias\": \"lora_only\"}"}, {"bias", "lora_only"}},
+        {{"llama/peft", NULL, NULL, DT_F32, "{\"init_lora_weights\": \"pissa_niter_4\"}"}, {"pissa_niter_4", "convert it"}},
         {{"llama/peft", NULL, NULL, DT_F32, "{\"peft_type\": \"LOHA\"}"}, {"peft_type", "LOHA"}},
         {{"llama/peft", NULL, NULL, DT_F32, "{\"use_dora\": true}"}, {"magnitude", "DoRA"}},
         {{"llama_dora/peft", NULL, NULL, DT_F32, "{\"use_dora\": false}"}, {"magnitude", "says LoRA"}},
