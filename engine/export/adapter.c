@@ -62,7 +62,7 @@ static json_t *peft_config(const struct export_request *r)
     json_object_set_new(o, "base_model_name_or_path", json_string(r->model_name ? r->model_name : ""));
     json_object_set_new(o, "r", json_integer(l->options.rank));
     json_object_set_new(o, "lora_alpha", alpha == floor(alpha) && fabs(alpha) < 1e9 ? json_integer((json_int_t)alpha) : json_real(alpha));
-    json_object_set_new(o, "lora_dropout", json_real((double)l->options.dropout));
+    json_object_set_new(o, "lora_dropout", json_f32(l->options.dropout));
     json_object_set_new(o, "target_modules", target_modules(r));
     json_object_set_new(o, "layers_to_transform", layers);
     json_object_set_new(o, "layers_pattern", json_null());

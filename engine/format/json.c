@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Line (from 1) and column (in characters, from 1) of a byte. */
@@ -179,6 +181,17 @@ json_t *json_text(const char *text)
     value = json_string(str_text(&clean));
     str_free(&clean);
     return value;
+}
+
+json_t *json_f32(float x)
+{
+    char text[32] = "";
+    for (int digits = 6; isfinite(x) && digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)x);
+        if (strtof(text, NULL) == x)
+            break;
+    }
+    return text[0] ? json_real(strtod(text, NULL)) : json_null();
 }
 
 json_t *json_number(double x)

@@ -50,6 +50,7 @@ bool json_get_object(const json_t *object, const char *key, enum need need, cons
 bool json_get_array(const json_t *object, const char *key, enum need need, const json_t **out,
                     struct gm_error *err);
 json_t *json_text(const char *text); /* bytes that are no UTF-8 are shown as marks; a new reference */
+json_t *json_f32(float x);     /* the shortest decimal that reads back as x: 0.2, not 0.200000003; null for what is no number */
 json_t *json_number(double x); /* null for NaN and the infinities, which JSON does not have; a new reference */
 /* GM_E_UNSUPPORTED: "key" is VALUE (cut short), which is not supported (known: ...). Returns false. */
 bool json_unsupported(const json_t *value, const char *key, const char *known, struct gm_error *err);

@@ -48,10 +48,10 @@ static bool write_config(const struct lora *l, const char *path, const char *mod
 {
     json_t *parameters = json_object(), *o = json_object();
     json_object_set_new(parameters, "rank", json_integer(l->options.rank));
-    json_object_set_new(parameters, "scale", json_real((double)l->options.scale));
-    json_object_set_new(parameters, "dropout", json_real((double)l->options.dropout));
+    json_object_set_new(parameters, "scale", json_f32(l->options.scale));
+    json_object_set_new(parameters, "dropout", json_f32(l->options.dropout));
     json_object_set_new(parameters, "keys", adapted_modules(l));
-    json_object_set_new(parameters, "alpha", json_real((double)l->options.alpha));
+    json_object_set_new(parameters, "alpha", json_f32(l->options.alpha));
     json_object_set_new(parameters, "rslora", json_boolean(l->options.rslora));
     json_object_set_new(o, "fine_tune_type", json_string(l->options.dora ? "dora" : "lora"));
     json_object_set_new(o, "model", json_string(model_name ? model_name : ""));

@@ -260,6 +260,8 @@ static json_t *field_json(const struct train_options *o, const struct field *f)
         memcpy(&value, at, sizeof value);
         return json_string(f->names[value]);
     }
+    case FIELD_FLOAT:
+        return json_f32(*(const float *)at);
     default:
         return json_real(field_number(o, f));
     }
@@ -274,7 +276,7 @@ json_t *train_options_to_json(const struct train_options *o)
         if (o->lora.keys >> p & 1)
             json_array_append_new(keys, json_string(proj_name((enum proj)p)));
     for (int i = 0; i < o->n_temps; i++)
-        json_array_append_new(temps, json_real(round((double)o->temps[i] * 1e6) / 1e6));
+        json_array_append_new(temps, json_f32(o->temps[i]));
     for (int i = 0; i < o->n_lr_arguments; i++)
         json_array_append_new(numbers, json_real(o->lr_arguments[i]));
     json_object_set_new(j, "lr_arguments", numbers);

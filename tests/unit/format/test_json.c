@@ -224,12 +224,27 @@ static void test_scan(void **state)
     }
 }
 
+/* Singles are written as people wrote them, and read back as they were. */
+static void test_f32(void **state)
+{
+    (void)state;
+    const float singles[] = {0.2f, 0.1f, 1.0f / 3, 4.0f / 3, 16777216, 1e-8f, 3.4028235e38f, 1e-45f, -0.7f, 0};
+    for (size_t i = 0; i < sizeof singles / sizeof *singles; i++) {
+        json_t *value = json_f32(singles[i]);
+        assert_true((float)json_real_value(value) == singles[i]);
+        json_decref(value);
+    }
+    json_t *value = json_f32(0.2f);
+    assert_true(json_real_value(value) == 0.2);
+    json_decref(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_broken), cmocka_unit_test(test_place),   cmocka_unit_test(test_depth),
         cmocka_unit_test(test_bom),    cmocka_unit_test(test_getters), cmocka_unit_test(test_line),
-        cmocka_unit_test(test_write),  cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_write),  cmocka_unit_test(test_scan),    cmocka_unit_test(test_f32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
