@@ -205,9 +205,10 @@ static bool refuse_folder(const struct model_source *s, struct gm_error *err)
     if (!dir_list(s->path, &names, &n, err))
         return false;
     char *gguf = NULL;
+    int n_gguf = 0;
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(names[i]);
-        if (!gguf && len > 5 && strcmp(names[i] + len - 5, ".gguf") == 0)
+        if (len > 5 && strcmp(names[i] + len - 5, ".gguf") == 0 && n_gguf++ == 0)
             gguf = path_join(s->path, names[i]);
         mem_free(names[i]);
     }
@@ -215,7 +216,8 @@ static bool refuse_folder(const struct model_source *s, struct gm_error *err)
     if (gguf)
         error_set(
             err, GM_E_INPUT,
-            "open %s: the folder holds no config.json and safetensors, but a GGUF file (name %s)",
+            n_gguf == 1 ? "open %s: the folder holds no config.json and safetensors, but a GGUF file (name %s)"
+                        : "open %s: the folder holds no config.json and safetensors, but GGUF files (name one of them, as %s)",
             s->path, gguf);
     else
         error_set(err, GM_E_INPUT,

@@ -355,6 +355,11 @@ bool config_read_gguf(struct model_config *c, const struct model_source *source,
     struct gguf_text arch = {"", 0};
     if (!gguf_string(g, "general.architecture", REQUIRED, &arch, err))
         return false;
+    struct gguf_text type = {"", 0};
+    if (!gguf_string(g, "general.type", OPTIONAL, &type, err))
+        return false;
+    if (gguf_text_is(type, "adapter"))
+        return error_set(err, GM_E_INPUT, "it is an adapter, not a model (name its base as the model, and this as --adapter)");
     const struct model_family *f = config_family_gguf(arch);
     if (!f)
         return error_set(err, GM_E_UNSUPPORTED,

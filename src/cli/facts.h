@@ -47,6 +47,7 @@ void facts_metadata_safetensors(struct facts *f, const struct safetensors *s);
 void facts_metadata_gguf(struct facts *f, const struct gguf *g);
 void facts_model(struct facts *f, const char *model); /* folder, GGUF, hub id, built-in */
 void facts_tokenizer(struct facts *f, const struct tokenizer *t);
+void facts_adapter_gguf(struct facts *f, const char *path);
 void facts_adapter(struct facts *f, const char *path);  /* folder, .safetensors or GGUF */
 void facts_run(struct facts *f, const char *dir);
 void facts_checkpoint(struct facts *f, const char *dir);

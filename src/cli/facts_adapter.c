@@ -180,7 +180,7 @@ static void try_on_base(struct facts *f, const char *path, const char *base)
     model_source_close(&source);
 }
 
-static void gguf_adapter(struct facts *f, const char *path)
+void facts_adapter_gguf(struct facts *f, const char *path)
 {
     struct gguf g;
     struct gm_error err = {0};
@@ -219,11 +219,6 @@ void facts_adapter(struct facts *f, const char *path)
     struct safetensors file;
     struct shape_facts s;
     bool folder = dir_exists(path);
-    size_t n = strlen(path);
-    if (!folder && ((n > 5 && strcmp(path + n - 5, ".gguf") == 0) || strcmp(json_string_value(json_object_get(f->out, "kind")), "GGUF") == 0)) {
-        gguf_adapter(f, path);
-        return;
-    }
     char *weights = lora_find_file(path, &err), *home = folder ? mem_copy(path) : path_folder(path);
     char *config_path = path_join(home, "adapter_config.json");
     json_t *config = NULL, *o = json_object();

@@ -268,7 +268,7 @@ void facts_model(struct facts *f, const char *model)
             model_source_close(s);
             mem_free(s);
             json_object_set_new(f->out, "kind", json_string("adapter"));
-            facts_adapter(f, model);
+            facts_adapter_gguf(f, model);
             return;
         }
     }

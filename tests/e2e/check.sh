@@ -149,6 +149,12 @@ bad 'scale' noscale
 rm -rf noconfig && cp -r partner noconfig && cp runs/one/checkpoints/0000002/adapters.safetensors noconfig && rm noconfig/adapter_config.json
 bad 'adapter_config.json' noconfig/adapters.safetensors
 
+# a GGUF adapter is known by what it holds, and is no model
+"$g" export one --to gguf-lora --out lora --quiet 2>err || fail "export gguf-lora: $(cat err)"
+good "adapter, GGUF LoRA, rank" lora
+"$g" generate --model lora --prompt x >out 2>err </dev/null && fail "a GGUF adapter is taken for a model"
+grep -q "it is an adapter, not a model" err || fail "a GGUF adapter as a model: $(cat err)"
+
 # an adapter and the base that it is said to be for
 "$g" check --model "$f/models/smollm2" runs/one/checkpoints/0000002/adapters.safetensors >out 2>err </dev/null || fail "check --model: $(cat err)"
 grep -q "fits its base" out || fail "check --model: the base is not looked at"
