@@ -186,6 +186,58 @@ static void print_row(const struct xray *x, const struct session *s, size_t trai
     putchar('\n');
 }
 
+/* Where chat and Ollama part they are laid side by side again at the ids that they share, in order: a longest common subsequence.
+ * lengths[i * (no + 1) + j]: of chat's i first and Ollama's j first. */
+static uint16_t *common_lengths(const int32_t *chat, size_t nc, const int32_t *ollama, size_t no)
+{
+    enum { CELLS_MAX = 1 << 24 };
+    if (nc >= UINT16_MAX || no >= UINT16_MAX || (nc + 1) * (no + 1) > CELLS_MAX)
+        return NULL; /* then row by row */
+    uint16_t *lengths = mem_new((nc + 1) * (no + 1), sizeof *lengths);
+    for (size_t i = 1; i <= nc; i++)
+        for (size_t j = 1; j <= no; j++) {
+            uint16_t *at = lengths + i * (no + 1) + j, up = at[-(ptrdiff_t)(no + 1)], left = at[-1];
+            *at = chat[i - 1] == ollama[j - 1] ? (uint16_t)(at[-(ptrdiff_t)(no + 2)] + 1) : up > left ? up : left;
+        }
+    return lengths;
+}
+
+/* Chat's ids [c, c_end) and Ollama's [o, o_end), which share none. */
+static void print_apart(const struct xray *x, const struct session *s, size_t c, size_t c_end, size_t o, size_t o_end)
+{
+    while (c < c_end || o < o_end) {
+        size_t at = c < c_end ? c++ : SIZE_MAX;
+        print_row(x, s, at, at, o < o_end ? o++ : SIZE_MAX);
+    }
+}
+
+static void print_middle(const struct xray *x, const struct session *s, size_t head, size_t nc, size_t no)
+{
+    const int32_t *chat = x->chat.ids + head, *ollama = x->ollama.n ? x->ollama.ids + head : NULL;
+    uint16_t *lengths = common_lengths(chat, nc, ollama, no);
+    size_t *match = mem_new(nc + 1, sizeof *match); /* Ollama's place + 1 of an id of chat's; 0: it has none */
+    for (size_t i = nc, j = no; lengths && i > 0 && j > 0;) {
+        if (chat[i - 1] == ollama[j - 1])
+            match[--i] = j--;
+        else if (lengths[(i - 1) * (no + 1) + j] >= lengths[i * (no + 1) + j - 1])
+            i--;
+        else
+            j--;
+    }
+    size_t c = 0, o = 0;
+    for (size_t i = 0; i < nc; i++) {
+        if (!match[i])
+            continue;
+        print_apart(x, s, head + c, head + i, head + o, head + match[i] - 1);
+        print_row(x, s, head + i, head + i, head + match[i] - 1);
+        c = i + 1;
+        o = match[i];
+    }
+    print_apart(x, s, head + c, head + nc, head + o, head + no);
+    mem_free(match);
+    mem_free(lengths);
+}
+
 void xray_print(const struct xray *x, const struct session *s)
 {
     printf("   training      chat%s\n", x->ollama.n ? x->source ? " Modelfile" : "    Ollama" : "");
@@ -194,13 +246,9 @@ void xray_print(const struct xray *x, const struct session *s)
         head++;
     while (tail < c - head && o > head && tail < o - head && x->chat.ids[c - 1 - tail] == x->ollama.ids[o - 1 - tail])
         tail++;
-    size_t middle_c = c - head - tail, middle_o = o > head + tail ? o - head - tail : 0, middle = middle_c > middle_o ? middle_c : middle_o;
     for (size_t i = 0; i < head; i++)
         print_row(x, s, i, i, i);
-    for (size_t i = 0; i < middle; i++) {
-        size_t at = i < middle_c ? head + i : SIZE_MAX;
-        print_row(x, s, at, at, i < middle_o ? head + i : SIZE_MAX);
-    }
+    print_middle(x, s, head, c - head - tail, o > head + tail ? o - head - tail : 0);
     for (size_t i = 0; i < tail; i++)
         print_row(x, s, c - tail + i, c - tail + i, o - tail + i);
     for (size_t i = c; i < x->training.n; i++)
