@@ -70,8 +70,9 @@ int main(int argc, char **argv)
                 return ENTRIES[i].run(argc - 2, argv + 2);
         const char *remedy = file_exists(word) || dir_exists(word) ? NULL : args_foreign_command(word);
         if (remedy) {
-            fprintf(stderr, "gemmaiku: read command line: %s is a command of mlx-lm that is not here (%s)\n", word, remedy);
-            return EXIT_USAGE;
+            struct gm_error err = {0};
+            error_set(&err, GM_E_USAGE, "read command line: %s is a command of mlx-lm that is not here (%s)", word, remedy);
+            return cli_fail(&err);
         }
     }
     return workbench_main(argc - 1, argv + 1);

@@ -227,11 +227,17 @@ static char *shown(const char *name)
     return part;
 }
 
-static void about(struct str *out, const struct card *c)
+/* A folder that is only called after what is in it ("peft") says less than its run does. */
+static const char *title(const struct card *c, const struct facts *f)
+{
+    return f->known && is(c->target, c->name) ? f->run.name : c->name;
+}
+
+static void about(struct str *out, const struct card *c, const struct facts *f)
 {
     char *base = shown(c->base);
     str_add(out, "# ");
-    add_plain(out, c->name);
+    add_plain(out, title(c, f));
     str_printf(out, "\n\n%s of ", is(c->target, "all") ? "Adapters and fused models of a fine-tune" : is_adapter(c) ? "A LoRA adapter" : c->has_adapter ? "A fused fine-tune" : "A conversion");
     add_code(out, base);
     mem_free(base);
@@ -362,12 +368,12 @@ static void proof(struct str *out, const struct card *c)
         str_printf(out, "What each storage type costs:\n\n%s\n", c->fuse_table);
 }
 
-static void usage(struct str *out, const struct card *c)
+static void usage(struct str *out, const struct card *c, const struct facts *f)
 {
     str_add(out, "## How to use it\n\n");
     char *repository = hub_repository(c->base);
     struct str name = {0};
-    for (const char *p = path_base(c->name); *p; p++) /* as a word of a shell, and of Ollama */
+    for (const char *p = path_base(title(c, f)); *p; p++) /* as a word of a shell, and of Ollama */
         str_add_char(&name, isalnum((unsigned char)*p) || strchr("-_.", *p) ? *p : '-');
     const char *n = str_text(&name)[0] ? str_text(&name) : "haiku", *base = repository ? repository : "BASE";
     if (is(c->target, "all"))
@@ -420,11 +426,11 @@ char *card_write(const struct card *c)
     struct facts f;
     facts_open(&f, c);
     front_matter(&out, c, &f);
-    about(&out, c);
+    about(&out, c, &f);
     training(&out, c, &f);
     quality(&out, &f);
     proof(&out, c);
-    usage(&out, c);
+    usage(&out, c, &f);
     limits(&out, c, &f);
     facts_close(&f);
     return str_take(&out);

@@ -73,14 +73,25 @@ static bool check_place(const char *out, const char *suffix, bool force, struct 
     return true;
 }
 
+static bool wrong_type(enum export_type type, const struct export_target *t, struct gm_error *err)
+{
+    struct str known = {0};
+    for (int i = EXPORT_AS_BASE + 1; i < EXPORT_TYPE_COUNT; i++)
+        if (t->types >> i & 1)
+            str_printf(&known, "%s%s", known.len ? ", " : "", export_storage((enum export_type)i)->name);
+    error_set(err, GM_E_USAGE, "%s is no type for %s (known: %s)", export_storage(type)->name, t->name, known.len ? str_text(&known) : "f32");
+    str_free(&known);
+    return false;
+}
+
 static bool check_request(const struct export_request *r, const char *out, struct gm_error *err)
 {
     const struct export_target *t = export_target(r->to);
     if (!t->whole_model && !r->lora)
         return error_set(err, GM_E_USAGE, "there is no adapter to write (name one with --adapter, or --to safetensors for a whole model)");
-    if (r->type != EXPORT_AS_BASE && !(t->types >> r->type & 1)) /* an adapter is always F32 */
-        return (!t->whole_model && r->type == EXPORT_F32)
-               || error_set(err, GM_E_USAGE, "%s is no type for %s", export_storage(r->type)->name, t->name);
+    bool adapter = !t->whole_model && r->type == EXPORT_F32; /* it is always F32 */
+    if (r->type != EXPORT_AS_BASE && !(t->types >> r->type & 1) && !adapter)
+        return wrong_type(r->type, t, err);
     return check_place(out, t->suffix, r->force, err);
 }
 

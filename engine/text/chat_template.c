@@ -172,7 +172,7 @@ static struct chat_template *open_override(const char *override, const struct to
         return chat_template_from_name(override, t, err);
     if (!file_exists(override)) {
         error_set(err, GM_E_USAGE,
-                  "chat template \"%.200s\" is neither a known name nor a file (known are " CHAT_NAMES
+                  "open chat template \"%.200s\": it is neither a known name nor a file (known are " CHAT_NAMES
                   ")",
                   override);
         return NULL;

@@ -197,7 +197,7 @@ static void compare_rows(struct dataset *d)
     split_find_twins(d);
     split_find_leaks(d);
     if (d->n_duplicates)
-        note(d, "%d rows stand twice or more", d->n_duplicates);
+        note(d, "%d row%s twice or more", d->n_duplicates, d->n_duplicates == 1 ? " stands" : "s stand");
     if (d->n_leaks)
         note(d, "%d rows of valid and test share their prompt or a line with train", d->n_leaks);
 }

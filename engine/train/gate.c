@@ -14,7 +14,7 @@ static const struct {
     [FIND_LEAK] = {"leak", "prompt or a whole line of the answer stands in train, too"},
     [FIND_CUT] = {"cut", "longer than --max-seq-length"},
     [FIND_NO_ANSWER] = {"no-answer", "no assistant turn, or an empty one: not trained on"},
-    [FIND_DAMAGED] = {"damaged", "broken characters (U+FFFD, control characters, or UTF-8 read as Latin-1)"},
+    [FIND_DAMAGED] = {"damaged", "broken characters (U+FFFD, controls, UTF-8 read as Latin-1)"},
     [FIND_DOUBLE_BOS] = {"double-bos", "two begin-of-sequence tokens, or its spelling where one is put anyway"},
     [FIND_CHAT_MARK] = {"chat-mark", "marks of a chat template, which are plain text here"}};
 

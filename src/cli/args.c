@@ -2,6 +2,7 @@
 #include "src/cli/args.h"
 
 #include "src/cli/args_names.h"
+#include "src/cli/cli.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -262,12 +263,25 @@ const char *args_near_option(const struct arg_spec *spec, const char *name)
     return args_nearest(name, names, n);
 }
 
+const char *args_command_meant(const char *word)
+{
+    static const char *const names[] = {
+#define X(name, summary) #name,
+        CLI_COMMANDS(X)
+#undef X
+    };
+    bool plain = *word && word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == 0; /* runs have numbers and hyphens */
+    return plain ? args_nearest(word, names, sizeof names / sizeof *names) : NULL;
+}
+
 static bool unknown(const struct arg_spec *spec, const char *word, struct gm_error *err)
 {
     const char *near = args_near_option(spec, word);
-    if (!*spec->command && spec->n_words) /* the word before was meant as a command, most likely */
-        return error_set(err, GM_E_USAGE, "read command line: \"%s\" is no command, and the workbench has no option %s (gemmaiku --help lists the commands)",
-                         spec->words[0], word);
+    if (!*spec->command && spec->n_words) { /* the word before was meant as a command, most likely */
+        const char *meant = args_command_meant(spec->words[0]);
+        error_set(err, GM_E_USAGE, "read command line: \"%s\" is no command, and the workbench has no option %s", spec->words[0], word);
+        return meant ? error_remedy(err, "did you mean %s?", meant) : error_remedy(err, "gemmaiku --help lists the commands");
+    }
     if (!*spec->command)
         return error_set(err, GM_E_USAGE, "read command line: there is no option %s (%s%s)", word, near ? "did you mean: " : "gemmaiku --help tells more",
                          near ? near : "");
@@ -454,30 +468,54 @@ static void default_text(const struct arg *a, struct str *out)
     }
 }
 
-static void rows_help(const struct arg *a, struct str *out)
+/* A list of choices that is wider than a line goes on behind one of its bars. */
+static void option_lines(const char *option, int columns, struct str *out)
 {
+    int indent = 2;
+    while ((int)strlen(option) + indent > columns) {
+        int n = columns - indent;
+        while (n > 0 && option[n - 1] != '|')
+            n--;
+        if (n == 0)
+            break;
+        str_printf(out, "%*s%.*s\n", indent, "", n, option);
+        option += n;
+        indent = 6;
+    }
+    str_printf(out, "%*s%s", indent, "", option);
+}
+
+static void rows_help(const struct arg *a, int columns, struct str *out)
+{
+    enum { NAMES = 34 }; /* columns in front of the meaning */
     for (; a->kind != ARG_NONE; a++) {
-        struct str left = {0};
+        struct str left = {0}, right = {0};
         option_text(a, &left);
-        if (left.len > 30)
-            str_printf(out, "  %s\n  %-30s  %s", str_text(&left), "", a->help);
-        else
-            str_printf(out, "  %-30s  %s", str_text(&left), a->help);
-        default_text(a, out);
+        if (left.len + 4 > NAMES) {
+            option_lines(str_text(&left), columns, out);
+            str_printf(out, "\n%*s", NAMES, "");
+        } else
+            str_printf(out, "  %-*s", NAMES - 2, str_text(&left));
+        str_add(&right, a->help);
+        default_text(a, &right);
+        cli_fold(out, str_text(&right), NAMES, NAMES, columns);
         str_add_char(out, '\n');
         str_free(&left);
+        str_free(&right);
     }
 }
 
-void args_help(const struct arg_spec *spec, struct str *out)
+void args_help(const struct arg_spec *spec, int columns, struct str *out)
 {
     struct general g = {0};
     struct arg rows[GENERAL_ROWS + 1] = {{0}};
     general_table(&g, rows);
-    str_printf(out, "usage: gemmaiku %s%s%s [OPTIONS]\n\n%s\n\n", spec->command, *spec->positional ? " " : "", spec->positional, spec->summary);
-    rows_help(spec->table, out);
-    str_add(out, "\nevery command:\n");
-    rows_help(rows, out);
+    str_printf(out, "usage: gemmaiku%s%s%s%s [OPTIONS]\n\n", *spec->command ? " " : "", spec->command, *spec->positional ? " " : "", spec->positional);
+    cli_fold(out, spec->summary, 0, 0, columns);
+    str_add(out, "\n\n");
+    rows_help(spec->table, columns, out);
+    str_add(out, spec->table->kind == ARG_NONE ? "every command:\n" : "\nevery command:\n");
+    rows_help(rows, columns, out);
 }
 
 static void rows_markdown(const struct arg *a, struct str *out)

@@ -73,7 +73,7 @@ struct arg_spec {
 
 /* False: err says what is wrong with the line (GM_E_USAGE). When general->help came, the rest is not checked. */
 bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *general, struct gm_error *err);
-void args_help(const struct arg_spec *spec, struct str *out);
+void args_help(const struct arg_spec *spec, int columns, struct str *out);
 void args_help_markdown(const struct arg_spec *spec, struct str *out);
 void args_general_markdown(struct str *out);
 
@@ -83,6 +83,8 @@ enum args_outcome args_set(const struct arg_spec *spec, struct general *g, const
 enum arg_kind args_kind(const struct arg_spec *spec, const char *name); /* ARG_NONE: there is no such option */
 /* The option whose name is nearest, NULL when none is near. */
 const char *args_near_option(const struct arg_spec *spec, const char *name);
+/* The command that a word which is none was meant as, NULL when none is near. */
+const char *args_command_meant(const char *word);
 /* The value of --NAME on the line, before the line is read; NULL: it does not stand there. */
 const char *args_peek(int argc, char **argv, const char *name);
 bool args_asks_help(int argc, char **argv, bool *markdown);

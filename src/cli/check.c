@@ -16,7 +16,7 @@ static void print_list(const json_t *facts, const char *list, const char *before
         struct str clean = {0};
         const char *text = json_string_value(line);
         text_clean(&clean, text, strlen(text), false, false);
-        fprintf(stderr, "gemmaiku: %s%s\n", before, str_text(&clean));
+        cli_say(before, str_text(&clean));
         str_free(&clean);
     }
 }
@@ -24,11 +24,11 @@ static void print_list(const json_t *facts, const char *list, const char *before
 /* Faults name the file themselves. */
 static void print_remarks(const json_t *facts, const char *path, bool quiet)
 {
-    char *warning = mem_printf("warning: %s: ", path), *note = mem_printf("%s: ", path);
+    char *warning = mem_printf("gemmaiku: warning: %s: ", path), *note = mem_printf("gemmaiku: %s: ", path);
     print_list(facts, "warnings", warning);
     if (!quiet)
         print_list(facts, "notes", note);
-    print_list(facts, "faults", "");
+    print_list(facts, "faults", "gemmaiku: ");
     mem_free(warning);
     mem_free(note);
 }
@@ -87,7 +87,7 @@ int command_check(int argc, char **argv)
         if (!facts) {
             if (g.json)
                 cli_print_json(json_pack("{s:o, s:n, s:b, s:o}", "path", json_text(spec.words[i]), "kind", "works", 0, "error", json_text(err.text)));
-            fprintf(stderr, "gemmaiku: %s\n", err.text);
+            cli_fail(&err);
             continue;
         }
         if (g.json)

@@ -4,13 +4,17 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/format/json.h"
+#include "ui/core/width.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+enum { COLUMNS_PLAIN = 80, COLUMNS_LEAST = 60, COLUMNS_MOST = 110 }; /* longer lines are hard to read */
 
 bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *general, int *status)
 {
@@ -27,17 +31,59 @@ bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *gen
     else if (general->help_markdown)
         args_help_markdown(spec, &out);
     else
-        args_help(spec, &out);
+        args_help(spec, cli_columns(STDOUT_FILENO), &out);
     fwrite(str_text(&out), 1, out.len, stdout);
     str_free(&out);
     *status = cli_end(EXIT_DONE);
     return false;
 }
 
+int cli_columns(int fd)
+{
+    struct winsize size = {0};
+    if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return COLUMNS_PLAIN;
+    return size.ws_col < COLUMNS_LEAST ? COLUMNS_LEAST : size.ws_col > COLUMNS_MOST ? COLUMNS_MOST : size.ws_col;
+}
+
+void cli_fold(struct str *out, const char *text, int column, int indent, int columns)
+{
+    int at = column;
+    while (*text) {
+        size_t space = strspn(text, " "), word = strcspn(text + space, " \n");
+        int width = width_text_n(text + space, word);
+        if (word > 0 && at > indent && at + (int)space + width > columns) {
+            str_printf(out, "\n%*s", indent, "");
+            at = indent;
+        } else {
+            str_add_n(out, text, space);
+            at += (int)space;
+        }
+        str_add_n(out, text + space, word);
+        at += width;
+        text += space + word;
+        if (*text == '\n') {
+            str_add_char(out, *text++);
+            at = 0;
+        }
+    }
+}
+
+void cli_say(const char *before, const char *text)
+{
+    struct str line = {0}, out = {0};
+    str_printf(&line, "%s%s", before, text);
+    if (isatty(STDERR_FILENO))
+        cli_fold(&out, str_text(&line), 0, 2, cli_columns(STDERR_FILENO));
+    fprintf(stderr, "%s\n", isatty(STDERR_FILENO) ? str_text(&out) : str_text(&line));
+    str_free(&line);
+    str_free(&out);
+}
+
 int cli_fail(const struct gm_error *err)
 {
     fflush(stdout);
-    fprintf(stderr, "gemmaiku: %s\n", err->text);
+    cli_say("gemmaiku: ", err->text);
     switch (err->code) {
     case GM_E_USAGE:
         return EXIT_USAGE;
@@ -94,7 +140,7 @@ void cli_note(const struct general *g, const char *format, ...)
     str_vprintf(&line, format, args);
     va_end(args);
     text_clean(&clean, str_text(&line), line.len, true, false);
-    fprintf(stderr, "%s\n", str_text(&clean));
+    cli_say("", str_text(&clean));
     str_free(&line);
     str_free(&clean);
 }

@@ -17,7 +17,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
 
 /* name, function, summary: the list of --help, in this order. */
 #define CLI_COMMANDS(X) \
-    X(demo, "train on the built-in model and data, with the workbench open (without a terminal: to the end, with a report)") \
+    X(demo, "the built-in model learns the built-in haiku, in the workbench") \
     X(train, "a training run without a screen") \
     X(resume, "go on with a run that was stopped or killed") \
     X(lora, "mlx-lm's command line for training and testing") \
@@ -29,7 +29,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
     X(syllables, "syllable counts and verdicts of text") \
     X(tokenize, "ids of text, text of ids, chat templates rendered") \
     X(logits, "next-token logits, to compare with other programs") \
-    X(export, "adapters and fused models for other programs, proved by reading them back") \
+    X(export, "adapters and fused models for other programs, each one proved") \
     X(inspect, "what a model, an adapter, a GGUF or a run holds") \
     X(check, "what a path is, and whether it would work") \
     X(runs, "the runs that are here: list, show") \
@@ -41,6 +41,11 @@ CLI_COMMANDS(X)
 
 /* Parses; answers --help and --version. False: the command ends with *status. */
 bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *general, int *status);
+int cli_columns(int fd); /* of its terminal; 80 where there is none */
+/* Adds text, broken between words so that no line is wider than `columns`: the first one begins at `column`, further ones behind `indent` spaces. A word
+ * that is wider than a line (a path) stays whole. */
+void cli_fold(struct str *out, const char *text, int column, int indent, int columns);
+void cli_say(const char *before, const char *text); /* a line on stderr, folded where that is a terminal */
 /* Prints "gemmaiku: text" and gives the exit status that belongs to the error. */
 int cli_fail(const struct gm_error *err);
 /* Flushes stdout; a full disk or closed pipe there is a failure. Gives status, or 1. */

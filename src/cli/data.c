@@ -81,7 +81,7 @@ static void print_findings(const struct dataset *d)
 
 static void print_facts(const struct dataset *d, const struct split_facts f[SPLIT_COUNT], const char *title)
 {
-    printf("%-6s %6s %9s %10s %8s %6s %6s %6s %9s %9s\n", "split", "rows", "tokens", "supervised", "longest", "cut", "dup", "leak", title, "possible");
+    printf("%-6s %6s %9s %10s %7s %5s %5s %5s %9s %8s\n", "split", "rows", "tokens", "supervised", "longest", "cut", "dup", "leak", title, "possible");
     for (int i = 0; i < SPLIT_COUNT; i++) {
         const struct split_facts *s = &f[i];
         char strict[24] = "-", possible[24] = "-", longest[16];
@@ -90,12 +90,12 @@ static void print_facts(const struct dataset *d, const struct split_facts f[SPLI
             snprintf(possible, sizeof possible, "%d", s->possible);
         }
         snprintf(longest, sizeof longest, "%d", s->longest);
-        printf("%-6s %6d %9lld %10lld %8s %6d %6d %6d %9s %9s\n", SPLITS[i], s->rows, (long long)s->tokens, (long long)s->supervised, longest,
+        printf("%-6s %6d %9lld %10lld %7s %5d %5d %5d %9s %8s\n", SPLITS[i], s->rows, (long long)s->tokens, (long long)s->supervised, longest,
                s->truncated, s->duplicates, s->leaks, strict, possible);
     }
     print_findings(d);
     if (d->n_skipped)
-        printf("\n%d rows were left out\n", d->n_skipped);
+        printf("\n%d row%s left out\n", d->n_skipped, d->n_skipped == 1 ? " was" : "s were");
     if (d->notes.len) {
         putchar('\n');
         cli_print_clean(str_text(&d->notes), d->notes.len);
@@ -172,7 +172,9 @@ int command_data(int argc, char **argv)
     struct general g = {0};
     struct data_args a = {.form = "haiku", .max_seq_length = 512, .mask_prompt = true};
     int status;
+    struct text_list more = {0};
     const struct arg table[] = {
+        {"--data", ARG_TEXTS, &more, "DATA[:WEIGHT]", "the same as DATA, as `train` takes it", 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &a.model, "MODEL", "whose tokenizer and template count the tokens; default nano", 0, 0, NULL, NULL},
         CLI_TEMPLATE_ARGS(a.chat_template, a.template_config),
         {"--max-seq-length", ARG_INT, &a.max_seq_length, "N", "longer rows are cut", 8, 1e6, NULL, NULL},
@@ -181,7 +183,7 @@ int command_data(int argc, char **argv)
         {"--gate", ARG_FLAG, &a.gate, NULL, "exit status 3 when a row has something to find", 0, 0, NULL, NULL},
         {"--rows", ARG_FLAG, &a.rows, NULL, "a JSON line for every row instead", 0, 0, NULL, NULL},
         {0}};
-    struct arg_spec spec = {.command = "data", .positional = "DATA[:WEIGHT]...", .table = table, .min_words = 1, .max_words = 64,
+    struct arg_spec spec = {.command = "data", .positional = "DATA[:WEIGHT]...", .table = table, .max_words = 64,
                             .summary = "Rows, tokens, supervised tokens, cut rows, duplicates, leaks between splits, verdicts, and what the data gate finds."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
@@ -191,8 +193,12 @@ int command_data(int argc, char **argv)
         return cli_fail(&err);
     }
     struct str sources = {0};
-    for (int i = 0; i < spec.n_words; i++)
-        str_printf(&sources, "%s%s", i ? "\n" : "", spec.words[i]);
+    for (int i = 0; i < spec.n_words + more.n; i++)
+        str_printf(&sources, "%s%s", i ? "\n" : "", i < spec.n_words ? spec.words[i] : more.items[i - spec.n_words]);
+    if (!sources.len) {
+        error_set(&err, GM_E_USAGE, "read command line: data needs DATA (a file, a folder, or haiku)");
+        return cli_fail(&err);
+    }
     a.data = str_text(&sources);
     struct session s;
     struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.template_config, .needs_template = a.chat_template != NULL};

@@ -68,7 +68,7 @@ static void print_result(const struct export_request *r, const struct export_res
     cli_print_clean(r->out, strlen(r->out));
     printf("  %.1f MB\n", (double)p->bytes / 1e6);
     for (int i = 0; i < p->n_notes; i++)
-        cli_note(g, "%s", p->notes[i]);
+        cli_note(g, "note: %s", p->notes[i]);
     cli_note(g, "proved: read back, %d sequences, %lld positions, greatest logit difference %.3g, mean KL %.3g, greatest %.3g, same best token at %.1f %%",
              p->sequences, (long long)p->positions, p->max_logit_difference, p->mean_kl, p->max_kl, 100 * p->greedy_agreement);
     if (r->to == EXPORT_OLLAMA)

@@ -61,34 +61,43 @@ static bool loss_and_form(void *arg, const struct model *m, const struct lora *l
     return true;
 }
 
-static void put_change(struct str *s, double value, double change, double scale, int places)
+/* A number, and how far it is from that of the first row. */
+static void put_change(struct str *s, double value, double base, bool first, int width, int places)
 {
     char text[32] = "-", moved[32] = "";
     if (isfinite(value)) {
-        snprintf(text, sizeof text, "%.*f", places, scale * value);
-        snprintf(moved, sizeof moved, "%+.4g", scale * change);
+        snprintf(text, sizeof text, "%.*f", places, value);
+        if (!first)
+            snprintf(moved, sizeof moved, "%+.*f", places, value - base);
     }
-    str_printf(s, "  %9s %-9s", text, moved);
+    str_printf(s, " %*s %*s", width, text, width, moved);
 }
 
+/* 80 columns are enough for it. */
 static void print_table(const struct export_all_result *all, const struct general *g)
 {
     const struct export_measurement *base = &all->rows[0].measured;
-    printf("%-18s %-7s %9s  %9s %9s %6s  %9s %-9s  %9s %-9s\n", "", "type", "MB", "KL", "greatest", "same", "val loss", "change", "5-7-5 %", "change");
+    printf("%-17s %-6s %7s %8s %6s %8s %8s %6s %6s\n", "", "type", "MB", "KL", "same %", "val loss", "change", "5-7-5%", "change");
     for (int i = 0; i < all->n_rows; i++) {
         const struct export_all_row *r = &all->rows[i];
         struct str s = {0};
         if (!r->listed)
             continue;
-        str_printf(&s, "%-18s %-7s %9.1f  %9.2g %9.2g %5.1f%%", r->name[0] ? r->name : r->target, r->type, (double)r->bytes / 1e6, r->mean_kl, r->max_kl,
-                   100 * r->greedy_agreement);
-        put_change(&s, r->measured.loss, r->measured.loss - base->loss, 1, 4);
-        put_change(&s, r->measured.form_rate, r->measured.form_rate - base->form_rate, 100, 1);
+        str_printf(&s, "%-17s %-6s %7.1f", r->name[0] ? r->name : r->target, r->type, (double)r->bytes / 1e6);
+        if (i > 0)
+            str_printf(&s, " %8.2g %6.1f", r->mean_kl, 100 * r->greedy_agreement);
+        else
+            str_printf(&s, " %8s %6s", "", "");
+        put_change(&s, r->measured.loss, base->loss, i == 0, 8, 4);
+        put_change(&s, 100 * r->measured.form_rate, 100 * base->form_rate, i == 0, 6, 1);
+        while (s.len > 0 && s.data[s.len - 1] == ' ')
+            s.data[--s.len] = '\0';
         printf("%s\n", str_text(&s));
         str_free(&s);
     }
+    cli_note(g, "KL: mean, to the unfused model; same: share of positions with the same best token");
     if (base->n)
-        cli_note(g, "5-7-5: share of %d answers to the validation prompts at temperature 0.7, the same seeds for each", base->n);
+        cli_note(g, "5-7-5: per cent of %d answers to the validation prompts at temperature 0.7, the same seeds for each", base->n);
 }
 
 static json_t *all_json(const struct export_all_result *all, const char *out)
@@ -118,7 +127,10 @@ bool cli_export_all(const struct export_request *r, struct session *s, const cha
     } else if (ok) {
         print_table(&all, g);
         for (int i = 0; i < all.n_notes; i++)
-            cli_note(g, "%s", all.notes[i]);
+            cli_note(g, "note: %s", all.notes[i]);
+        cli_note(g, "proved: every one was read back, the numbers are in its proof.json");
+        cli_print_clean(r->out, strlen(r->out));
+        printf("  %.1f MB\n", (double)all.bytes / 1e6);
     }
     export_all_free(&all);
     dataset_free(d);

@@ -32,7 +32,7 @@ static void print_verdict(const struct general *g, const struct generated *r)
 {
     struct str counts = {0};
     cli_counts(&counts, &r->verdict);
-    cli_note(g, "[seed %llu  temp %g  %d tokens  %.2f s  %s  %s]", (unsigned long long)r->seed, (double)r->temperature, r->n_tokens, r->seconds,
+    cli_note(g, "[seed %llu  temp %g  %d token%s  %.2f s  %s  %s]", (unsigned long long)r->seed, (double)r->temperature, r->n_tokens, r->n_tokens == 1 ? "" : "s", r->seconds,
              counts.len ? str_text(&counts) : "no line", cli_verdict_word(&r->verdict));
     str_free(&counts);
 }

@@ -216,7 +216,7 @@ static int run(struct workbench *w, bool (*begin)(struct workbench *, const char
     if (!ok) {
         status = cli_fail(&err);
     } else if (failed) {
-        fprintf(stderr, "gemmaiku: %s\n", failed);
+        cli_say("gemmaiku: ", failed);
         status = EXIT_FAILED;
     } else if (run_dir) {
         fprintf(stderr, "saved in %s%s%s\n", run_dir, unfinished ? "; go on with: gemmaiku resume " : "", unfinished ? run_dir : "");
@@ -257,18 +257,6 @@ int workbench_train(const struct train_options *options, const struct general *g
     return status;
 }
 
-/* A word that is no run and looks like a command that was mistyped. */
-static const char *command_meant(const char *word)
-{
-    static const char *const names[] = {
-#define X(name, summary) #name,
-        CLI_COMMANDS(X)
-#undef X
-    };
-    bool plain = *word && word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == 0; /* runs have numbers and hyphens */
-    return plain ? args_nearest(word, names, sizeof names / sizeof *names) : NULL;
-}
-
 int workbench_main(int argc, char **argv)
 {
     struct general g = {0};
@@ -280,7 +268,7 @@ int workbench_main(int argc, char **argv)
     struct gm_error err = {0};
     char *dir = NULL;
     if (spec.n_words && !(dir = run_resolve(cli_runs_root(), spec.words[0], &err))) {
-        const char *meant = command_meant(spec.words[0]);
+        const char *meant = args_command_meant(spec.words[0]);
         if (meant)
             error_set(&err, GM_E_USAGE, "read command line: %s is neither a command nor a run (did you mean %s?)", spec.words[0], meant);
         return cli_fail(&err);

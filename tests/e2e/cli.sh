@@ -45,6 +45,11 @@ for c in demo train resume generate chat eval data syllables tokenize logits exp
     expect 0 "$c --help" "$g" $c --help
     has "$c --help" "--threads"
 done
+wide() { awk 'length($0) > 80 { exit 1 }' stdout || fail "$1: a line is wider than 80 columns"; }
+for c in train export check bench tokenize; do
+    expect 0 "$c --help" "$g" $c --help
+    wide "$c --help"
+done
 expect 2 "unknown option" "$g" train --itres 5
 grep -q -- "--iters" err || fail "unknown option: the nearest is not named"
 expect 2 "option without value" "$g" train --iters
@@ -54,7 +59,7 @@ expect 1 "no terminal" "$g"
 expect 2 "a command mistyped" "$g" trian
 grep -q "did you mean train" err || fail "a command mistyped: it is not named"
 expect 2 "a command mistyped, with options" "$g" trian --iters 5
-grep -q '"trian" is no command' err || fail "a command mistyped, with options: it is not named"
+grep -q '"trian" is no command.*did you mean train' err || fail "a command mistyped, with options: it is not named"
 expect 2 "a seed that JSON cannot hold" "$g" generate --prompt x --seed 18446744073709551615
 expect 1 "no such run" "$g" demo-077
 
@@ -78,6 +83,10 @@ has "x-ray" "training      chat    Ollama"
 printf 'FROM ./none.gguf\nTEMPLATE """{{ range .Messages }}{{ .Content }}{{ end }}"""\n' >Modelfile
 expect 3 "x-ray of another Modelfile" "$g" tokenize --model "$m" --chat chat.json --modelfile Modelfile --check --json
 has "x-ray of another Modelfile" '"equal":false'
+printf 'FROM ./none.gguf\nTEMPLATE """x{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}y<|im_start|>assistant\n"""\n' >Modelfile
+echo '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "rain"}]' >brief.json
+expect 3 "x-ray of two letters more" "$g" tokenize --model "$m" --chat brief.json --modelfile Modelfile --check
+[ "$(grep -c '^\*' stdout)" = 2 ] || fail "x-ray of two letters more: what is the same again is not side by side"
 expect 2 "x-ray without a conversation" "$g" tokenize --model "$m" --check rain
 l=$fixtures/tokenizers/llama3
 expect 0 "a template with variables" "$g" tokenize --model "$l" --chat-template "$l/template_llama3.2.jinja" --chat-template-config '{"date_string": "5 May 1955"}' --chat chat.json --json
@@ -182,6 +191,11 @@ has "export all" '"loss_change"'
 for part in mlx peft adapter.gguf safetensors model-f16.gguf model-q8_0.gguf model-q4_k_m.gguf ollama fuse_loss.json; do
     [ -e out/all/$part ] || fail "export all: no $part"
 done
+expect 0 "export all, as a table" "$g" export one --to all --out out/all --force -n 2 --quiet
+has "export all, as a table" "^model-q8_0.gguf   *q8_0 "
+wide "export all, as a table"
+expect 2 "a type that a GGUF cannot have" "$g" export one --to gguf --type mlx4 --out out/no
+grep -q "known: f32, f16" err || fail "a type that a GGUF cannot have: the known ones are not named"
 "$g" export one --to all -n 100000 --out out/stopped --quiet 2>err &
 pid=$!
 while ! ls -d out/stopped.making-* >/dev/null 2>&1 && kill -0 $pid 2>/dev/null; do sleep 0.05; done
