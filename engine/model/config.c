@@ -167,6 +167,8 @@ static bool read_eos(struct model_config *c, const json_t *o, struct gm_error *e
     const json_t *v = json_object_get(o, "eos_token_id");
     if (json_is_integer(v))
         config_add_eos(c, json_integer_value(v));
+    else if (v && !json_is_null(v) && !json_is_array(v))
+        return error_set(err, GM_E_INPUT, "\"eos_token_id\" is neither an integer nor a list of them");
     size_t n = json_array_size(v);
     for (size_t i = 0; i < n; i++) {
         if (!json_is_integer(json_array_get(v, i)))

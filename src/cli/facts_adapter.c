@@ -97,6 +97,8 @@ static bool check_shape(const struct facts *f, const struct shape_facts *s, stru
         return error_set(err, GM_E_INPUT, "read %s: tensor \"%s\" belongs to no adapter", f->path, s->stranger);
     if (s->n_a == 0 || s->n_a != s->n_b)
         return error_set(err, GM_E_INPUT, "read %s: it has %d A and %d B matrices (they come in pairs: copy the file again)", f->path, s->n_a, s->n_b);
+    if (s->rank < 1)
+        return error_set(err, GM_E_INPUT, "read %s: its matrices have no rank (copy the file again)", f->path);
     return true;
 }
 

@@ -32,7 +32,32 @@ bad() {
         sed 's/^/    /' err
     }
     [ "$(grep -vc '^gemmaiku: warning' err)" -le 2 ] || fail "$2: more than two lines"
+    quiet "$2"
 }
+# quiet NAME: no control byte in what was said
+quiet() {
+    cat out err | tr -d '\n\t' | grep -q '[[:cntrl:]]' && fail "$1: a control byte reaches the terminal"
+}
+# use SAYS PATH COMMAND...: the same of another command, which leaves nothing behind; both in little memory
+use() {
+    says=$1 path=$2
+    shift 2
+    (
+        $limit
+        "$g" "$@" "$path" >out 2>err </dev/null
+    )
+    [ $? = 1 ] || fail "$1 $path: the exit status is not 1"
+    grep -q "^gemmaiku: .*$says" err || {
+        fail "$1 $path: \"$says\" is not said"
+        sed 's/^/    /' err
+    }
+    [ "$(wc -l <err)" = 1 ] || fail "$1 $path: not one line"
+    quiet "$path"
+    [ ! -e runs/hostile ] || fail "$1 $path: a run is left"
+}
+# A sanitizer maps terabytes; other builds make do with little.
+limit=:
+(ulimit -v 1500000 && "$g" --version) >/dev/null 2>&1 && limit="ulimit -v 1500000"
 f=$fixtures
 
 # all that there is
@@ -213,6 +238,104 @@ mkdir -p nothing
 bad 'the folder is empty' nothing
 bad 'no such file or folder' nowhere
 bad 'hf download org/name' org/name
+
+# what is not a file, or not where one looks for it
+copy() { # NAME: a whole model to do harm to
+    rm -rf "$1"
+    cp -r "$f/models/smollm2" "$1"
+    chmod -R u+w "$1"
+}
+train="train --iters 1 --run hostile --quiet"
+for file in model.safetensors config.json tokenizer.json; do
+    copy fifo && rm "fifo/$file" && mkfifo "fifo/$file"
+    bad 'not a regular file' fifo
+    use 'not a regular file' fifo generate --prompt x --model
+    copy folder && rm "folder/$file" && mkdir "folder/$file"
+    bad "folder" folder
+    use "folder" folder $train --model
+done
+copy circle && rm circle/model.safetensors && ln -s model.safetensors circle/model.safetensors
+bad 'circle' circle
+ln -s self self
+bad 'self' self
+copy endless && ln -sf /dev/zero endless/tokenizer_config.json
+bad 'endless/tokenizer_config.json' endless
+for end in jsonl gguf yaml jinja safetensors; do
+    mkfifo "pipe.$end"
+    bad 'not a regular file' "pipe.$end"
+done
+use 'not a regular file' pipe.jsonl $train --data
+use 'not a regular file' pipe.yaml $train -c
+truncate -s 10G holes.jsonl holes.gguf holes.yaml holes.safetensors
+for end in jsonl gguf yaml safetensors; do bad "holes.$end" "holes.$end"; done
+use 'holes.yaml' holes.yaml $train -c
+
+# small files with large claims
+st claim.safetensors '{"a":{"dtype":"F32","shape":[2684354560],"data_offsets":[0,10737418240]}}' 900
+bad 'cut short' claim.safetensors
+printf 'GGUF\003\000\000\000\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\001\000\000\000\000\000\000\000t\002\000\000\000\000\000\000\100\000\000\000\000\000\000\000\100\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000' >claim.gguf
+head -c 900 /dev/zero >>claim.gguf
+bad 'claim.gguf.* "t"' claim.gguf
+use 'claim.gguf.* "t"' claim.gguf generate --prompt x --model
+head -c 300000 /dev/zero | tr '\0' '[' >brackets
+for name in rows.json deep.jsonl config.json adapter_config.json proof.json settings.json; do
+    mkdir -p deep
+    { printf '{"messages": '; cat brackets; } >"deep/$name"
+    bad 'deeper than 64 levels' "deep/$name"
+done
+use 'deeper than 64 levels' deep/deep.jsonl $train --data
+copy many && sed -i 's/"num_hidden_layers": *[0-9]*/"num_hidden_layers": 2147483647/' many/config.json
+bad 'many/config.json.*num_hidden_layers' many
+copy wide && sed -i 's/"num_attention_heads": *[0-9]*/"num_attention_heads": 1/; s/"num_key_value_heads": *[0-9]*/"num_key_value_heads": 1/; s/"hidden_size": *[0-9]*/"hidden_size": 65536/' wide/config.json
+bad 'wide/config.json.*head dimension' wide
+copy ends && echo '{"eos_token_id": "</s>"}' >ends/generation_config.json
+bad 'ends/generation_config.json.*eos_token_id' ends
+
+# templates and patterns that never end, or never stop writing
+jinja() { # SAYS TEMPLATE
+    printf '%s' "$2" >endless.jinja
+    bad "endless.jinja.*$1" endless.jinja
+    use "$1" endless.jinja generate --prompt x --chat-template
+    use "were not looked at" endless.jinja $train --chat-template
+}
+jinja 'takes more than' '{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}'
+jinja 'takes more than' '{% set ns = namespace(x="aaaaaaaa") %}{% for a in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}'
+jinja 'takes more than' '{{ "a" * 10000000000 }}'
+jinja 'deeper than' '{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}'
+jinja 'too big' '{{ range(1000000000000) | list | length }}'
+pattern() { # REGEX: instead of the pre-tokeniser of a tokenizer.json
+    copy bomb
+    sed -i 's/"pre_tokenizer":.*,"post_processor"/"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"'"$1"'"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}]},"post_processor"/' bomb/tokenizer.json
+}
+pattern '(a*)*b' && bad 'bomb/tokenizer.json.*loop over something that may be empty' bomb
+pattern '(((a{999}){999}){999})' && bad 'bomb/tokenizer.json.*instructions' bomb
+pattern '(a+)+b'
+use 'steps a byte' bomb generate --prompt "$(head -c 100000 /dev/zero | tr '\0' a)" --model
+
+# escape sequences in names and texts
+e=$(printf '\033[31mred\007')
+st escape.safetensors '{"'"$(printf '\\u001b[31m')"'":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}' 4
+bad 'escape.safetensors.*F99' escape.safetensors
+st escape.safetensors '{"'"$(printf '\\u001b[31m')"'":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"a":"\u001b[2J"}}' 4
+good "weights" escape.safetensors
+quiet "a tensor's name"
+for what in check inspect "inspect --tensors" "inspect --json"; do
+    "$g" $what escape.safetensors >out 2>err </dev/null
+    quiet "$what"
+done
+mkdir "$e"
+bad 'the folder is empty' "$e"
+use 'no config.json' "$e" generate --prompt x --model
+printf '{"%s": 1}\n' "$e" >"$e.jsonl"
+bad 'read' "$e.jsonl"
+printf 'name %s\ncolor %s\n' "$e" "$e" >escape.theme
+bad 'escape.theme:' escape.theme
+printf 'FROM %s\n' "$e" >Modelfile.escape
+"$g" check Modelfile.escape >out 2>err </dev/null
+quiet Modelfile.escape
+printf '{{ raise_exception("%s") }}' "$e" >escape.jinja
+bad 'escape.jinja' escape.jinja
+use 'red' escape.jinja generate --prompt x --chat-template
 
 # several at once: each is told, and the last word is the worst
 "$g" check nano nowhere haiku >out 2>err </dev/null

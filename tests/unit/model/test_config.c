@@ -269,6 +269,7 @@ static void test_config_refused(void **state)
          {"head dimension 2048", "1024", ""}},
         {LLAMA, ",\"rms_norm_eps\":\"small\"", GM_E_INPUT, {"rms_norm_eps", "string", ""}},
         {LLAMA, ",\"eos_token_id\":[1.5]", GM_E_INPUT, {"eos_token_id", "", ""}},
+        {LLAMA, ",\"eos_token_id\":\"</s>\"", GM_E_INPUT, {"eos_token_id", "integer", ""}},
         {GEMMA,
          ",\"use_bidirectional_attention\":true",
          GM_E_UNSUPPORTED,
