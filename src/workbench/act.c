@@ -281,9 +281,7 @@ static void export_row(struct workbench *w, const struct command *c)
         feed_say(w, MESSAGE_WARN, "all weights were trained: the checkpoint folder is a model already: %s", row->path);
         return;
     }
-    for (int i = 0; i < w->n_export_lines; i++)
-        mem_free(w->export_lines[i]);
-    w->n_export_lines = 0;
+    feed_reset_export(w);
     const char *folder = c->text.len ? str_text(&c->text) : w->export_folder;
     struct job j = {.kind = TASTE_EXPORT, .adapter = ADAPTER_FOLDER, .folder = mem_copy(row->path), .step = (int)row->step,
                     .formats = c->flags ? c->flags : 1u << EXPORT_PEFT, .sampling = w->chat_sampling};

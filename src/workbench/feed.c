@@ -38,6 +38,23 @@ static void points_free(struct points *p)
     *p = (struct points){0};
 }
 
+/* In the log alone; the text is clean. */
+static void log_line(struct workbench *w, enum message_level level, char *text)
+{
+    if (w->n_log == LOG_MAX) {
+        mem_free(w->log[0].text);
+        memmove(w->log, w->log + 1, --w->n_log * sizeof *w->log);
+    }
+    w->log = mem_room(w->log, w->n_log, &w->cap_log, sizeof *w->log);
+    struct log_row *row = &w->log[w->n_log++];
+    time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    strftime(row->time, sizeof row->time, "%H:%M:%S", &local);
+    row->level = level;
+    row->text = text;
+}
+
 void feed_say(struct workbench *w, enum message_level level, const char *format, ...)
 {
     struct str line = {0}, clean = {0};
@@ -51,18 +68,7 @@ void feed_say(struct workbench *w, enum message_level level, const char *format,
     w->view.message.text = w->message;
     w->view.message.id++;
     w->view.message.time_s = clock_seconds();
-    if (w->n_log == LOG_MAX) {
-        mem_free(w->log[0].text);
-        memmove(w->log, w->log + 1, --w->n_log * sizeof *w->log);
-    }
-    w->log = mem_room(w->log, w->n_log, &w->cap_log, sizeof *w->log);
-    struct log_row *row = &w->log[w->n_log++];
-    time_t now = time(NULL);
-    struct tm local;
-    localtime_r(&now, &local);
-    strftime(row->time, sizeof row->time, "%H:%M:%S", &local);
-    row->level = level;
-    row->text = str_take(&clean);
+    log_line(w, level, str_take(&clean));
     str_free(&line);
 }
 
@@ -227,6 +233,54 @@ static void feed_train(struct workbench *w, struct mail *m)
         feed_say(w, MESSAGE_INFO, "training ended: %s", m->text ? m->text : "");
         break;
     }
+}
+
+/* ---- export ---- */
+
+void feed_reset_export(struct workbench *w)
+{
+    for (int i = 0; i < w->n_export_lines; i++)
+        mem_free((char *)(uintptr_t)w->export_lines[i].text);
+    w->n_export_lines = 0;
+}
+
+/* What was written stands in front of the notes, which several formats may share. */
+static void feed_export_line(struct workbench *w, const struct mail *m)
+{
+    struct view_export_line line = {clean_copy(m->text, false), (enum export_said)m->number};
+    int at = w->n_export_lines;
+    bool known = at == EXPORT_LINES;
+    for (int i = 0; i < w->n_export_lines && line.kind == EXPORT_NOTE; i++)
+        known |= strcmp(w->export_lines[i].text, line.text) == 0;
+    while (line.kind != EXPORT_NOTE && at > 0 && w->export_lines[at - 1].kind == EXPORT_NOTE)
+        at--;
+    if (line.kind == EXPORT_NOTE)
+        log_line(w, MESSAGE_INFO, mem_printf("note: %s", line.text));
+    else
+        feed_say(w, line.kind == EXPORT_FAULT ? MESSAGE_ERROR : MESSAGE_INFO, "%s", line.text);
+    if (known) {
+        mem_free((char *)(uintptr_t)line.text);
+    } else {
+        memmove(w->export_lines + at + 1, w->export_lines + at, (size_t)(w->n_export_lines++ - at) * sizeof line);
+        w->export_lines[at] = line;
+    }
+    if (m->text2) {
+        mem_free(w->export_path);
+        w->export_path = clean_copy(m->text2, false);
+    }
+}
+
+static void feed_export_over(struct workbench *w, const struct mail *m)
+{
+    w->view.export_form.state = (enum job_state)m->number;
+    if (m->text) { /* several: the folder that they are in */
+        mem_free(w->export_path);
+        w->export_path = clean_copy(m->text, false);
+    }
+    if (m->number == JOB_DONE)
+        feed_say(w, MESSAGE_INFO, "exported and proved: %s (6, then y copies the path)", w->export_path ? w->export_path : "");
+    else if (m->number == JOB_STOPPED)
+        feed_say(w, MESSAGE_INFO, "export stopped: nothing half written is left");
 }
 
 /* ---- chat ---- */
@@ -441,16 +495,10 @@ void feed_mail(struct workbench *w, struct mail *m)
         snprintf(w->export_stage, sizeof w->export_stage, "%s", m->text ? m->text : "");
         break;
     case MAIL_EXPORT_LINE:
-        if (w->n_export_lines < EXPORT_LINES)
-            w->export_lines[w->n_export_lines++] = clean_copy(m->text, false);
-        if (m->text2) {
-            mem_free(w->export_path);
-            w->export_path = clean_copy(m->text2, false);
-        }
-        feed_say(w, m->flag ? MESSAGE_ERROR : MESSAGE_INFO, "%s", m->text);
+        feed_export_line(w, m);
         break;
     case MAIL_EXPORT_OVER:
-        w->view.export_form.state = m->flag ? JOB_DONE : JOB_FAILED;
+        feed_export_over(w, m);
         break;
     case MAIL_EXPORT_PLACE:
         snprintf(w->export_folder, sizeof w->export_folder, "%s", m->text);
@@ -485,8 +533,7 @@ void feed_free(struct workbench *w)
     drop_ckpts(w);
     for (size_t i = 0; i < w->n_log; i++)
         mem_free(w->log[i].text);
-    for (int i = 0; i < w->n_export_lines; i++)
-        mem_free(w->export_lines[i]);
+    feed_reset_export(w);
     mem_free(w->export_path);
     mem_free(w->samples);
     mem_free(w->sample_views);

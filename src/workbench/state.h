@@ -20,7 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { CHAT_CONTEXT = 1024, LOG_MAX = 2000, EXPORT_LINES = 32, FACTS_MAX = 12 };
+enum { CHAT_CONTEXT = 1024, LOG_MAX = 2000, EXPORT_LINES = 64, FACTS_MAX = 12 };
 
 /* ---- mail: other threads -> UI ---- */
 
@@ -213,7 +213,7 @@ struct workbench {
     struct rows *rows;
     struct detail *detail;
     struct view_format formats[EXPORT_TO_COUNT];
-    char *export_lines[EXPORT_LINES];
+    struct view_export_line export_lines[EXPORT_LINES]; /* texts owned; notes behind the results */
     int n_export_lines;
     char *export_path; /* as told to the terminal: cleaned */
     char export_stage[96], export_folder[512], busy[96], message[1024], failure[1024], run_name[128], model_name[256], data_name[256], data_about[96],
@@ -236,6 +236,7 @@ void mail_end(struct workbench *w);
 void feed_mail(struct workbench *w, struct mail *m);
 void feed_say(struct workbench *w, enum message_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void feed_reset_run(struct workbench *w);
+void feed_reset_export(struct workbench *w);
 void feed_free(struct workbench *w);
 void points_add(struct points *p, double x, double y); /* x rises: what stood at x and behind it goes */
 

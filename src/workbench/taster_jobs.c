@@ -222,7 +222,7 @@ void post_export_place(struct workbench *w, const char *run_dir)
     mem_free(name);
 }
 
-static bool export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, int step, struct export_watch *watch)
+static enum job_state export_one(struct workbench *w, struct kitchen *k, const struct job *j, enum export_to to, int step, struct export_watch *watch)
 {
     struct gm_error err = {0};
     enum export_type type = export_target(to)->whole_model ? export_type_for(j->tools.model, j->types[to]) : EXPORT_AS_BASE;
@@ -235,17 +235,20 @@ static bool export_one(struct workbench *w, struct kitchen *k, const struct job 
                                .out = out, .progress = on_progress, .arg = watch, .cancel = &w->cancel};
     bool ok = export_run(&r, &k->compute, &result, &err);
     if (ok)
-        line = mem_printf("%s  %.1f MB  proved: mean KL %.2g, same best token at %.0f %%", out, (double)result.bytes / 1e6, result.mean_kl,
+        line = mem_printf("%s  %.1f MB  proved: KL %.2g, same token %.0f %%", out, (double)result.bytes / 1e6, result.mean_kl,
                           100 * result.greedy_agreement);
+    else if (err.code == GM_E_CANCELLED)
+        line = mem_printf("%s  stopped, nothing of it is kept", out);
     else
         line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && (dir_exists(out) || file_exists(out)) ? " (choose another folder)" : "");
-    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .text2 = ok ? mem_copy(out) : NULL, .flag = !ok});
+    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .text2 = ok ? mem_copy(out) : NULL,
+                               .number = ok || err.code == GM_E_CANCELLED ? EXPORT_WROTE : EXPORT_FAULT});
     for (int i = 0; ok && i < result.n_notes; i++)
-        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_printf("  note: %s", result.notes[i])});
+        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_copy(result.notes[i]), .number = EXPORT_NOTE});
     export_result_free(&result);
     mem_free(name);
     mem_free(out);
-    return ok;
+    return ok ? JOB_DONE : err.code == GM_E_CANCELLED ? JOB_STOPPED : JOB_FAILED;
 }
 
 void taste_export(struct workbench *w, struct kitchen *k, struct job *j)
@@ -253,18 +256,18 @@ void taste_export(struct workbench *w, struct kitchen *k, struct job *j)
     struct gm_error err = {0};
     char who[48];
     int step, n = 0, done = 0;
-    bool ok = open_compute(w, k, j->tools.options, &err) && fetch(w, k, j, &step, who, sizeof who, &err);
-    if (!ok)
-        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_copy(err.text), .flag = true});
+    enum job_state state = open_compute(w, k, j->tools.options, &err) && fetch(w, k, j, &step, who, sizeof who, &err) ? JOB_DONE : JOB_FAILED;
+    if (state == JOB_FAILED)
+        mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = mem_copy(err.text), .number = EXPORT_FAULT});
     for (int i = 0; i < EXPORT_TO_COUNT; i++)
         n += j->formats >> i & 1;
-    for (int i = 0; ok && i < EXPORT_TO_COUNT; i++) {
+    for (int i = 0; state == JOB_DONE && i < EXPORT_TO_COUNT; i++) {
         if (!(j->formats >> i & 1))
             continue;
         struct export_watch watch = {w, (double)done / n, 1.0 / n};
-        ok = export_one(w, k, j, (enum export_to)i, step, &watch);
+        state = export_one(w, k, j, (enum export_to)i, step, &watch);
         done++;
     }
-    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_OVER, .flag = ok});
+    mail_post(w, &(struct mail){.kind = MAIL_EXPORT_OVER, .number = state, .text = state == JOB_DONE && n > 1 ? mem_copy(j->text) : NULL});
     post_export_place(w, j->tools.run_dir);
 }

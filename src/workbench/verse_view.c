@@ -71,7 +71,7 @@ static void say_why(struct verse_text *v, const struct verdict *verdict, const s
         snprintf(v->note, sizeof v->note, "%d lines", verdict->n_lines);
     for (int i = 0; (v->verdict == VERDICT_NEAR || v->verdict == VERDICT_WRONG) && i < form->n_lines && !v->note[0]; i++)
         if (verdict->syllables[i] != form->syllables[i])
-            snprintf(v->note, sizeof v->note, "line %d has %d", i + 1, verdict->syllables[i]);
+            snprintf(v->note, sizeof v->note, "line %d has %d, not %d", i + 1, verdict->syllables[i], form->syllables[i]);
 }
 
 void verse_set(struct verse_text *v, const struct syllables *s, const char *text, size_t n)

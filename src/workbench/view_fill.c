@@ -180,7 +180,7 @@ static void fill_export(struct workbench *w)
 {
     struct view_export *v = &w->view.export_form;
     v->stage = w->export_stage[0] ? w->export_stage : NULL;
-    v->results = (const char *const *)w->export_lines;
+    v->results = w->export_lines;
     v->result_count = (size_t)w->n_export_lines;
     v->path = w->export_path;
     if (!w->tools.model || !w->export_folder[0]) {

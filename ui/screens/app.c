@@ -189,7 +189,10 @@ static enum ui_reply dialog_key(struct ui_state *ui, uint32_t code, struct comma
         out->number = QUIT_WHEN_DONE;
     } else if (dialog == DIALOG_STOP && (code == 'y' || code == 'Y'))
         out->id = COMMAND_STOP;
-    else if (leave || (dialog == DIALOG_STOP && code == KEY_ENTER)) { /* Enter is No where something would end */
+    else if (dialog == DIALOG_LEAVE && (code == 'y' || code == 'Y')) {
+        out->id = COMMAND_QUIT;
+        out->number = QUIT_NOW;
+    } else if (leave || (dialog != DIALOG_QUIT && code == KEY_ENTER)) { /* Enter is No where something would end */
         ui->dialog = DIALOG_NONE;
         return UI_DONE;
     } else

@@ -127,7 +127,7 @@ void chat_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
     canvas_box(c, box, true, title, right);
     if (in.rows < 3)
         return;
-    const char *help = ui->prompt != PROMPT_CHAT ? "i: type   r: answer again   PgUp PgDn: scroll   5: choose a checkpoint to talk to"
+    const char *help = ui->prompt != PROMPT_CHAT ? "i type   r answer again   PgUp PgDn scroll   5 talk to another checkpoint"
                        : chat->answering         ? "Ctrl-C stops the answer   PgUp PgDn scroll   Alt-1..7 other screens"
                                                  : "Enter sends  Esc or Alt-1..7 leave  /temp 0.9  /clear  /retry  /load live";
     canvas_fit(c, in.row + in.rows - 1, in.col + 1, in.cols - 2, ROLE_HINT, help);

@@ -113,6 +113,7 @@ enum ui_reply export_emit(struct ui_state *ui, const struct view *v, struct comm
         c->number = at;
         c->flags = e->on;
         memcpy(c->choices, e->type, sizeof c->choices);
+        e->scroll = 0;
         folder_text(v, ui, at, &c->text);
         return UI_COMMAND;
     }
@@ -202,8 +203,12 @@ static void draw_form(struct canvas *c, const struct view *v, struct ui_state *u
         char free_text[24];
         bool fits = need < x->free_bytes;
         canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "disk");
-        canvas_printf(c, row, in.col + 14, in.cols - 15, fits ? ROLE_TEXT : ROLE_ERROR, "needs %s, free %s  %s", bytes_text(need, bytes),
-                      bytes_text(x->free_bytes, free_text), fits ? "ok" : "TOO LITTLE");
+        bytes_text(x->free_bytes, free_text);
+        if (need)
+            canvas_printf(c, row, in.col + 14, in.cols - 15, fits ? ROLE_TEXT : ROLE_ERROR, "needs %s, free %s  %s", bytes_text(need, bytes), free_text,
+                          fits ? "ok" : "TOO LITTLE");
+        else
+            canvas_printf(c, row, in.col + 14, in.cols - 15, ROLE_TEXT, "free %s", free_text);
         row++;
     }
     if (x->warning && row < in.row + in.rows - 1)
@@ -222,31 +227,57 @@ static void draw_form(struct canvas *c, const struct view *v, struct ui_state *u
     }
 }
 
-static void draw_result(struct canvas *c, const struct view *v, struct rect box, bool focus)
+/* Gives how many lines there are; those above `skip` and below the box are not drawn. */
+static int draw_lines(struct canvas *c, const struct view_export *x, struct rect in, int skip)
+{
+    static const enum role roles[] = {[EXPORT_WROTE] = ROLE_TEXT, [EXPORT_FAULT] = ROLE_ERROR, [EXPORT_NOTE] = ROLE_DIM};
+    enum { NOTE = 6, HANG = 2 };
+    int line = 0;
+    for (size_t i = 0; i < x->result_count; i++) {
+        const struct view_export_line *r = &x->results[i];
+        bool note = r->kind == EXPORT_NOTE, first = true;
+        int at = note ? NOTE : 0;
+        for (struct wrap w = {.rest = r->text}; wrap_next(&w, in.cols - at); line++) {
+            int row = line - skip;
+            if (row >= 0 && row < in.rows) {
+                if (note && first)
+                    canvas_text(c, in.row + row, in.col, NOTE, ROLE_DIM, "note:");
+                canvas_text_n(c, in.row + row, in.col + at, in.cols - at, roles[r->kind], w.line, w.len);
+            }
+            at = note ? NOTE : HANG;
+            first = false;
+        }
+    }
+    return line;
+}
+
+static void draw_result(struct canvas *c, const struct view *v, struct ui_state *ui, struct rect box, bool focus)
 {
     const struct view_export *x = &v->export_form;
     struct rect in = rect_inside(box);
-    static const char *const titles[] = {"result", "exporting", "done", "failed"};
+    static const char *const titles[] = {"result", "exporting", "done", "failed", "stopped"};
     canvas_box(c, box, focus, titles[x->state], x->state == JOB_RUNNING ? "Ctrl-C stops it" : NULL);
-    int row = in.row, end = in.row + in.rows;
     if (x->state == JOB_NONE) {
-        canvas_fit(c, row, in.col + 1, in.cols - 2, ROLE_DIM, "Every file is read back and compared before it is called done.");
+        canvas_fit(c, in.row, in.col + 1, in.cols - 2, ROLE_DIM, "Every file is read back and compared before it is called done.");
         return;
     }
-    if (x->state == JOB_RUNNING && row < end) {
+    if (x->state == JOB_RUNNING && in.rows > 0) {
         double share = x->progress >= 0 && x->progress <= 1 ? x->progress : 0;
         int bar = in.cols - 30 > 50 ? 50 : in.cols - 30;
-        canvas_put(c, row, in.col + 1, ROLE_TEXT, '[');
+        canvas_put(c, in.row, in.col + 1, ROLE_TEXT, '[');
         for (int i = 0; i < bar; i++)
-            canvas_put(c, row, in.col + 2 + i, i < share * bar ? ROLE_OK : ROLE_DIM, i < share * bar ? '#' : '-');
-        canvas_printf(c, row, in.col + 2 + bar, in.cols - bar - 3, ROLE_TEXT, "] %3.0f%%  %s", share * 100, x->stage ? x->stage : "");
-        row++;
+            canvas_put(c, in.row, in.col + 2 + i, i < share * bar ? ROLE_OK : ROLE_DIM, i < share * bar ? '#' : '-');
+        canvas_printf(c, in.row, in.col + 2 + bar, in.cols - bar - 3, ROLE_TEXT, "] %3.0f%%  %s", share * 100, x->stage ? x->stage : "");
+        in.row++;
+        in.rows--;
     }
-    for (size_t i = 0; i < x->result_count && row < end; i++) {
-        struct wrap w = {.rest = x->results[i]};
-        while (row < end && wrap_next(&w, in.cols - 2))
-            canvas_text_n(c, row++, in.col + 1, in.cols - 2, x->state == JOB_FAILED ? ROLE_ERROR : ROLE_TEXT, w.line, w.len);
-    }
+    in.col++;
+    in.cols -= 2;
+    struct export_state *e = &ui->export;
+    int lines = draw_lines(c, x, (struct rect){in.row, in.col, 0, in.cols}, 0), most = lines > in.rows ? lines - in.rows : 0;
+    e->scroll = e->scroll > most ? most : e->scroll;
+    draw_lines(c, x, in, e->scroll);
+    scroll_mark(c, box, (size_t)e->scroll, (size_t)(in.rows > 0 ? in.rows : 0), (size_t)lines);
 }
 
 void export_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
@@ -258,7 +289,7 @@ void export_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
     if (layout_shown(l, EXPORT_FORM) && (result || v->export_form.state != JOB_RUNNING))
         draw_form(c, v, ui, l->pane[EXPORT_FORM], focus == EXPORT_FORM);
     else if (layout_shown(l, EXPORT_FORM)) /* a low screen: while it runs the form gives way */
-        draw_result(c, v, l->pane[EXPORT_FORM], true);
+        draw_result(c, v, ui, l->pane[EXPORT_FORM], true);
     if (result)
-        draw_result(c, v, l->pane[EXPORT_RESULT], focus == EXPORT_RESULT);
+        draw_result(c, v, ui, l->pane[EXPORT_RESULT], focus == EXPORT_RESULT);
 }

@@ -303,8 +303,8 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
     if (ui->dialog == DIALOG_QUIT) {
         hint(c, r, &col, "s", "save and quit");
         hint(c, r, &col, "w", "quit when done");
-    } else if (ui->dialog == DIALOG_STOP)
-        hint(c, r, &col, "y", "stop");
+    } else if (ui->dialog != DIALOG_NONE)
+        hint(c, r, &col, "y", ui->dialog == DIALOG_STOP ? "stop" : "stop it and quit");
     if (ui->dialog != DIALOG_NONE) {
         hint(c, r, &col, "Esc", "no");
         return;
@@ -320,8 +320,13 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
     snprintf(last_keys, sizeof last_keys, "%s", ui->zoom ? "z" : "?");
     const char *last_word = ui->zoom ? "back" : "all keys";
     r.cols = end - (int)strlen(last_keys) - 1 - (int)strlen(last_word) - 2; /* kept free: the way to all the others */
+    bool form = context == CONTEXT_EXPORT && ui_focus(ui, v) == EXPORT_FORM;
     if (context == CONTEXT_EXPORT)
-        hint(c, r, &col, "j/k", "field");
+        hint(c, r, &col, "j/k", form ? "field" : "scroll");
+    if (context == CONTEXT_EXPORT && v->export_form.path) /* what one wants next */
+        hint(c, r, &col, "y", "copy path");
+    if (context == CONTEXT_EXPORT && !form)
+        hint(c, r, &col, "Tab", "form");
     if (context == CONTEXT_TRAIN && pause_word(v)) /* the one that matters most comes first */
         hint(c, r, &col, "p", pause_word(v));
     for (int pass = 0; pass < 2; pass++) /* the screen's own keys first */
@@ -335,6 +340,8 @@ static void bottom_hints(struct canvas *c, const struct view *v, struct ui_state
                 continue;
             if (context == CONTEXT_START && (id == COMMAND_PAUSE || id == COMMAND_COPY || id == COMMAND_SEARCH))
                 continue;
+            if (context == CONTEXT_EXPORT && ((pass == 0 && !form) || id == COMMAND_SEARCH || id == COMMAND_COPY))
+                continue; /* the form's keys; nothing to search; said already */
             if (id == COMMAND_PAUSE && (context == CONTEXT_TRAIN || !pause_word(v)))
                 continue;
             if (id == COMMAND_PAUSE)
@@ -392,10 +399,14 @@ void frame_dialog(struct canvas *c, const struct view *v, const struct ui_state 
 {
     static const char *const quit_lines[] = {"s   save a checkpoint and quit", "w   quit when the run is done", "Esc stay", NULL};
     static const char *const stop_lines[] = {"y   stop and keep a checkpoint (gemmaiku resume goes on)", "Esc go on training", NULL};
-    const char *const *lines = ui->dialog == DIALOG_QUIT ? quit_lines : stop_lines;
+    static const char *const leave_lines[] = {"y   stop it and quit (what is finished stays)", "Esc stay", NULL};
+    const char *const *lines = ui->dialog == DIALOG_QUIT ? quit_lines : ui->dialog == DIALOG_STOP ? stop_lines : leave_lines;
     char text[96];
-    if (v->run.iters > 0)
-        snprintf(text, sizeof text, "The run stands at %ld of %ld steps.", v->run.step, v->run.iters);
+    bool exporting = ui->dialog != DIALOG_STOP && v->export_form.state == JOB_RUNNING;
+    if (ui->dialog == DIALOG_LEAVE)
+        snprintf(text, sizeof text, exporting ? "An export is running." : "The export is over.");
+    else if (v->run.iters > 0)
+        snprintf(text, sizeof text, exporting ? "Step %ld of %ld; an export is running, too." : "The run stands at %ld of %ld steps.", v->run.step, v->run.iters);
     else
         snprintf(text, sizeof text, "A run is being prepared.");
     int count = 0, cols = width_text(text);
@@ -406,7 +417,7 @@ void frame_dialog(struct canvas *c, const struct view *v, const struct ui_state 
     box.row = body.row + (body.rows - box.rows) / 2;
     box.col = body.col + (body.cols - box.cols) / 2;
     canvas_fill(c, box, ROLE_DIALOG, ' ');
-    canvas_box(c, box, true, ui->dialog == DIALOG_QUIT ? "Quit?" : "Stop training?", NULL);
+    canvas_box(c, box, true, ui->dialog == DIALOG_STOP ? "Stop training?" : "Quit?", NULL);
     int row = box.row + 1, col = box.col + 3;
     canvas_fit(c, row++, col, box.cols - 5, ROLE_DIALOG, text);
     row++;
@@ -431,6 +442,8 @@ void frame_small(struct canvas *c, const struct view *v, const struct ui_state *
         snprintf(lines[n++], sizeof lines[0], "gemmaiku: %s", states[run->state].word);
     if (ui->dialog == DIALOG_QUIT)
         snprintf(lines[n++], sizeof lines[0], "quit? s save, w when done, Esc stay");
+    else if (ui->dialog == DIALOG_LEAVE)
+        snprintf(lines[n++], sizeof lines[0], "quit? y stop the export, Esc stay");
     else
         snprintf(lines[n++], sizeof lines[0], "q quit  p %s", run->state == RUN_PAUSED ? "resume" : "pause");
     snprintf(lines[n++], sizeof lines[0], "%dx%d is too small: %dx%d shows all", ui->cols, ui->rows, LAYOUT_MIN_COLS, LAYOUT_MIN_ROWS);

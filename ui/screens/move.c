@@ -77,6 +77,8 @@ enum ui_reply ui_move(struct ui_state *ui, const struct view *v, enum command_id
         }
     } else if (kind == LAYOUT_CHAT)
         scroll(&ui->chat.scroll, -delta);
+    else if (kind == LAYOUT_EXPORT && focus == EXPORT_RESULT)
+        scroll(&ui->export.scroll, sideways ? 0 : delta);
     else if (kind == LAYOUT_EXPORT) {
         export_make(v, ui);
         int direction = id == COMMAND_MOVE_LEFT ? -1 : 1;

@@ -8,12 +8,18 @@
 static void next_pane(struct ui_state *ui, const struct view *view, int direction)
 {
     enum layout_kind kind = ui_kind(ui, view);
-    if (kind == LAYOUT_EXPORT) { /* a form: Tab goes through its fields */
-        size_t n = export_fields(view);
-        ui->export.field = (ui->export.field + n + (size_t)direction) % n;
+    int focus = ui_focus(ui, view), n = ui->layout.pane_count;
+    if (kind == LAYOUT_EXPORT) { /* a form: Tab goes through its fields, then to what came of it */
+        size_t last = export_fields(view) - 1;
+        bool result = (ui->zoom || layout_shown(&ui->layout, EXPORT_RESULT)) && view->export_form.state != JOB_NONE;
+        if (focus == EXPORT_RESULT || !result || ui->export.field != (direction > 0 ? last : 0)) {
+            ui->export.field = focus == EXPORT_RESULT ? (direction > 0 ? 0 : last) : (ui->export.field + last + 1 + (size_t)direction) % (last + 1);
+            focus = EXPORT_FORM;
+        } else
+            focus = EXPORT_RESULT;
+        ui->focus[kind] = focus;
         return;
     }
-    int focus = ui_focus(ui, view), n = ui->layout.pane_count;
     if (ui->zoom) { /* any pane can fill the screen, also one that has no room beside the others */
         ui->focus[kind] = (focus + n + direction) % n;
         return;
@@ -71,6 +77,11 @@ static enum ui_reply quit(struct ui_state *ui, const struct view *view, struct c
         ui->help = false;
         if (ui->prompt != PROMPT_NONE)
             ui_close_prompt(ui);
+        return UI_DONE;
+    }
+    if (view->export_form.state == JOB_RUNNING) {
+        ui->dialog = DIALOG_LEAVE;
+        ui->help = false;
         return UI_DONE;
     }
     c->id = COMMAND_QUIT;
@@ -422,6 +433,9 @@ enum ui_reply ui_perform(struct ui_state *ui, const struct view *view, struct co
 {
     if (c->id == COMMAND_NONE)
         return UI_DONE;
+    bool field = c->id == COMMAND_FIELD_ENTER || c->id == COMMAND_FIELD_TOGGLE || c->id == COMMAND_FIELD_TYPE;
+    if (field && from_key && ui_focus(ui, view) == EXPORT_RESULT)
+        return UI_DONE; /* the form is not what one looks at */
     if (c->id == COMMAND_FIELD_ENTER)
         return export_enter(ui, view, c);
     if (c->id == COMMAND_LEAVE)

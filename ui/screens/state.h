@@ -8,7 +8,7 @@
 #include "ui/core/plot.h"
 #include "ui/screens/app.h"
 
-enum dialog { DIALOG_NONE, DIALOG_QUIT, DIALOG_STOP };
+enum dialog { DIALOG_NONE, DIALOG_QUIT, DIALOG_STOP, DIALOG_LEAVE /* an export */ };
 enum metric { METRIC_LOSS, METRIC_FORM, METRIC_LR, METRIC_NORM, METRIC_SPEED, METRIC_COUNT };
 enum data_sort { SORT_FILE, SORT_TOKENS, SORT_VERDICT, SORT_PROMPT, DATA_SORT_COUNT };
 enum ckpt_sort { SORT_GIVEN, SORT_LOSS, SORT_FORM, CKPT_SORT_COUNT };
@@ -72,6 +72,7 @@ struct export_state {
     unsigned char type[EXPORT_FORMATS_MAX]; /* which of the format's */
     long ckpt; /* index into view.ckpts.rows; -1 = the best one */
     struct str folder;
+    int scroll; /* of the result */
 };
 struct log_state {
     struct list list;

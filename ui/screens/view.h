@@ -197,7 +197,12 @@ struct view_format {
     const char *types[FORMAT_TYPES_MAX]; /* "q8_0"; the first one is proposed */
     size_t bytes[FORMAT_TYPES_MAX];      /* estimates; 0 unknown */
 };
-enum job_state { JOB_NONE, JOB_RUNNING, JOB_DONE, JOB_FAILED };
+enum job_state { JOB_NONE, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_STOPPED };
+enum export_said { EXPORT_WROTE, EXPORT_FAULT, EXPORT_NOTE };
+struct view_export_line {
+    const char *text;
+    enum export_said kind;
+};
 struct view_export {
     const struct view_format *formats; /* at most 16 */
     size_t format_count;
@@ -207,9 +212,9 @@ struct view_export {
     enum job_state state;
     double progress;     /* 0..1 */
     const char *stage;   /* "layer 14/18" */
-    const char *const *results; /* lines: what was written and how it was proved, or the error */
+    const struct view_export_line *results; /* what was written and how it was proved, or the fault; then what is to be known about it */
     size_t result_count;
-    const char *path;    /* what was written last, to copy; NULL */
+    const char *path;    /* what was written, to copy; NULL */
     uint64_t version;    /* changes when the form itself is to be made anew */
 };
 
