@@ -96,3 +96,14 @@ const char *str_text(const struct str *s)
 {
     return s->data ? s->data : "";
 }
+
+bool text_ends(const char *text, const char *tail)
+{
+    size_t n = strlen(text), t = strlen(tail);
+    return n >= t && memcmp(text + n - t, tail, t) == 0;
+}
+
+int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}

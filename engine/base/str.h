@@ -27,6 +27,9 @@ void str_free(struct str *s);
 char *str_take(struct str *s);        /* the bytes (never NULL, free with mem_free); s is empty afterwards */
 const char *str_text(const struct str *s); /* "" when empty */
 
+bool text_ends(const char *text, const char *tail);
+int hex_digit(char c); /* 0..15; -1: it is none */
+
 /* Decodes one scalar at p (end exclusive, p < end). Returns bytes consumed (1..4) and the scalar; an invalid sequence gives
  * U+FFFD and consumes its maximal subpart (1..3 bytes; Unicode 15, table 3-8, as other decoders do). Overlong forms, surrogates
  * and > U+10FFFF are invalid. */

@@ -213,16 +213,6 @@ static bool put_head(const struct gguf_out *g, struct str *head, uint64_t *data)
     return true;
 }
 
-uint64_t gguf_out_bytes(const struct gguf_out *g)
-{
-    struct str head = {0};
-    uint64_t data = 0, all = UINT64_MAX;
-    if (put_head(g, &head, &data) && !checked_add_u64(head.len, data, &all))
-        all = UINT64_MAX;
-    str_free(&head);
-    return all;
-}
-
 static bool put_tensors(const struct gguf_out *g, struct writer *w, const char *path,
                         struct gm_error *err)
 {

@@ -33,7 +33,6 @@ void gguf_out_bools(struct gguf_out *g, const char *key, const bool *values, siz
 
 /* Types that GGUF has no number for are refused by gguf_write. */
 void gguf_out_tensor(struct gguf_out *g, const struct tensor_out *tensor);
-uint64_t gguf_out_bytes(const struct gguf_out *g); /* of the file to come */
 bool gguf_write(struct gguf_out *g, const char *path, struct gm_error *err);
 
 /* The number of a type in the file; false: GGUF has none. */

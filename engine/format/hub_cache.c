@@ -178,12 +178,10 @@ static char *missing_file(const char *folder, bool *any_weights)
         return NULL;
     for (size_t i = 0; i < n; i++) {
         char *path = path_join(folder, names[i]);
-        size_t length = strlen(names[i]);
         if (!missing && !file_exists(path) && !dir_exists(path))
             missing = mem_copy(names[i]);
         *any_weights = *any_weights || (strncmp(names[i], "model", 5) == 0 && strstr(names[i], ".safetensors")) ||
-                       strstr(names[i], ".gguf") ||
-                       (length > 4 && strcmp(names[i] + length - 4, ".bin") == 0);
+                       strstr(names[i], ".gguf") || text_ends(names[i], ".bin");
         mem_free(path);
         mem_free(names[i]);
     }

@@ -94,11 +94,7 @@ static bool hex4(struct json_scan *s, uint32_t *out)
 {
     uint32_t v = 0;
     for (int i = 0; i < 4; i++) {
-        char c = s->p < s->end ? *s->p : 0;
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = s->p < s->end ? hex_digit(*s->p) : -1;
         if (digit < 0)
             return expected(s, "a hexadecimal digit");
         v = v * 16 + (uint32_t)digit;

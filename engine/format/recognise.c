@@ -167,7 +167,7 @@ static bool by_content(const struct str *head, enum artifact *what)
         *what = ARTIFACT_GGUF;
         return true;
     }
-    if (head->len > 9 && p[8] == '{' && memcmp(p + 4, "\0\0\0\0", 4) == 0) {
+    if (sniff_is_safetensors((const unsigned char *)p, head->len)) {
         *what = ARTIFACT_WEIGHTS;
         return true;
     }

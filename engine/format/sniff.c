@@ -34,8 +34,8 @@ bool sniff_is_gguf(const unsigned char *bytes, size_t n)
     return n >= 4 && memcmp(bytes, "GGUF", 4) == 0;
 }
 
-/* A safetensors file: a small header length, then the brace of the header. */
-static bool is_safetensors(const unsigned char *bytes, size_t n)
+/* A small header length, then the brace of the header. */
+bool sniff_is_safetensors(const unsigned char *bytes, size_t n)
 {
     return n >= 9 && bytes[8] == '{' && bytes[4] == 0 && bytes[5] == 0 && bytes[6] == 0 &&
            bytes[7] == 0;
@@ -54,7 +54,7 @@ bool sniff_refuse(const unsigned char *bytes, size_t n, enum sniff_wanted wanted
     if (n == 0)
         return error_set(err, GM_E_INPUT, "read %s: it is empty (copy or download it again)",
                          label);
-    const bool is_ours = is_safetensors(bytes, n); /* first: a header of 640 bytes begins like a pickle */
+    const bool is_ours = sniff_is_safetensors(bytes, n); /* first: a header of 640 bytes begins like a pickle */
     for (size_t i = 0; !is_ours && i < sizeof looks / sizeof *looks; i++)
         if (n >= looks[i].n && strncasecmp((const char *)bytes, looks[i].start, looks[i].n) == 0)
             return error_set(err, GM_E_INPUT, "read %s: %s (%s)", label, looks[i].what,

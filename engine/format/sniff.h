@@ -15,7 +15,8 @@ enum sniff_wanted { SNIFF_JSON, SNIFF_SAFETENSORS, SNIFF_GGUF };
  * True says nothing. */
 bool sniff_refuse(const unsigned char *bytes, size_t n, enum sniff_wanted wanted, const char *label,
                   struct gm_error *err);
-/* True for the first bytes of a GGUF file. */
+/* True for the first bytes of such a file. */
 bool sniff_is_gguf(const unsigned char *bytes, size_t n);
+bool sniff_is_safetensors(const unsigned char *bytes, size_t n);
 
 #endif

@@ -41,9 +41,9 @@ static bool hex_escape(struct yaml *y, int digits, uint32_t *out)
 {
     uint32_t x = 0;
     for (int i = 0; i < digits; i++, y->p++) {
-        if (y->p == y->end || !isxdigit((unsigned char)*y->p))
+        if (y->p == y->end || hex_digit(*y->p) < 0)
             return yaml_fail(y, "an escape of %d hexadecimal digits is cut short", digits);
-        x = x << 4 | (uint32_t)(isdigit((unsigned char)*y->p) ? *y->p - '0' : (*y->p | 32) - 'a' + 10);
+        x = x << 4 | (uint32_t)hex_digit(*y->p);
     }
     *out = x;
     return true;

@@ -85,20 +85,14 @@ static bool is_neutral(const json_t *v, const struct neutral *n)
     }
 }
 
-static bool ends_with(const char *text, const char *tail)
-{
-    size_t n = strlen(text), t = strlen(tail);
-    return n >= t && strcmp(text + n - t, tail) == 0;
-}
-
 static bool is_known(const char *key)
 {
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (strcmp(key, KNOWN[i]) == 0)
             return true;
     /* private to a library, or of training alone */
-    return key[0] == '_' || ends_with(key, "dropout") || ends_with(key, "pdrop") ||
-           ends_with(key, "_token_id") || ends_with(key, "_token_index");
+    return key[0] == '_' || text_ends(key, "dropout") || text_ends(key, "pdrop") || text_ends(key, "_token_id") ||
+           text_ends(key, "_token_index");
 }
 
 /* A number or `true` under a name that nobody knows may well be an option of the architecture. Texts

@@ -240,20 +240,14 @@ bool model_make_trainable(struct model *m, struct gm_error *err)
     return true;
 }
 
-static bool ends_with(const char *text, const char *tail)
-{
-    size_t n = strlen(text), t = strlen(tail);
-    return n >= t && strcmp(text + n - t, tail) == 0;
-}
-
 void model_norms_changed(struct model *m)
 {
     const struct model_memory *memory = m->owned;
     float *to = memory->vectors; /* in the order of the parameters */
     for (int i = 0; i < m->full.n_params; i++) {
         const struct param *p = &m->full.params[i];
-        bool norm = ends_with(p->name, "norm.weight");
-        if (!norm && !ends_with(p->name, ".bias"))
+        bool norm = text_ends(p->name, "norm.weight");
+        if (!norm && !text_ends(p->name, ".bias"))
             continue;
         const float *from = m->full.w + p->offset;
         for (int64_t k = 0; k < p->cols; k++)

@@ -15,15 +15,22 @@ void *go_keep(struct go_template *t, void *block)
     return block;
 }
 
-void go_template_free(struct go_template *t)
+void go_free(struct go_template *t)
 {
-    if (!t)
-        return;
     for (size_t i = 0; i < t->n_blocks; i++)
         mem_free(t->blocks[i]);
     mem_free(t->blocks);
+}
+
+void go_template_free(struct go_template *t)
+{
+    if (t)
+        go_free(t);
     mem_free(t);
 }
+
+bool go_same(struct go_text a, struct go_text b) { return a.n == b.n && memcmp(a.data, b.data, a.n) == 0; }
+bool go_is(struct go_text text, const char *word) { return go_same(text, (struct go_text){word, strlen(word)}); }
 
 /* ---- what a template mentions ---- */
 
@@ -212,9 +219,7 @@ static bool run_turns(const struct go_template *t, const struct collated *c, str
     struct go_list list = t->root;
     turn.without_json = true;
     bool ok = cut_list(&cut, &list) && go_run(&list, &turn, out, err);
-    for (size_t i = 0; i < copies.n_blocks; i++)
-        mem_free(copies.blocks[i]);
-    mem_free(copies.blocks);
+    go_free(&copies);
     return ok;
 }
 

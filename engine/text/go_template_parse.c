@@ -43,8 +43,6 @@ static bool starts(const char *p, const char *end, const char *with)
     return (size_t)(end - p) >= n && memcmp(p, with, n) == 0;
 }
 
-static bool same(struct go_text t, const char *word) { return t.n == strlen(word) && memcmp(t.data, word, t.n) == 0; }
-
 static struct go_text keep_text(struct parser *s, const char *data, size_t n)
 {
     return (struct go_text){go_keep(s->t, mem_copy_n(data, n)), n};
@@ -80,8 +78,7 @@ static bool hex_escape(struct parser *s, int digits, bool scalar, struct str *ou
 {
     uint32_t v = 0;
     for (int i = 0; i < digits; i++, s->p++) {
-        char c = s->p < s->end ? *s->p : '"';
-        int d = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int d = s->p < s->end ? hex_digit(*s->p) : -1;
         if (d < 0)
             return fail(s, GM_E_INPUT, "an escape in a text is cut short");
         v = v << 4 | (uint32_t)d;
@@ -246,7 +243,7 @@ static bool need_close(struct parser *s)
 static bool known_variable(const struct parser *s, struct go_text name)
 {
     for (size_t i = 0; i < s->n_variables; i++)
-        if (s->variables[i].n == name.n && memcmp(s->variables[i].data, name.data, name.n) == 0)
+        if (go_same(s->variables[i], name))
             return true;
     return false;
 }
@@ -264,10 +261,10 @@ static bool function_known(struct parser *s, struct go_text name)
     static const char *const ours[] = {"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "json"};
     static const char *const theirs[] = {"call", "html", "js", "print", "printf", "println", "urlquery", "currentDate", "yesterdayDate", "toTypeScriptType"};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (same(name, ours[i]))
+        if (go_is(name, ours[i]))
             return true;
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
-        if (same(name, theirs[i]))
+        if (go_is(name, theirs[i]))
             return error_set(s->err, GM_E_UNSUPPORTED, "template line %d: the function %s is not supported", s->line, theirs[i]);
     return error_set(s->err, GM_E_INPUT, "template line %d: Ollama has no function %.40s", s->line, name.data);
 }
@@ -285,12 +282,12 @@ static bool inner_pipe(struct parser *s, struct go_operand *o)
 
 static bool term_of_name(struct parser *s, struct go_operand *o)
 {
-    if (same(s->text, "true") || same(s->text, "false")) {
+    if (go_is(s->text, "true") || go_is(s->text, "false")) {
         o->term = GO_BOOL;
         o->truth = s->text.n == 4;
         return true;
     }
-    if (same(s->text, "nil")) {
+    if (go_is(s->text, "nil")) {
         o->term = GO_NIL;
         return true;
     }
@@ -463,7 +460,7 @@ static bool parse_control(struct parser *s, struct go_node *node, enum go_node_k
     if (ok && ended == BY_ELSE) {
         node->has_else = true;
         ok = next_solid(s);
-        bool chained = ok && s->token == T_NAME && ((kind == GO_IF && same(s->text, "if")) || (kind == GO_WITH && same(s->text, "with")));
+        bool chained = ok && s->token == T_NAME && ((kind == GO_IF && go_is(s->text, "if")) || (kind == GO_WITH && go_is(s->text, "with")));
         if (chained) {
             struct go_node inner;
             if ((ok = parse_control(s, &inner, kind))) {
@@ -497,25 +494,25 @@ static bool parse_action(struct parser *s, struct go_node *node, bool *keep, boo
             enum go_node_kind kind;
         } controls[] = {{"if", GO_IF}, {"with", GO_WITH}, {"range", GO_RANGE}};
         for (int i = 0; i < 3; i++)
-            if (same(s->text, controls[i].name))
+            if (go_is(s->text, controls[i].name))
                 return (*keep = true) && parse_control(s, node, controls[i].kind);
-        if (same(s->text, "end")) {
+        if (go_is(s->text, "end")) {
             *closes = true;
             *ended = BY_END;
             return need_close(s);
         }
-        if (same(s->text, "else")) {
+        if (go_is(s->text, "else")) {
             *closes = true;
             *ended = BY_ELSE;
             return true;
         }
-        bool is_break = same(s->text, "break");
-        if (is_break || same(s->text, "continue")) {
+        bool is_break = go_is(s->text, "break");
+        if (is_break || go_is(s->text, "continue")) {
             *node = (struct go_node){.kind = is_break ? GO_BREAK : GO_CONTINUE, .line = s->line};
             *keep = true;
             return need_close(s) && (s->ranges > 0 || fail(s, GM_E_INPUT, "break and continue stand in a range only"));
         }
-        if (same(s->text, "define") || same(s->text, "block") || same(s->text, "template"))
+        if (go_is(s->text, "define") || go_is(s->text, "block") || go_is(s->text, "template"))
             return fail(s, GM_E_UNSUPPORTED, "define, block and template are not supported");
     }
     unread(s);

@@ -62,7 +62,10 @@ struct go_template {
     size_t n_blocks, cap_blocks;
 };
 
-void *go_keep(struct go_template *t, void *block); /* the template frees it */
+void *go_keep(struct go_template *t, void *block); /* go_free frees it */
+void go_free(struct go_template *t);                /* what is kept, not t itself */
+bool go_same(struct go_text a, struct go_text b);
+bool go_is(struct go_text text, const char *word);
 
 bool go_parse(struct go_template *t, const char *text, size_t n, struct gm_error *err);
 

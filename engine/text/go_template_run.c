@@ -64,9 +64,6 @@ static struct value boolean(bool b) { return (struct value){.kind = GO_V_BOOL, .
 static struct value integer(size_t n) { return (struct value){.kind = GO_V_INT, .number = (int64_t)n}; }
 static struct value string(const char *data, size_t n) { return (struct value){.kind = GO_V_STRING, .text = {data, n}}; }
 
-static bool same(struct go_text a, struct go_text b) { return a.n == b.n && memcmp(a.data, b.data, a.n) == 0; }
-static bool is(struct go_text a, const char *word) { return same(a, (struct go_text){word, strlen(word)}); }
-
 static const char *kind_name(const struct value *v)
 {
     static const char *const names[] = {"nil", "bool", "int", "string", "the list of messages", "a message", "an empty list", "the tools", "the data"};
@@ -95,26 +92,26 @@ static struct value root_field(const struct go_root *root, struct go_text name)
         struct go_text text;
     } texts[] = {{"System", root->system}, {"Prompt", root->prompt}, {"Response", root->response}, {"ThinkLevel", {"", 0}}};
     for (int i = 0; i < 4; i++)
-        if (is(name, texts[i].name) && texts[i].text.data)
+        if (go_is(name, texts[i].name) && texts[i].text.data)
             return string(texts[i].text.data, texts[i].text.n);
-    if (is(name, "Think") || is(name, "IsThinkSet"))
+    if (go_is(name, "Think") || go_is(name, "IsThinkSet"))
         return boolean(false);
-    if (is(name, "Messages") && root->messages)
+    if (go_is(name, "Messages") && root->messages)
         return (struct value){.kind = GO_V_MESSAGES, .messages = root->messages, .n = root->n_messages};
-    if (is(name, "Tools") && root->has_tools)
+    if (go_is(name, "Tools") && root->has_tools)
         return (struct value){.kind = GO_V_TOOLS};
     return NIL;
 }
 
 static bool message_field(struct run *r, const struct go_message *m, struct go_text name, struct value *out)
 {
-    if (is(name, "Role"))
+    if (go_is(name, "Role"))
         *out = string(m->role, strlen(m->role));
-    else if (is(name, "Content"))
+    else if (go_is(name, "Content"))
         *out = string(m->content, m->n);
-    else if (is(name, "Thinking") || is(name, "ToolName") || is(name, "ToolCallID"))
+    else if (go_is(name, "Thinking") || go_is(name, "ToolName") || go_is(name, "ToolCallID"))
         *out = string("", 0);
-    else if (is(name, "ToolCalls") || is(name, "Images"))
+    else if (go_is(name, "ToolCalls") || go_is(name, "Images"))
         *out = (struct value){.kind = GO_V_EMPTY};
     else
         return error_set(r->err, GM_E_INPUT, "template line %d: a message has no field %.40s", r->line, name.data);
@@ -140,7 +137,7 @@ static bool eval_fields(struct run *r, struct value v, const struct go_operand *
 static struct variable *find(struct run *r, struct go_text name)
 {
     for (size_t i = r->n_variables; i-- > 0;)
-        if (same(r->variables[i].name, name))
+        if (go_same(r->variables[i].name, name))
             return &r->variables[i];
     error_set(r->err, GM_E_INPUT, "template line %d: the variable %.40s has no value here", r->line, name.data);
     return NULL;
@@ -174,7 +171,7 @@ static bool equal(struct run *r, const struct value *a, const struct value *b, b
     }
     if (!basic(a) || !basic(b) || a->kind != b->kind)
         return error_set(r->err, GM_E_INPUT, "template line %d: %s and %s cannot be compared", r->line, kind_name(a), kind_name(b));
-    *out = a->kind == GO_V_STRING ? same(a->text, b->text) : a->number == b->number;
+    *out = a->kind == GO_V_STRING ? go_same(a->text, b->text) : a->number == b->number;
     return spend(r, a->text.n / 64);
 }
 
@@ -194,16 +191,16 @@ static bool less(struct run *r, const struct value *a, const struct value *b, bo
 
 static bool compare(struct run *r, struct go_text name, const struct value *args, size_t n, struct value *out)
 {
-    bool answer = false, eq = is(name, "eq");
+    bool answer = false, eq = go_is(name, "eq");
     if (n < 2 || (n > 2 && !eq))
         return fail(r, "a comparison has not the right number of values");
-    if (eq || is(name, "ne")) {
+    if (eq || go_is(name, "ne")) {
         for (size_t i = 1; i < n && !answer; i++)
             if (!equal(r, &args[0], &args[i], &answer))
                 return false;
         answer ^= !eq;
     } else {
-        bool swap = is(name, "gt") || is(name, "le"), not = is(name, "le") || is(name, "ge");
+        bool swap = go_is(name, "gt") || go_is(name, "le"), not = go_is(name, "le") || go_is(name, "ge");
         if (!less(r, &args[swap], &args[!swap], &answer))
             return false;
         answer ^= not;
@@ -311,18 +308,18 @@ enum { ARGS_MAX = 16 };
 
 static bool call(struct run *r, struct go_text name, const struct value *args, size_t n, struct value *out)
 {
-    if (n == 0 || ((is(name, "not") || is(name, "len") || is(name, "json")) && n != 1))
+    if (n == 0 || ((go_is(name, "not") || go_is(name, "len") || go_is(name, "json")) && n != 1))
         return error_set(r->err, GM_E_INPUT, "template line %d: %.20s has not the right number of values", r->line, name.data);
     size_t len;
-    if (is(name, "not"))
+    if (go_is(name, "not"))
         return *out = boolean(!truth(&args[0])), true;
-    if (is(name, "len"))
+    if (go_is(name, "len"))
         return length(r, &args[0], &len) && (*out = integer(len), true);
-    if (is(name, "index"))
+    if (go_is(name, "index"))
         return index_of(r, args, n, out);
-    if (is(name, "slice"))
+    if (go_is(name, "slice"))
         return slice_of(r, args, n, out);
-    if (is(name, "json"))
+    if (go_is(name, "json"))
         return json_of(r, &args[0], out);
     return compare(r, name, args, n, out);
 }
@@ -331,7 +328,7 @@ static bool call(struct run *r, struct go_text name, const struct value *args, s
 static bool eval_function(struct run *r, struct value dot, const struct go_operand *args, size_t n, const struct value *piped, struct value *out)
 {
     struct go_text name = args[0].text;
-    bool is_or = is(name, "or"), lazy = is_or || is(name, "and");
+    bool is_or = go_is(name, "or"), lazy = is_or || go_is(name, "and");
     struct value values[ARGS_MAX];
     size_t count = n - 1 + (piped != NULL);
     if (count > ARGS_MAX)
@@ -505,8 +502,6 @@ bool go_run(const struct go_list *list, const struct go_root *root, struct str *
     struct run r = {.root = root, .out = out, .out_limit = GO_OUTPUT_MAX, .err = err};
     struct value top = {.kind = GO_V_ROOT};
     bool ok = push(&r, (struct go_text){"$", 1}, top) && walk(&r, top, list);
-    for (size_t i = 0; i < r.scratch.n_blocks; i++)
-        mem_free(r.scratch.blocks[i]);
-    mem_free(r.scratch.blocks);
+    go_free(&r.scratch);
     return ok;
 }

@@ -167,12 +167,6 @@ static bool lex_raw(struct lexer *x, const char *tag, bool *found)
 
 /* ---- inside a tag ---- */
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                                              : -1;
-}
-
 /* \xNN, \uNNNN, \UNNNNNNNN behind the letter; false: not so many digits, or no character. */
 static bool hex_escape(const char **p, const char *end, int digits, uint32_t *out)
 {
@@ -180,7 +174,7 @@ static bool hex_escape(const char **p, const char *end, int digits, uint32_t *ou
     if (end - *p < digits)
         return false;
     for (int i = 0; i < digits; i++, (*p)++) {
-        int v = hex_value(**p);
+        int v = hex_digit(**p);
         if (v < 0)
             return false;
         *out = *out << 4 | (uint32_t)v;

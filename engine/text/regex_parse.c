@@ -132,13 +132,9 @@ static bool parse_hex(struct parser *s, int digits, uint32_t *c)
     s->p += braced;
     int n = 0;
     for (; s->p < s->end && n < (braced ? 6 : digits); s->p++, n++) {
-        char ch = *s->p, low = (char)(ch | 32);
-        if (ch >= '0' && ch <= '9')
-            *c = 16 * *c + (uint32_t)(ch - '0');
-        else if (low >= 'a' && low <= 'f')
-            *c = 16 * *c + (uint32_t)(low - 'a' + 10);
-        else
+        if (hex_digit(*s->p) < 0)
             break;
+        *c = 16 * *c + (uint32_t)hex_digit(*s->p);
     }
     if (n == 0 || (!braced && n < digits && digits == 4) || (braced && (s->p == s->end || *s->p++ != '}')) || *c > 0x10FFFF)
         return wrong(s, "a character by its number is cut short or too large");

@@ -27,6 +27,11 @@ void id_list_clear(struct id_list *list)
     list->n = 0;
 }
 
+bool id_list_same(const struct id_list *a, const struct id_list *b)
+{
+    return a->n == b->n && (a->n == 0 || memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0);
+}
+
 void id_list_free(struct id_list *list)
 {
     mem_free(list->ids);
@@ -149,14 +154,11 @@ static void fill_bytes(struct tokenizer *t)
 {
     for (int b = 0; b < 256; b++) {
         char symbol[8];
-        int len = 6;
+        int len = 0;
         if (t->byte_level)
             len = utf8_encode(alphabet_char(b), symbol);
         else if (t->byte_fallback)
-            memcpy(symbol,
-                   (char[]){'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15],
-                            '>'},
-                   6);
+            len = snprintf(symbol, sizeof symbol, "<0x%02X>", b);
         else
             continue;
         int32_t id = piece_map_find(&t->ids, symbol, (size_t)len);
@@ -172,31 +174,23 @@ static void fill_bytes(struct tokenizer *t)
         t->byte_of[id] = -1;
         if (p->len != 6 || memcmp(p->text, "<0x", 3) != 0 || p->text[5] != '>')
             continue;
-        int value = 0;
-        for (int i = 3; i < 5; i++) {
-            char c = p->text[i];
-            int digit = c >= '0' && c <= '9'                 ? c - '0'
-                        : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                             : 256;
-            value = 16 * value + digit;
-        }
-        if (value < 256)
-            t->byte_of[id] = (int16_t)value;
+        int high = hex_digit(p->text[3]), low = hex_digit(p->text[4]);
+        if (high >= 0 && low >= 0)
+            t->byte_of[id] = (int16_t)(16 * high + low);
     }
 }
 
-/* Then a text may be cut before every such mark, and its words be looked up. */
+/* Then a text may be cut before every such SPACE_MARK, and its words be looked up. */
 static bool marks_begin_pieces(const struct tokenizer *t)
 {
-    static const char mark[] = "\xE2\x96\x81";
-    int32_t alone = piece_map_find(&t->ids, mark, 3);
+    int32_t alone = piece_map_find(&t->ids, SPACE_MARK, 3);
     if (t->byte_level || t->ignore_merges || alone < 0 || !(t->pieces[alone].flags & PIECE_MODEL))
         return false;
     for (int32_t id = 0; id < t->vocab_size; id++) {
         const struct piece *p = &t->pieces[id];
         bool other = false; /* another character was seen */
         for (uint32_t i = 0; p->flags & PIECE_MODEL && i < p->len; i++) {
-            bool here = p->len - i >= 3 && memcmp(p->text + i, mark, 3) == 0;
+            bool here = p->len - i >= 3 && memcmp(p->text + i, SPACE_MARK, 3) == 0;
             if (here && other)
                 return false;
             other = other || !here;
@@ -276,17 +270,16 @@ bool tokenizer_rank_scores(struct tokenizer *t, size_t n, struct gm_error *err)
 
 void tokenizer_sentencepiece_rules(struct tokenizer *t, bool space_in_front)
 {
-    static const char mark[] = "\xE2\x96\x81";
     if (space_in_front) {
-        tokenizer_add_rule(&t->rules, &t->n_rules, RULE_PREPEND, "", 0, mark, 3);
+        tokenizer_add_rule(&t->rules, &t->n_rules, RULE_PREPEND, "", 0, SPACE_MARK, 3);
         t->decode_strip = ' ';
         t->decode_strip_count = 1;
     }
-    tokenizer_add_rule(&t->rules, &t->n_rules, RULE_REPLACE, " ", 1, mark, 3);
-    tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, mark, 3, " ", 1);
+    tokenizer_add_rule(&t->rules, &t->n_rules, RULE_REPLACE, " ", 1, SPACE_MARK, 3);
+    tokenizer_add_rule(&t->decode_rules, &t->n_decode_rules, RULE_REPLACE, SPACE_MARK, 3, " ", 1);
 }
 
-static void add_id(int32_t **list, size_t *n, int32_t id)
+void tokenizer_add_id(int32_t **list, size_t *n, int32_t id)
 {
     *list = mem_grow(*list, *n, *n + 1, sizeof **list);
     (*list)[(*n)++] = id;
@@ -295,9 +288,9 @@ static void add_id(int32_t **list, size_t *n, int32_t id)
 void tokenizer_add_around(struct tokenizer *t, bool bos, bool eos)
 {
     if (bos && t->bos >= 0)
-        add_id(&t->prefix, &t->n_prefix, t->bos);
+        tokenizer_add_id(&t->prefix, &t->n_prefix, t->bos);
     if (eos && t->eos >= 0)
-        add_id(&t->suffix, &t->n_suffix, t->eos);
+        tokenizer_add_id(&t->suffix, &t->n_suffix, t->eos);
 }
 
 /* Of the forms that a vocabulary comes in, a tokenizer.json goes before a tokenizer.model, as in the library. */

@@ -39,6 +39,7 @@ struct id_list {
 };
 void id_list_add(struct id_list *list, int32_t id, uint32_t start);
 void id_list_clear(struct id_list *list); /* keeps the memory */
+bool id_list_same(const struct id_list *a, const struct id_list *b); /* the ids; wherever they begin */
 void id_list_free(struct id_list *list);
 
 /* A range of bytes, end exclusive. */

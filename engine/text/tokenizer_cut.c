@@ -188,12 +188,12 @@ static void encode_stretch(void *arg, size_t begin, size_t end)
 {
     struct encoding *e = arg;
     size_t from = begin;
-    for (const char *p = e->text + begin, *stop = e->text + end; e->t->marks_begin && (p = memmem(p, (size_t)(stop - p), "\xE2\x96\x81", 3));) {
+    for (const char *p = e->text + begin, *stop = e->text + end; e->t->marks_begin && (p = memmem(p, (size_t)(stop - p), SPACE_MARK, 3));) {
         size_t at = (size_t)(p - e->text);
         if (at > from)
             encode_word(e, from, at);
         from = at;
-        while (stop - p >= 3 && memcmp(p, "\xE2\x96\x81", 3) == 0)
+        while (stop - p >= 3 && memcmp(p, SPACE_MARK, 3) == 0)
             p += 3;
     }
     encode_word(e, from, end);

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
-
 /* llama.cpp's names for pre-tokenisers, and what they do. Where it says "default" it means a list of its own. */
 static const struct {
     const char *name;

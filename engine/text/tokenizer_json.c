@@ -408,10 +408,7 @@ static bool add_template_ids(struct tokenizer *t, const json_t *post, const char
         if (id < 0 || id >= t->vocab_size || !t->pieces[id].flags)
             return error_set(err, GM_E_INPUT, "post_processor: id %lld of \"%.40s\" has no piece",
                              (long long)id, name);
-        int32_t **list = before ? &t->prefix : &t->suffix;
-        size_t *count = before ? &t->n_prefix : &t->n_suffix;
-        *list = mem_grow(*list, *count, *count + 1, sizeof **list);
-        (*list)[(*count)++] = (int32_t)id;
+        tokenizer_add_id(before ? &t->prefix : &t->suffix, before ? &t->n_prefix : &t->n_suffix, (int32_t)id);
     }
     return true;
 }

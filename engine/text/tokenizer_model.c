@@ -87,8 +87,6 @@ static struct proto inside(const struct field *f, struct gm_error *err)
 
 /* ---- the model ---- */
 
-enum { PIECE_NORMAL_TYPE = 1, PIECE_UNKNOWN_TYPE, PIECE_CONTROL_TYPE, PIECE_USER_TYPE, PIECE_UNUSED_TYPE, PIECE_BYTE_TYPE };
-
 struct model {
     int64_t kind, unk, bos, eos, pad;
     bool suffix, byte_fallback;
@@ -116,7 +114,7 @@ static bool read_piece(struct tokenizer *t, struct model *m, const struct field 
     const char *text = "";
     size_t len = 0;
     uint32_t bits = 0;
-    uint64_t type = PIECE_NORMAL_TYPE;
+    uint64_t type = TYPE_NORMAL;
     float score;
     while (next_field(&p, &f)) {
         if (f.number == 1 && f.wire == WIRE_BYTES) {
@@ -137,20 +135,20 @@ static bool read_piece(struct tokenizer *t, struct model *m, const struct field 
         return error_set(err, GM_E_INPUT, "piece %d has a score that is no number", m->n_pieces);
     uint8_t flags = 0;
     switch (type) {
-    case PIECE_NORMAL_TYPE:
+    case TYPE_NORMAL:
         flags = PIECE_MODEL;
         break;
-    case PIECE_UNKNOWN_TYPE:
+    case TYPE_UNKNOWN:
         m->unk = m->n_pieces;
         flags = PIECE_ADDED | PIECE_SPECIAL;
         break;
-    case PIECE_CONTROL_TYPE:
+    case TYPE_CONTROL:
         flags = PIECE_ADDED | PIECE_SPECIAL;
         break;
-    case PIECE_USER_TYPE:
+    case TYPE_USER_DEFINED:
         flags = is_mark(text, len) ? PIECE_ADDED | PIECE_SPECIAL : PIECE_ADDED | PIECE_NORMALIZED;
         break;
-    case PIECE_BYTE_TYPE:
+    case TYPE_BYTE:
         m->byte_fallback = true;
         break;
     default:

@@ -11,6 +11,11 @@
 #include "engine/text/regex.h"
 #include "engine/text/tokenizer.h"
 
+#define SPACE_MARK "\xE2\x96\x81" /* U+2581: SentencePiece's character for a space */
+
+/* SentencePiece's types of pieces; GGUF has them, too. */
+enum piece_type { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
+
 enum piece_flag {
     PIECE_EXISTS = 1,
     PIECE_MODEL = 2,   /* the merges may use it */
@@ -154,6 +159,7 @@ void cutter_free(struct cutter *c);
  * there; others come last), equal ones for equal scores. */
 void tokenizer_sentencepiece_rules(struct tokenizer *t, bool space_in_front);
 bool tokenizer_rank_scores(struct tokenizer *t, size_t n, struct gm_error *err);
+void tokenizer_add_id(int32_t **list, size_t *n, int32_t id); /* to prefix or suffix */
 void tokenizer_add_around(struct tokenizer *t, bool bos, bool eos); /* as TOKENIZE_ADD_SPECIAL has them */
 
 /* tokenizer_json.c: what tokenizer_config.json says, too. */

@@ -1,5 +1,5 @@
-/* tokenizer_write.c - a tokenizer.json for a vocabulary that came from elsewhere (a GGUF, our own
- * training), and the config beside it. */
+/* tokenizer_write.c - a tokenizer.json for a vocabulary that came from elsewhere, and the config beside it: of all that a tokenizer.json
+ * can say, what a GGUF, a tokenizer.model and our own training make. One that was read keeps its own text. */
 #include "engine/base/mem.h"
 #include "engine/format/json.h"
 #include "engine/text/tokenizer_private.h"
@@ -104,7 +104,7 @@ static void write_pattern(struct str *s, const char *text, size_t len, bool rege
 static void write_replace(struct str *s, const struct text_rule *r)
 {
     str_add(s, "{\"type\": \"Replace\", ");
-    write_pattern(s, r->from, r->from_len, r->regex);
+    write_pattern(s, r->from, r->from_len, false);
     str_add(s, ", \"content\": ");
     json_quote(s, r->to, r->to_len);
     str_add(s, "}");
@@ -131,53 +131,23 @@ static void write_normalizer(const struct tokenizer *t, struct str *s)
         case RULE_REPLACE:
             write_replace(s, r);
             break;
-        case RULE_NFC:
-        case RULE_NFD:
-            str_printf(s, "{\"type\": \"%s\"}", r->kind == RULE_NFC ? "NFC" : "NFD");
-            break;
-        case RULE_STRIP_LEFT:
-        case RULE_STRIP_RIGHT:
-            str_printf(s, "{\"type\": \"Strip\", \"strip_left\": %s, \"strip_right\": %s}", yes_no(r->kind == RULE_STRIP_LEFT),
-                       yes_no(r->kind == RULE_STRIP_RIGHT));
-            break;
+        default: /* NFC */
+            str_add(s, "{\"type\": \"NFC\"}");
         }
     }
     str_add(s, "]},\n");
 }
 
-static void write_split(struct str *s, const struct stage *stage)
-{
-    static const char *const behaviors[] = {"Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext"};
-    str_add(s, "{\"type\": \"Split\", ");
-    write_pattern(s, stage->pattern, stage->pattern_len, stage->match != MATCH_TEXT);
-    str_printf(s, ", \"behavior\": \"%s\", \"invert\": %s}", behaviors[stage->behavior], yes_no(stage->invert));
-}
-
-static void write_metaspace(const struct front *f, struct str *s, bool split)
-{
-    str_add(s, "{\"type\": \"Metaspace\", \"replacement\": ");
-    json_quote(s, f->space, f->len);
-    str_printf(s, ", \"prepend_scheme\": \"%s\", \"split\": %s}",
-               f->when == FRONT_ALWAYS  ? "always"
-               : f->when == FRONT_FIRST ? "first"
-                                        : "never",
-               yes_no(split));
-}
-
 static void write_pre_tokenizer(const struct tokenizer *t, struct str *s)
 {
     str_add(s, "  \"pre_tokenizer\": ");
-    if (t->n_stages == 0 && !t->byte_level && !t->front.space) {
+    if (t->n_stages == 0 && !t->byte_level) {
         str_add(s, "null,\n");
         return;
     }
     bool regex = false;
     const char *comma = "";
     str_add(s, "{\"type\": \"Sequence\", \"pretokenizers\": [");
-    if (t->front.space && t->front.metaspace) { /* its split is a stage of its own, written as such */
-        write_metaspace(&t->front, s, false);
-        comma = ", ";
-    }
     for (int i = 0; i < t->n_stages; i++) {
         const struct stage *stage = &t->stages[i];
         if (stage->match == MATCH_GPT2 && stage->pattern_len == 0) {
@@ -185,19 +155,19 @@ static void write_pre_tokenizer(const struct tokenizer *t, struct str *s)
             continue;
         }
         str_add(s, comma);
-        if (stage->match == MATCH_NUMERIC)
-            str_printf(s, "{\"type\": \"Digits\", \"individual_digits\": %s}", yes_no(stage->behavior == SPLIT_ISOLATED));
-        else if (stage->match == MATCH_SPACE || stage->match == MATCH_WORD)
-            str_printf(s, "{\"type\": \"%s\"}", stage->match == MATCH_SPACE ? "WhitespaceSplit" : "Whitespace");
-        else
-            write_split(s, stage);
         comma = ", ";
+        if (stage->match == MATCH_NUMERIC) {
+            str_add(s, "{\"type\": \"Digits\", \"individual_digits\": true}");
+            continue;
+        }
+        str_add(s, "{\"type\": \"Split\", ");
+        write_pattern(s, stage->pattern, stage->pattern_len, stage->match != MATCH_TEXT);
+        str_add(s, ", \"behavior\": \"Isolated\", \"invert\": false}");
     }
     if (t->byte_level)
         str_printf(s,
-                   "%s{\"type\": \"ByteLevel\", \"add_prefix_space\": %s, \"trim_offsets\": "
-                   "true, \"use_regex\": %s}",
-                   comma, yes_no(t->front.space && !t->front.metaspace), yes_no(regex));
+                   "%s{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": %s}",
+                   comma, yes_no(regex));
     str_add(s, "]},\n");
 }
 

@@ -12,10 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GGUF_NORMAL = 1, GGUF_UNKNOWN, GGUF_CONTROL, GGUF_USER_DEFINED, GGUF_UNUSED, GGUF_BYTE };
-
-static const char mark[] = "\xE2\x96\x81"; /* stands for a space */
-
 static bool cannot(struct gm_error *err, const char *what)
 {
     return error_set(err, GM_E_UNSUPPORTED, "write the tokenizer into a GGUF: %s cannot be expressed there (export safetensors instead)", what);
@@ -157,10 +153,10 @@ static bool rule_is(const struct text_rule *r, enum rule_kind kind, const char *
 /* Spaces become marks, after one was put in front or not; and nothing else happens to the text. */
 static bool check_sentencepiece(const struct tokenizer *t, bool *space_in_front, struct gm_error *err)
 {
-    *space_in_front = t->n_rules == 2 && rule_is(&t->rules[0], RULE_PREPEND, "", mark);
+    *space_in_front = t->n_rules == 2 && rule_is(&t->rules[0], RULE_PREPEND, "", SPACE_MARK);
     if (t->front.space)
         return cannot(err, "the pre_tokenizer Metaspace");
-    if (t->n_rules != 1 + *space_in_front || !rule_is(&t->rules[t->n_rules - 1], RULE_REPLACE, " ", mark))
+    if (t->n_rules != 1 + *space_in_front || !rule_is(&t->rules[t->n_rules - 1], RULE_REPLACE, " ", SPACE_MARK))
         return cannot(err, "this normalizer");
     for (int i = 0; i < t->n_stages; i++) /* no space is left to cut at */
         if (t->stages[i].match != MATCH_TEXT || t->stages[i].invert || strcmp(t->stages[i].pattern, " ") != 0)
@@ -184,7 +180,7 @@ struct rows {
 static bool all_marks(const struct piece *p)
 {
     for (uint32_t i = 0; i < p->len; i += 3)
-        if (p->len - i < 3 || memcmp(p->text + i, mark, 3) != 0)
+        if (p->len - i < 3 || memcmp(p->text + i, SPACE_MARK, 3) != 0)
             return false;
     return true;
 }
@@ -193,16 +189,16 @@ static int type_of_piece(const struct tokenizer *t, int32_t id, bool merged)
 {
     const struct piece *p = &t->pieces[id];
     if (id == t->unk && !t->byte_level)
-        return GGUF_UNKNOWN;
+        return TYPE_UNKNOWN;
     if (p->flags & PIECE_SPECIAL)
-        return GGUF_CONTROL;
+        return TYPE_CONTROL;
     /* Runs of spaces merge like words: by their merges, or, where SentencePiece cuts them out, before all else by their
      * score of 0. As user-defined pieces llama.cpp would look for marks in the text, and show them. */
     if (p->flags & PIECE_ADDED)
-        return (merged || t->pieces_normal) && all_marks(p) ? GGUF_NORMAL : GGUF_USER_DEFINED;
+        return (merged || t->pieces_normal) && all_marks(p) ? TYPE_NORMAL : TYPE_USER_DEFINED;
     if (is_byte_piece(t, id))
-        return GGUF_BYTE;
-    return p->flags & PIECE_MODEL ? GGUF_NORMAL : GGUF_UNUSED;
+        return TYPE_BYTE;
+    return p->flags & PIECE_MODEL ? TYPE_NORMAL : TYPE_UNUSED;
 }
 
 /* Texts made here go into one buffer: offsets first, pointers when it no longer moves. */
@@ -211,7 +207,7 @@ static void name_row(struct rows *r, const struct tokenizer *t, size_t row, cons
     size_t at = r->names.len;
     if (spaced) {
         for (uint32_t i = 0; i < spaced->len;) {
-            bool space = spaced->len - i >= 3 && memcmp(spaced->text + i, mark, 3) == 0;
+            bool space = spaced->len - i >= 3 && memcmp(spaced->text + i, SPACE_MARK, 3) == 0;
             str_add_n(&r->names, space ? " " : spaced->text + i, 1);
             i += space ? 3 : 1;
         }
@@ -240,7 +236,7 @@ static void fill_rows(struct rows *r, const struct tokenizer *t)
         int32_t id = (int32_t)row;
         const struct piece *p = id < t->vocab_size && t->pieces[id].flags ? &t->pieces[id] : NULL;
         if (!p) {
-            r->types[row] = GGUF_UNUSED;
+            r->types[row] = TYPE_UNUSED;
             r->scores[row] = -10000;
             name_row(r, t, row, NULL);
             continue;
@@ -249,9 +245,9 @@ static void fill_rows(struct rows *r, const struct tokenizer *t)
         r->texts[row] = (struct gguf_text){p->text, p->len};
         if (t->by_scores && row < t->n_scores)
             r->scores[row] = t->scores[row];
-        else if (p->flags & PIECE_ADDED && r->types[row] != GGUF_NORMAL)
+        else if (p->flags & PIECE_ADDED && r->types[row] != TYPE_NORMAL)
             r->scores[row] = -1000;
-        if (r->types[row] == GGUF_USER_DEFINED && t->pieces_normal && memmem(p->text, p->len, mark, 3))
+        if (r->types[row] == TYPE_USER_DEFINED && t->pieces_normal && memmem(p->text, p->len, SPACE_MARK, 3))
             name_row(r, t, row, p);
     }
     size_t at = 0;

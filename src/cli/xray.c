@@ -98,7 +98,7 @@ static bool ollama_side(struct xray *x, const struct session *s, const struct ch
         json_t *keep = json_array();
         struct chat_message *all = with_modelfile(&m, messages, n, &total, keep);
         ok = ollama_ids(go, add_bos, x->ollama_tokenizer, all, total, &x->ollama, &x->ollama_text, err);
-        x->ollama_agrees = ok && x->ollama.n == x->chat.n && memcmp(x->ollama.ids, x->chat.ids, x->chat.n * sizeof *x->chat.ids) == 0;
+        x->ollama_agrees = ok && id_list_same(&x->ollama, &x->chat);
         x->put_in_front = total != n;
         if (ok && !x->ollama_agrees)
             x->reasons = total == n ? ollama_explain(go, add_bos, s->tpl, s->tokenizer, messages, n, &none) : UINT_MAX;

@@ -88,8 +88,7 @@ static void add_models_of(struct start_list *l, const char *folder, int *left)
         return;
     for (size_t i = 0; i < n; i++) {
         char *path = strcmp(folder, ".") == 0 ? mem_copy(names[i]) : path_join(folder, names[i]), *config = path_join(path, "config.json");
-        size_t length = strlen(names[i]);
-        if ((length > 5 && strcmp(names[i] + length - 5, ".gguf") == 0) || file_exists(config))
+        if (text_ends(names[i], ".gguf") || file_exists(config))
             add_model(l, path, left);
         mem_free(path);
         mem_free(config);

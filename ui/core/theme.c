@@ -101,17 +101,12 @@ static bool parse_color_name(const char *word, int *out)
     return false;
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool parse_rgb(const char *word, int rgb[3])
 {
     if (word[0] != '#' || strlen(word) != 7)
         return false;
     for (int i = 0; i < 3; i++) {
-        int high = hex(word[1 + 2 * i]), low = hex(word[2 + 2 * i]);
+        int high = hex_digit(word[1 + 2 * i]), low = hex_digit(word[2 + 2 * i]);
         if (high < 0 || low < 0)
             return false;
         rgb[i] = high * 16 + low;

@@ -134,7 +134,6 @@ static void test_round_trip(void **state)
         fail_msg("%s", err.text);
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
-    assert_int_equal((uint64_t)st.st_size, gguf_out_bytes(g));
     assert_int_equal(st.st_size % 32, 0);
 
     struct gguf in;
