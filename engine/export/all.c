@@ -116,7 +116,7 @@ static bool make_part(struct all_job *j, const struct part *p, struct gm_error *
         mem_free(text);
         ok = true;
     } else {
-        error_set(err, why.code, "%s", why.text);
+        error_set(err, why.code, "%s: %s", name, why.text);
     }
     export_result_free(&result);
     mem_free(name);
@@ -170,7 +170,6 @@ static bool write_table(struct all_job *j, struct gm_error *err)
 static bool write_card(struct all_job *j, struct gm_error *err)
 {
     const struct export_all_result *all = j->result;
-    const struct export_request *r = &j->a->each;
     struct str table = {0};
     str_add(&table, "| | type | MB | mean KL | greatest KL | same best token | validation loss | 5-7-5 |\n|---|---|---|---|---|---|---|---|\n");
     for (int i = 0; i < all->n_rows; i++) {
@@ -182,15 +181,8 @@ static bool write_card(struct all_job *j, struct gm_error *err)
         str_printf(&table, isfinite(row->measured.loss) ? "%.4f | " : "not measured | ", row->measured.loss);
         str_printf(&table, isfinite(row->measured.form_rate) ? "%.0f %% of %d |\n" : "not measured |\n", 100 * row->measured.form_rate, row->measured.n);
     }
-    char *license = card_license(r->model->source), *path = path_join(j->folder, "README.md");
-    const struct card c = {.target = "all", .name = path_base(r->out), .base = r->model_name && *r->model_name ? r->model_name : r->model->config.family, .license = license,
-                           .has_adapter = r->lora != NULL, .system = r->system, .run_dir = r->run_dir, .step = r->step, .notes = (const char *const *)all->notes,
-                           .n_notes = all->n_notes, .fuse_table = str_text(&table)};
-    char *text = card_write(&c);
-    bool ok = file_replace(path, text, strlen(text), err);
-    mem_free(text);
-    mem_free(license);
-    mem_free(path);
+    struct card c = {.target = "all", .notes = (const char *const *)all->notes, .n_notes = all->n_notes, .fuse_table = str_text(&table)};
+    bool ok = export_put_card(&j->a->each, &c, j->folder, err);
     str_free(&table);
     return ok;
 }

@@ -80,7 +80,6 @@ struct facts {
     int last_step;
     double rate_before, rate, low, high;   /* form, NaN: not measured */
     int rate_n;
-    double train_loss;                     /* of the step itself */
     int64_t parameters;
     char valid_source[64];
     int64_t overlap;
@@ -126,8 +125,7 @@ static bool take_event(void *arg, json_t *event)
             f->low = json_number_value(json_array_get(interval, 0));
             f->high = json_number_value(json_array_get(interval, 1));
         }
-    } else if (strcmp(what, "step") == 0 && step == f->step)
-        f->train_loss = number(event, "loss");
+    }
     return true;
 }
 
@@ -162,7 +160,7 @@ static bool take_sample(void *arg, json_t *sample)
 
 static void facts_open(struct facts *f, const struct card *c)
 {
-    *f = (struct facts){.step = c->step, .loss_before = NAN, .loss = NAN, .loss_last = NAN, .rate_before = NAN, .rate = NAN, .train_loss = NAN};
+    *f = (struct facts){.step = c->step, .loss_before = NAN, .loss = NAN, .loss_last = NAN, .rate_before = NAN, .rate = NAN};
     if (!c->run_dir || !run_info_open(&f->run, c->run_dir, NULL))
         return;
     f->known = true;

@@ -38,7 +38,7 @@ bool export_cancelled(const struct export_job *j, struct gm_error *err)
 {
     if (!j->r.cancel || !atomic_load(j->r.cancel))
         return false;
-    error_set(err, GM_E_CANCELLED, "export to %s: cancelled", j->r.out);
+    error_set(err, GM_E_CANCELLED, "cancelled");
     return true;
 }
 
@@ -124,22 +124,32 @@ static void count_files(const char *folder, struct export_result *out)
     mem_free(names);
 }
 
-bool export_write_card(const struct export_job *j, const char *folder, struct gm_error *err)
+bool export_put_card(const struct export_request *r, struct card *c, const char *folder, struct gm_error *err)
 {
-    const struct export_request *r = &j->r;
-    const struct export_result *p = j->result;
-    const struct card_proof proof = {p->sequences, p->positions, p->mean_kl, p->max_kl, p->greedy_agreement, p->max_logit_difference, p->prompts_verified};
     char *license = card_license(r->model->source), *path = path_join(folder, "README.md");
-    const struct card c = {.target = export_target(r->to)->name, .type = export_target(r->to)->whole_model ? export_storage(j->type)->name : NULL,
-                           .name = path_base(r->out), .base = r->model_name && *r->model_name ? r->model_name : r->model->config.family, .license = license,
-                           .has_adapter = r->lora != NULL, .system = r->system, .run_dir = r->run_dir, .step = r->step, .proof = &proof,
-                           .notes = (const char *const *)p->notes, .n_notes = p->n_notes};
-    char *text = card_write(&c);
+    c->name = path_base(r->out);
+    c->base = r->model_name && *r->model_name ? r->model_name : r->model->config.family;
+    c->license = license;
+    c->has_adapter = r->lora != NULL;
+    c->system = r->system;
+    c->run_dir = r->run_dir;
+    c->step = r->step;
+    char *text = card_write(c);
     bool ok = file_replace(path, text, strlen(text), err);
     mem_free(text);
     mem_free(license);
     mem_free(path);
     return ok;
+}
+
+static bool write_card(const struct export_job *j, const char *folder, struct gm_error *err)
+{
+    const struct export_result *p = j->result;
+    const struct export_target *target = export_target(j->r.to);
+    const struct card_proof proof = {p->sequences, p->positions, p->mean_kl, p->max_kl, p->greedy_agreement, p->max_logit_difference, p->prompts_verified};
+    struct card c = {.target = target->name, .type = target->whole_model ? export_storage(j->type)->name : NULL, .proof = &proof,
+                     .notes = (const char *const *)p->notes, .n_notes = p->n_notes};
+    return export_put_card(&j->r, &c, folder, err);
 }
 
 static bool write_target(struct export_job *j, const char *path, struct gm_error *err)
@@ -171,7 +181,7 @@ static bool write_and_prove(struct export_job *j, const char *made, const char *
     if (!write_target(j, path, err))
         return false;
     export_progress(j, SHARE_CHECKING / 100.0, "reading back");
-    return !export_cancelled(j, err) && export_prove(j, path, proof, err) && (file || export_write_card(j, made, err)) && dir_sync(made, err)
+    return !export_cancelled(j, err) && export_prove(j, path, proof, err) && (file || write_card(j, made, err)) && dir_sync(made, err)
            && !export_cancelled(j, err);
 }
 
@@ -211,11 +221,11 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
     return ok;
 }
 
-/* A refused proof and a cancel say the target themselves. */
-static bool end(struct whole *w, const char *called, bool ok, struct gm_error *err)
+/* out: for errors; NULL: the caller names it. */
+static bool end(struct whole *w, const char *out, bool ok, struct gm_error *err)
 {
-    if (!ok && err && err->code != GM_E_CANCELLED && err->code != GM_E_CHECK)
-        error_context(err, "export to %s", called);
+    if (!ok && err && out)
+        error_context(err, err->code == GM_E_CHECK ? "prove %s" : "export to %s", out);
     whole_end(w, ok);
     return ok;
 }
@@ -227,10 +237,10 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     struct whole w;
     struct ollama_template ollama = {0};
     bool ok = whole_begin(&w, request->out, err);
-    j.r.out = request->label ? request->label : w.out; /* from here on for messages: files go by w */
+    j.r.out = request->label ? request->label : w.out; /* from here on for the card: files go by w */
     ok = ok && check_request(&j.r, w.out, err) && (j.r.to != EXPORT_OLLAMA || export_ollama_begin(&j, &ollama, err)) && make(&j, &w, err);
     ollama_template_free(&ollama);
-    return end(&w, j.r.out, ok, err);
+    return end(&w, request->label ? NULL : w.out, ok, err);
 }
 
 bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg, struct gm_error *err)

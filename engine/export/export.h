@@ -60,7 +60,7 @@ struct export_request {
     int step;                        /* of its checkpoint */
     const struct sampling *sampling; /* for Ollama: what the samples were tasted with; NULL: sampling_default() */
     const char *out;                 /* folder or file */
-    const char *label;               /* what messages call it; NULL: out */
+    const char *label;               /* one of several: its name among them, which errors leave to the caller; NULL: out */
     bool force;                      /* replace what is there */
     uint64_t shard_bytes;            /* safetensors files are split at so many; 0: 5 GB, as Hugging Face does */
     void (*progress)(void *arg, double share, const char *what); /* may be NULL */

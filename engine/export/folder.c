@@ -190,7 +190,7 @@ bool export_check_safetensors(struct export_job *j, const char *folder, struct g
     if (!model_source_open(&written, folder, err))
         return false;
     bool ok = (size_t)written.n_tensors == p->n
-              || error_set(err, GM_E_CHECK, "prove %s: it holds %d tensors, not %zu", j->r.out, written.n_tensors, p->n);
+              || error_set(err, GM_E_CHECK, "it holds %d tensors, not %zu", written.n_tensors, p->n);
     for (size_t i = 0; ok && i < p->n; i++)
         ok = plan_check(&p->tensors[i], model_source_find(&written, p->tensors[i].name), err);
     model_source_close(&written);

@@ -77,9 +77,8 @@ static char *plain_name(const struct export_request *r)
     text_clean(&clean, path_base(trimmed), strlen(path_base(trimmed)), false, false);
     mem_free(trimmed);
     char *name = str_take(&clean);
-    n = strlen(name);
-    if (n > 5 && strcmp(name + n - 5, ".gguf") == 0)
-        name[n - 5] = 0;
+    if (strlen(name) > 5 && text_ends(name, ".gguf"))
+        name[strlen(name) - 5] = 0;
     return settle_phi3(name, tokenizer_strips_like_phi3(r->tokenizer));
 }
 
@@ -143,7 +142,7 @@ bool export_check_gguf(struct export_job *j, const char *file, struct gm_error *
     if (!gguf_open(&written, file, err))
         return false;
     bool ok = (size_t)written.n_tensors == p->n
-              || error_set(err, GM_E_CHECK, "prove %s: it holds %d tensors, not %zu", j->r.out, written.n_tensors, p->n);
+              || error_set(err, GM_E_CHECK, "it holds %d tensors, not %zu", written.n_tensors, p->n);
     for (size_t i = 0; ok && i < p->n; i++)
         ok = plan_check(&p->tensors[i], gguf_find(&written, p->tensors[i].name), err);
     gguf_close(&written);

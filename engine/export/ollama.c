@@ -87,8 +87,6 @@ bool export_check_modelfile(const struct export_job *j, const char *folder, cons
     ok = ok && ollama_template_verify(&o, j->r.tpl, j->r.tokenizer, t, err);
     if (ok)
         j->result->prompts_verified = o.verified;
-    else
-        error_context(err, "prove %s", j->r.out);
     ollama_template_free(&o);
     modelfile_free(&m);
     tokenizer_free(t);

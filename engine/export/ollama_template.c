@@ -93,12 +93,6 @@ static char *piece(const struct probe *p, int i) { return mem_copy_n(p->piece[i]
 
 static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
-static bool ends(const char *text, const char *with)
-{
-    size_t n = strlen(text), w = strlen(with);
-    return n >= w && strcmp(text + n - w, with) == 0;
-}
-
 /* ---- taking it apart ---- */
 
 enum system_form { SYSTEM_NONE, SYSTEM_TURN, SYSTEM_IN_USER };
@@ -181,7 +175,7 @@ static bool take_turns(const struct asker *a, struct parts *p, struct probe *q, 
         p->ask = mem_copy(last + user_end);
         p->answer_after = mem_copy_n(to_user, answer_end);
         p->user_before = mem_copy(to_user + answer_end);
-        if (ends(first, p->user_before))
+        if (text_ends(first, p->user_before))
             p->head = mem_copy_n(first, strlen(first) - strlen(p->user_before));
         else
             ok = unlike(err, "its first user turn is unlike the others");
@@ -225,7 +219,7 @@ static bool take_system(const struct asker *a, struct parts *p, struct probe *q,
     } else if ((ok = ask(a, "su", true, q, err))) {
         char *before = piece(q, 0), *between = piece(q, 1);
         char *inside = mem_printf("%s%s", p->head, p->user_before);
-        if (ends(between, p->user_before) && strlen(p->user_before) > 0) {
+        if (text_ends(between, p->user_before) && strlen(p->user_before) > 0) {
             p->form = SYSTEM_TURN;
             p->system_before = mem_copy(before);
             p->system_after = mem_copy_n(between, strlen(between) - strlen(p->user_before));
@@ -243,7 +237,7 @@ static bool take_system(const struct asker *a, struct parts *p, struct probe *q,
     }
     if (ok && p->form == SYSTEM_TURN && ask(a, "uasu", true, q, NULL)) {
         char *before = piece(q, 2), *after = piece(q, 3);
-        if (begins(before, p->answer_after) && ends(after, p->user_before)) {
+        if (begins(before, p->answer_after) && text_ends(after, p->user_before)) {
             p->later_before = mem_copy(before + strlen(p->answer_after));
             p->later_after = mem_copy_n(after, strlen(after) - strlen(p->user_before));
         }
@@ -374,11 +368,6 @@ bool ollama_ids(const struct go_template *go, bool add_bos, const struct tokeniz
     return ok;
 }
 
-static bool same_ids(const struct id_list *a, const struct id_list *b)
-{
-    return a->n == b->n && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0;
-}
-
 /* Both ways of one prompt. *equal is set where both gave one; *refused where the chat template would not. */
 static bool compare(const struct go_template *go, bool add_bos, const struct chat_template *tpl, const struct tokenizer *t, const struct tokenizer *theirs,
                     const struct chat_message *messages, size_t n, bool *equal, bool *refused, struct gm_error *err)
@@ -387,7 +376,7 @@ static bool compare(const struct go_template *go, bool add_bos, const struct cha
     struct gm_error why = {0};
     *refused = !chat_encode(tpl, t, messages, n, true, &trained, NULL, &why);
     bool ok = ollama_ids(go, add_bos, theirs, messages, n, &built, NULL, err);
-    *equal = ok && !*refused && same_ids(&trained, &built);
+    *equal = ok && !*refused && id_list_same(&trained, &built);
     id_list_free(&trained);
     id_list_free(&built);
     return ok;
@@ -397,7 +386,8 @@ static bool has_special(const struct tokenizer *t, const char *text)
 {
     struct id_list parsed = {0}, literal = {0};
     size_t n = strlen(text);
-    bool differ = tokenizer_encode(t, text, n, 0, &parsed, NULL) && tokenizer_encode(t, text, n, TOKENIZE_LITERAL, &literal, NULL) && !same_ids(&parsed, &literal);
+    bool differ = tokenizer_encode(t, text, n, 0, &parsed, NULL) && tokenizer_encode(t, text, n, TOKENIZE_LITERAL, &literal, NULL)
+                  && !id_list_same(&parsed, &literal);
     id_list_free(&parsed);
     id_list_free(&literal);
     return differ;

@@ -34,8 +34,9 @@ bool export_ollama_begin(struct export_job *j, struct ollama_template *o, struct
 void export_note_bos(struct export_job *j); /* of EXPORT_GGUF, where it matters */
 bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_error *err);
 bool export_check_modelfile(const struct export_job *j, const char *folder, const struct model_source *gguf, struct gm_error *err);
-/* README.md, when everything else is known. */
-bool export_write_card(const struct export_job *j, const char *folder, struct gm_error *err);
+struct card;
+/* README.md, when everything else is known; what c says of the request is filled in here. */
+bool export_put_card(const struct export_request *r, struct card *c, const char *folder, struct gm_error *err);
 /* Every weight of what was written, bit for bit. */
 bool export_check_safetensors(struct export_job *j, const char *folder, struct gm_error *err);
 bool export_check_gguf(struct export_job *j, const char *file, struct gm_error *err);

@@ -87,12 +87,6 @@ static void add_mlx(struct plan *p, const struct item *item, char *name)
     }
 }
 
-static bool ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 static bool is_planned(const struct plan *p, size_t n_planned, const char *name, size_t n, const char *end)
 {
     for (size_t i = 0; i < n_planned; i++)
@@ -109,7 +103,7 @@ static bool add_others(struct plan *p, struct gm_error *err)
     for (int i = 0; source && source->kind == SOURCE_HF && i < source->n_tensors; i++) {
         const struct tensor_info *t = model_source_tensor(source, i);
         size_t n = strlen(t->name);
-        bool companion = ends_in(t->name, ".scales") || ends_in(t->name, ".biases");
+        bool companion = text_ends(t->name, ".scales") || text_ends(t->name, ".biases");
         if (is_planned(p, mine, t->name, n, "") || (companion && is_planned(p, mine, t->name, n - strlen(".scales"), ".weight")))
             continue;
         if (companion && p->mlx == DT_COUNT)

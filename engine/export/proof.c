@@ -148,7 +148,7 @@ static bool same_ids(const struct tokenizer *a, const struct tokenizer *b, unsig
         struct id_list x = {0}, y = {0};
         ok = tokenizer_encode(a, texts[i], strlen(texts[i]), flags, &x, err)
              && tokenizer_encode(b, texts[i], strlen(texts[i]), flags, &y, err);
-        *same = x.n == y.n && (x.n == 0 || memcmp(x.ids, y.ids, x.n * sizeof *x.ids) == 0);
+        *same = id_list_same(&x, &y);
         id_list_free(&x);
         id_list_free(&y);
     }
@@ -165,9 +165,9 @@ static bool check_text(const struct export_job *j, const struct model *written, 
     bool same = ok && tokenizer_vocab_size(t) >= tokenizer_vocab_size(r->tokenizer) && tokenizer_bos(t) == tokenizer_bos(r->tokenizer);
     ok = ok && same_ids(r->tokenizer, t, j->ollama ? 0 : TOKENIZE_ADD_SPECIAL, &same, err); /* Ollama: BOS as the TEMPLATE needs it */
     if (ok && !same)
-        ok = error_set(err, GM_E_CHECK, "prove %s: its tokenizer gives other ids than the base's (the files were removed)", r->out);
+        ok = error_set(err, GM_E_CHECK, "its tokenizer gives other ids than the base's (the files were removed)");
     if (ok && tpl && strcmp(chat_template_text(tpl), chat_template_text(r->tpl)) != 0)
-        ok = error_set(err, GM_E_CHECK, "prove %s: its chat template is another one (the files were removed)", r->out);
+        ok = error_set(err, GM_E_CHECK, "its chat template is another one (the files were removed)");
     chat_template_free(tpl);
     tokenizer_free(t);
     return ok;
@@ -180,7 +180,7 @@ static bool check_adapter(const struct export_job *j, const struct lora *written
     float off = fabsf(written->options.scale - l->options.scale), room = j->r.to == EXPORT_GGUF_LORA ? 1e-6f * fabsf(l->options.scale) : 0;
     if (written->set.count == l->set.count && off <= room && memcmp(written->set.w, l->set.w, l->set.count * sizeof *l->set.w) == 0)
         return true;
-    return error_set(err, GM_E_CHECK, "prove %s: the adapter that was read back is another one (the files were removed)", j->r.out);
+    return error_set(err, GM_E_CHECK, "the adapter that was read back is another one (the files were removed)");
 }
 
 static bool write_proof(const struct export_job *j, const char *proof, struct gm_error *err)
@@ -251,7 +251,7 @@ bool export_prove(struct export_job *j, const char *path, const char *proof, str
     compute_free(&exact);
     p->kl_allowed = kl_allowed(j);
     if (ok && !(p->mean_kl <= p->kl_allowed))
-        ok = error_set(err, GM_E_CHECK, "prove %s: mean KL %.3g to the unfused model is above %.3g (choose another --type; the files were removed)",
-                       j->r.out, p->mean_kl, p->kl_allowed);
+        ok = error_set(err, GM_E_CHECK, "mean KL %.3g to the unfused model is above %.3g (choose another --type; the files were removed)",
+                       p->mean_kl, p->kl_allowed);
     return ok && write_proof(j, proof, err);
 }

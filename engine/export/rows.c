@@ -228,15 +228,14 @@ static bool to_comparison(void *arg, const unsigned char *bytes, size_t at, size
 
 bool plan_check(struct planned *t, const struct tensor_info *have, struct gm_error *err)
 {
-    const char *out = t->plan->job->r.out;
     if (!have || have->type != t->type || have->n_dims != t->n_dims || memcmp(have->shape, t->shape, sizeof *t->shape * (size_t)t->n_dims) != 0)
-        return error_set(err, GM_E_CHECK, "prove %s: %s is not what was written (the disk may be bad)", out, t->name);
+        return error_set(err, GM_E_CHECK, "%s is not what was written (the disk may be bad)", t->name);
     struct comparison c = {.have = have->data};
     if (each_chunk(t, to_comparison, &c, SHARE_CHECKING, SHARE_PROVING, err))
         return true;
     if (!c.wrong)
         return false; /* cancelled */
-    return error_set(err, GM_E_CHECK, "prove %s: row %zu of %s is not what was written (the disk may be bad)", out, c.wrong_at / t->row_bytes, t->name);
+    return error_set(err, GM_E_CHECK, "row %zu of %s is not what was written (the disk may be bad)", c.wrong_at / t->row_bytes, t->name);
 }
 
 float plan_max_abs(struct planned *t)
