@@ -121,27 +121,7 @@ uint16_t f32_to_f16(float f)
 
 bool dtype_is_weight(enum dtype t)
 {
-    switch (t) {
-    case DT_F32:
-    case DT_F16:
-    case DT_BF16:
-    case DT_Q4_0:
-    case DT_Q4_1:
-    case DT_Q5_0:
-    case DT_Q5_1:
-    case DT_Q8_0:
-    case DT_Q2_K:
-    case DT_Q3_K:
-    case DT_Q4_K:
-    case DT_Q5_K:
-    case DT_Q6_K:
-    case DT_IQ4_NL:
-    case DT_IQ4_XS:
-    case DT_MXFP4:
-        return true;
-    default:
-        return false;
-    }
+    return (unsigned)t <= DT_MXFP4;
 }
 
 void dtype_to_f32(enum dtype t, const void *src, float *dst, size_t n)

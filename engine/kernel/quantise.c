@@ -13,23 +13,7 @@
 
 bool quantise_can(enum dtype t)
 {
-    switch (t) {
-    case DT_F32:
-    case DT_F16:
-    case DT_BF16:
-    case DT_Q4_0:
-    case DT_Q4_1:
-    case DT_Q5_0:
-    case DT_Q5_1:
-    case DT_Q8_0:
-    case DT_Q4_K:
-    case DT_Q5_K:
-    case DT_Q6_K:
-    case DT_IQ4_NL:
-        return true;
-    default:
-        return false;
-    }
+    return dtype_is_weight(t) && t != DT_Q2_K && t != DT_Q3_K && t != DT_IQ4_XS && t != DT_MXFP4;
 }
 
 static float inverse(float d)

@@ -7,7 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
-iters=150
+iters=90
+how="--iters $iters --batch-size 2 --save-every 24 --steps-per-eval 30 --seed 3 --quiet"
 failures=0
 fail() {
     echo "FAILED: $*"
@@ -17,10 +18,10 @@ kernel=auto
 train() {
     run=$1
     shift
-    "$g" train --run "$run" --kernel $kernel --iters $iters --save-every 40 --steps-per-eval 50 --seed 3 --quiet "$@"
+    "$g" train --run "$run" --kernel $kernel $how "$@"
 }
-digest() { cat "runs/$1/checkpoints/0000$iters/adapters.safetensors" "runs/$1/checkpoints/0000$iters/optimizer.safetensors" | sha256sum; }
-same() { [ -s "runs/$1/checkpoints/0000$iters/optimizer.safetensors" ] && [ "$(digest whole)" = "$(digest "$1")" ] || fail "$1: other bits than the undisturbed run"; }
+digest() { cat "runs/$1/checkpoints/00000$iters/adapters.safetensors" "runs/$1/checkpoints/00000$iters/optimizer.safetensors" | sha256sum; }
+same() { [ -s "runs/$1/checkpoints/00000$iters/optimizer.safetensors" ] && [ "$(digest whole)" = "$(digest "$1")" ] || fail "$1: other bits than the undisturbed run"; }
 steps() { grep -c '"event":"step"' "runs/$1/journal.jsonl" 2>/dev/null || true; }
 wait_for_steps() { # RUN N PID
     for _ in $(seq 400); do
@@ -44,9 +45,9 @@ train other --threads 2 --seed 4 2>err # (the later --seed wins)
 for signal in INT:130 TERM:143 HUP:129; do
     name=${signal%:*}
     # a shell starts background commands with SIGINT ignored; env gives it back
-    env --default-signal=INT "$g" train --run "$name" --kernel $kernel --iters $iters --save-every 40 --steps-per-eval 50 --seed 3 --quiet 2>err &
+    env --default-signal=INT "$g" train --run "$name" --kernel $kernel $how 2>err &
     pid=$!
-    wait_for_steps "$name" 17 $pid
+    wait_for_steps "$name" 11 $pid
     kill -"$name" $pid
     wait $pid
     code=$?
@@ -59,9 +60,9 @@ done
 kills=0
 for round in 1 2 3 4; do
     run=killed-$round
-    "$g" train --run $run --kernel $kernel --iters $iters --save-every 40 --steps-per-eval 50 --seed 3 --quiet --threads $((1 + round % 3)) 2>/dev/null &
+    "$g" train --run $run --kernel $kernel $how --threads $((1 + round % 3)) 2>/dev/null &
     pid=$!
-    for wanted in $((round * 7)) $((round * 7 + 45)) $((round * 7 + 60)); do
+    for wanted in $((round * 5)) $((round * 5 + 27)) $((round * 5 + 40)); do
         wait_for_steps $run $wanted $pid
         kill -9 $pid 2>/dev/null && kills=$((kills + 1))
         wait $pid 2>/dev/null

@@ -11,7 +11,6 @@
 #include "engine/model/decode.h"
 #include "engine/model/pass.h"
 #include "tests/unit/fixtures.h"
-#include "tests/unit/fixtures.h"
 
 #include <math.h>
 #include <setjmp.h>
