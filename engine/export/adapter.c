@@ -85,7 +85,8 @@ struct peft_list {
     int n;
 };
 
-static void add(struct peft_list *list, const char *layers, int layer, const struct module *m, const char *part, const float *data, int64_t rows, int64_t cols)
+static void add(struct peft_list *list, const char *layers, int layer, const struct module *m, const char *part, const float *data, int64_t rows,
+                int64_t cols)
 {
     char *name = list->names[list->n] = mem_printf("base_model.model.%slayers.%d.%s.%s", layers, layer, m->name, part);
     list->tensors[list->n++] = (struct tensor_out){.name = name, .type = DT_F32, .n_dims = cols ? 2 : 1, .shape = {rows, cols}, .data = data};

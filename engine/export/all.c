@@ -176,10 +176,11 @@ static bool write_card(struct all_job *j, struct gm_error *err)
         const struct export_all_row *row = &all->rows[i];
         if (!row->listed)
             continue;
-        str_printf(&table, "| %s | %s | %.1f | %.2g | %.2g | %.1f %% | ", row->name[0] ? row->name : row->target, row->type, (double)row->bytes / 1e6, row->mean_kl, row->max_kl,
-                   100 * row->greedy_agreement);
+        str_printf(&table, "| %s | %s | %.1f | %.2g | %.2g | %.1f %% | ", row->name[0] ? row->name : row->target, row->type,
+                   (double)row->bytes / 1e6, row->mean_kl, row->max_kl, 100 * row->greedy_agreement);
         str_printf(&table, isfinite(row->measured.loss) ? "%.4f | " : "not measured | ", row->measured.loss);
-        str_printf(&table, isfinite(row->measured.form_rate) ? "%.0f %% of %d |\n" : "not measured |\n", 100 * row->measured.form_rate, row->measured.n);
+        str_printf(&table, isfinite(row->measured.form_rate) ? "%.0f %% of %d |\n" : "not measured |\n", 100 * row->measured.form_rate,
+                   row->measured.n);
     }
     struct card c = {.target = "all", .notes = (const char *const *)all->notes, .n_notes = all->n_notes, .fuse_table = str_text(&table)};
     bool ok = export_put_card(&j->a->each, &c, j->folder, err);

@@ -150,7 +150,8 @@ static bool take_sample(void *arg, json_t *sample)
         if (i < 8)
             str_printf(&counts, "%s%lld", i ? "-" : "", (long long)json_integer_value(count));
     bool strict = json_is_true(json_object_get(verdict, "strict")), possible = json_is_true(json_object_get(verdict, "possible"));
-    snprintf(f->verdicts[f->n_samples], sizeof *f->verdicts, "%s: %s", strict ? "in form" : possible ? "possibly in form" : "not in form", str_text(&counts));
+    const char *how = strict ? "in form" : possible ? "possibly in form" : "not in form";
+    snprintf(f->verdicts[f->n_samples], sizeof *f->verdicts, "%s: %s", how, str_text(&counts));
     str_free(&counts);
     f->samples[f->n_samples] = mem_copy(text);
     f->prompts[f->n_samples] = mem_copy(prompt ? prompt : "");
@@ -236,13 +237,15 @@ static void about(struct str *out, const struct card *c, const struct facts *f)
     char *base = shown(c->base);
     str_add(out, "# ");
     add_plain(out, title(c, f));
-    str_printf(out, "\n\n%s of ", is(c->target, "all") ? "Adapters and fused models of a fine-tune" : is_adapter(c) ? "A LoRA adapter" : c->has_adapter ? "A fused fine-tune" : "A conversion");
+    str_printf(out, "\n\n%s of ", is(c->target, "all") ? "Adapters and fused models of a fine-tune" : is_adapter(c) ? "A LoRA adapter"
+                                 : c->has_adapter ? "A fused fine-tune" : "A conversion");
     add_code(out, base);
     mem_free(base);
     if (c->type)
         str_printf(out, ", weights in %s", c->type);
     str_add(out, ", written by gemmaiku, which trains small language models to write haiku.\n\n");
-    str_add(out, c->license ? "The base's license says: " : "The license of the base is not known here; what it asks for holds for this as well.\n\n");
+    str_add(out, c->license ? "The base's license says: "
+                            : "The license of the base is not known here; what it asks for holds for this as well.\n\n");
     if (c->license) {
         add_code(out, c->license);
         str_add(out, ".\n\n");
@@ -269,15 +272,17 @@ static void training(struct str *out, const struct card *c, const struct facts *
 {
     str_add(out, "## Training\n\n");
     if (!f->known) {
-        str_add(out, c->has_adapter ? "The adapter does not come from a run that is at hand: data, settings and losses are not known.\n\n" : "None: these are the base's weights.\n\n");
+        str_add(out, c->has_adapter ? "The adapter does not come from a run that is at hand: data, settings and losses are not known.\n\n"
+                                    : "None: these are the base's weights.\n\n");
         return;
     }
     const json_t *run = f->run.json, *o = json_object_get(run, "options"), *rows = json_object_get(run, "rows");
     static const struct {
         const char *name, *key;
-    } texts[] = {{"data", "data"}, {"fine-tuning", "fine_tune_type"}, {"learning-rate schedule", "lr_schedule"}, {"optimiser", "optimizer"}, {"compute", "compute"}},
-      numbers[] = {{"learning rate", "learning_rate"}, {"batch", "batch_size"}, {"gradient accumulation", "grad_accumulation_steps"}, {"rank", "rank"}, {"scale", "scale"},
-                   {"dropout", "dropout"}, {"longest sequence", "max_seq_length"}, {"seed", "seed"}};
+    } texts[] = {{"data", "data"}, {"fine-tuning", "fine_tune_type"}, {"learning-rate schedule", "lr_schedule"},
+                 {"optimiser", "optimizer"}, {"compute", "compute"}},
+      numbers[] = {{"learning rate", "learning_rate"}, {"batch", "batch_size"}, {"gradient accumulation", "grad_accumulation_steps"},
+                   {"rank", "rank"}, {"scale", "scale"}, {"dropout", "dropout"}, {"longest sequence", "max_seq_length"}, {"seed", "seed"}};
     str_add(out, "| | |\n|---|---|\n");
     row_text(out, "run", f->run.name);
     const char *hash = json_string_value(json_object_get(run, "data_sha256")), *model_hash = json_string_value(json_object_get(run, "model_sha256"));
@@ -292,7 +297,8 @@ static void training(struct str *out, const struct card *c, const struct facts *
         if (i == 0 && hash)
             row_text(out, "data, sha256", hash);
     }
-    str_printf(out, "| rows | %lld for training, %lld for validation, %lld for testing |\n", (long long)json_integer_value(json_object_get(rows, "train")),
+    str_printf(out, "| rows | %lld for training, %lld for validation, %lld for testing |\n",
+               (long long)json_integer_value(json_object_get(rows, "train")),
                (long long)json_integer_value(json_object_get(rows, "valid")), (long long)json_integer_value(json_object_get(rows, "test")));
     if (f->valid_source[0])
         str_printf(out, "| validation rows | from %s; %lld of them are training rows as well |\n", f->valid_source, (long long)f->overlap);
@@ -331,7 +337,8 @@ static void quality(struct str *out, const struct facts *f)
     loss_row(out, "last", f->last_step, f->loss_last);
     str_add(out, "\n");
     if (isfinite(f->rate))
-        str_printf(out, "%.0f %% of %d samples were haiku by their syllables (95 %% interval %.0f to %.0f %%)", 100 * f->rate, f->rate_n, 100 * f->low, 100 * f->high);
+        str_printf(out, "%.0f %% of %d samples were haiku by their syllables (95 %% interval %.0f to %.0f %%)", 100 * f->rate, f->rate_n,
+                   100 * f->low, 100 * f->high);
     else
         str_add(out, "How many samples were haiku was not measured at this step");
     if (isfinite(f->rate_before))
@@ -354,14 +361,15 @@ static void proof(struct str *out, const struct card *c)
     str_add(out, "## Proof\n\n");
     if (c->proof)
         str_printf(out,
-                   "The files were read back and run beside the unfused model: %d sequences, %lld positions, mean KL %.3g nats, greatest %.3g, the same best token at "
-                   "%.1f %%, greatest difference of a logit %.3g. `proof.json` has the numbers.\n\n",
-                   c->proof->sequences, (long long)c->proof->positions, c->proof->mean_kl, c->proof->max_kl, 100 * c->proof->greedy_agreement, c->proof->max_logit_difference);
+                   "The files were read back and run beside the unfused model: %d sequences, %lld positions, mean KL %.3g nats, greatest %.3g, "
+                   "the same best token at %.1f %%, greatest difference of a logit %.3g. `proof.json` has the numbers.\n\n",
+                   c->proof->sequences, (long long)c->proof->positions, c->proof->mean_kl, c->proof->max_kl, 100 * c->proof->greedy_agreement,
+                   c->proof->max_logit_difference);
     else
         str_add(out, is(c->target, "all") ? "Every form has its own: `proof.json` in its folder, or `FILE.proof.json`.\n\n" : "Not measured.\n\n");
     if (c->proof && c->proof->prompts_verified)
-        str_printf(out, "%d conversations of several turns, with and without a system message, were put through the TEMPLATE and the tokenizer of the GGUF: the ids are "
-                        "those of the training.\n\n", c->proof->prompts_verified);
+        str_printf(out, "%d conversations of several turns, with and without a system message, were put through the TEMPLATE "
+                        "and the tokenizer of the GGUF: the ids are those of the training.\n\n", c->proof->prompts_verified);
     if (c->fuse_table)
         str_printf(out, "What each storage type costs:\n\n%s\n", c->fuse_table);
 }
@@ -375,24 +383,28 @@ static void usage(struct str *out, const struct card *c, const struct facts *f)
         str_add_char(&name, isalnum((unsigned char)*p) || strchr("-_.", *p) ? *p : '-');
     const char *n = str_text(&name)[0] ? str_text(&name) : "haiku", *base = repository ? repository : "BASE";
     if (is(c->target, "all"))
-        str_add(out, "Every folder in here has a README.md that says how. `.gguf` files are for llama.cpp: `llama-cli -m FILE`, the adapter with `--lora FILE`.\n\n");
+        str_add(out, "Every folder in here has a README.md that says how. `.gguf` files are for llama.cpp: `llama-cli -m FILE`, "
+                     "the adapter with `--lora FILE`.\n\n");
     else if (is(c->target, "ollama"))
-        str_printf(out, "    ollama create %s -f Modelfile\n    ollama run %s \"Write a haiku about rain.\"\n\nThe TEMPLATE builds the ids that the model was trained on; the sampling settings are "
-                        "those that its samples were tasted with, not Ollama's own.\n\n", n, n);
+        str_printf(out, "    ollama create %s -f Modelfile\n    ollama run %s \"Write a haiku about rain.\"\n\n"
+                        "The TEMPLATE builds the ids that the model was trained on; the sampling settings are those that "
+                        "its samples were tasted with, not Ollama's own.\n\n", n, n);
     else if (is(c->target, "gguf"))
         str_printf(out, "    llama-cli -m %s -p \"Write a haiku about rain.\" --temp 0.7 --top-k 0 --top-p 1 --min-p 0 --repeat-penalty 1\n\n", n);
     else if (is(c->target, "gguf-lora"))
-        str_printf(out, "    llama-cli -m BASE.gguf --lora %s -p \"Write a haiku about rain.\" --temp 0.7 --top-k 0 --top-p 1 --min-p 0 --repeat-penalty 1\n\n", n);
+        str_printf(out, "    llama-cli -m BASE.gguf --lora %s -p \"Write a haiku about rain.\" "
+                        "--temp 0.7 --top-k 0 --top-p 1 --min-p 0 --repeat-penalty 1\n\n", n);
     else if (is(c->target, "mlx"))
         str_printf(out, "    mlx_lm.generate --model %s --adapter-path . --prompt \"Write a haiku about rain.\" --temp 0.7\n\n", base);
     else if (is_mlx(c))
         str_add(out, "    mlx_lm.generate --model . --prompt \"Write a haiku about rain.\" --temp 0.7\n\n");
     else if (is(c->target, "peft"))
-        str_printf(out, "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\nmodel = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), "
-                        "\".\")\n```\n\n", base);
+        str_printf(out, "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
+                        "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), \".\")\n```\n\n", base);
     else
-        str_add(out, "```python\nfrom transformers import pipeline\n\nwrite = pipeline(\"text-generation\", model=\".\")\nprint(write([{\"role\": \"user\", \"content\": \"Write a haiku about "
-                     "rain.\"}], do_sample=True, temperature=0.7, top_k=0, top_p=1.0))\n```\n\n");
+        str_add(out, "```python\nfrom transformers import pipeline\n\nwrite = pipeline(\"text-generation\", model=\".\")\n"
+                     "print(write([{\"role\": \"user\", \"content\": \"Write a haiku about rain.\"}], "
+                     "do_sample=True, temperature=0.7, top_k=0, top_p=1.0))\n```\n\n");
     str_free(&name);
     mem_free(repository);
 }
@@ -459,7 +471,8 @@ char *card_license(const struct model_source *base)
         return gguf_string(base->gguf, "general.license", OPTIONAL, &text, NULL) ? license_name(text.data, text.len) : NULL;
     struct str readme = {0};
     char *found = NULL;
-    if (model_source_has_file(base, "README.md") && model_source_read_file(base, "README.md", 4 << 20, &readme, NULL) && strncmp(str_text(&readme), "---", 3) == 0) {
+    if (model_source_has_file(base, "README.md") && model_source_read_file(base, "README.md", 4 << 20, &readme, NULL)
+        && strncmp(str_text(&readme), "---", 3) == 0) {
         const char *line = str_text(&readme);
         for (int i = 0; line && !found && (i == 0 || strncmp(line, "---", 3) != 0); i++) {
             if (strncmp(line, "license:", 8) == 0)

@@ -146,7 +146,8 @@ static bool write_card(const struct export_job *j, const char *folder, struct gm
 {
     const struct export_result *p = j->result;
     const struct export_target *target = export_target(j->r.to);
-    const struct card_proof proof = {p->sequences, p->positions, p->mean_kl, p->max_kl, p->greedy_agreement, p->max_logit_difference, p->prompts_verified};
+    const struct card_proof proof = {p->sequences,       p->positions, p->mean_kl, p->max_kl, p->greedy_agreement, p->max_logit_difference,
+                                     p->prompts_verified};
     struct card c = {.target = target->name, .type = target->whole_model ? export_storage(j->type)->name : NULL, .proof = &proof,
                      .notes = (const char *const *)p->notes, .n_notes = p->n_notes};
     return export_put_card(&j->r, &c, folder, err);
@@ -204,7 +205,8 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
     }
     char *file = target->suffix ? path_join(w->made, path_base(w->out)) : NULL;
     char *proof = file ? mem_printf("%s.proof.json", file) : path_join(w->made, "proof.json");
-    bool ok = export_check_space(w->parent, j->plan ? j->plan->bytes_all + SMALL_FILES : export_bytes_estimate(&j->r), err) && write_and_prove(j, w->made, file, proof, err);
+    bool ok = export_check_space(w->parent, j->plan ? j->plan->bytes_all + SMALL_FILES : export_bytes_estimate(&j->r), err)
+              && write_and_prove(j, w->made, file, proof, err);
     if (ok)
         count_files(w->made, j->result);
     if (ok && file) { /* the proof first: where the file stands, its proof does */
@@ -243,7 +245,8 @@ bool export_run(const struct export_request *request, const struct compute *c, s
     return end(&w, request->label ? NULL : w.out, ok, err);
 }
 
-bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg, struct gm_error *err)
+bool export_whole_folder(const struct export_request *r, bool (*fill)(void *arg, const char *folder, struct gm_error *err), void *arg,
+                         struct gm_error *err)
 {
     struct whole w;
     bool ok = whole_begin(&w, r->out, err) && check_place(w.out, NULL, r->force, err) && whole_make(&w, err) && fill(arg, w.made, err)

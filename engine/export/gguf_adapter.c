@@ -27,8 +27,11 @@ static void add(struct gguf_out *g, const struct item *item, const struct lora *
 {
     char *a_name = mem_printf("%s.lora_a", item->gguf), *b_name = mem_printf("%s.lora_b", item->gguf);
     *b = (struct turned){.from = l->set.w + pair->b, .rows = item->rows, .cols = l->options.rank, .heads = item->turned_heads};
-    gguf_out_tensor(g, &(struct tensor_out){.name = a_name, .type = DT_F32, .n_dims = 2, .shape = {l->options.rank, item->cols}, .data = l->set.w + pair->a});
-    gguf_out_tensor(g, &(struct tensor_out){.name = b_name, .type = DT_F32, .n_dims = 2, .shape = {item->rows, l->options.rank}, .produce = write_turned, .arg = b});
+    gguf_out_tensor(
+        g, &(struct tensor_out){.name = a_name, .type = DT_F32, .n_dims = 2, .shape = {l->options.rank, item->cols}, .data = l->set.w + pair->a});
+    gguf_out_tensor(g,
+                    &(struct tensor_out){
+                        .name = b_name, .type = DT_F32, .n_dims = 2, .shape = {item->rows, l->options.rank}, .produce = write_turned, .arg = b});
     mem_free(a_name);
     mem_free(b_name);
 }

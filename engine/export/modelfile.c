@@ -45,10 +45,11 @@ static bool is_alpha(uint32_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
  * and the like. (Scalars that Unicode has not given out are dropped as well; those are not known here.) */
 static bool printable(uint32_t c)
 {
-    static const uint32_t not[][2] = {{0x00, 0x1F}, {0x7F, 0xA0}, {0xAD, 0xAD}, {0x600, 0x605}, {0x61C, 0x61C}, {0x6DD, 0x6DD}, {0x70F, 0x70F},
-                                      {0x890, 0x891}, {0x8E2, 0x8E2}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200F}, {0x2028, 0x202F},
-                                      {0x205F, 0x206F}, {0x3000, 0x3000}, {0xD800, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB}, {0x110BD, 0x110BD},
-                                      {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xF0000, 0x10FFFF}};
+    static const uint32_t not[][2] = {{0x00, 0x1F},       {0x7F, 0xA0},       {0xAD, 0xAD},       {0x600, 0x605},     {0x61C, 0x61C},
+                                      {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x890, 0x891},     {0x8E2, 0x8E2},     {0x1680, 0x1680},
+                                      {0x180E, 0x180E},   {0x2000, 0x200F},   {0x2028, 0x202F},   {0x205F, 0x206F},   {0x3000, 0x3000},
+                                      {0xD800, 0xF8FF},   {0xFEFF, 0xFEFF},   {0xFFF0, 0xFFFB},   {0x110BD, 0x110BD}, {0x110CD, 0x110CD},
+                                      {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xF0000, 0x10FFFF}};
     for (size_t i = 0; i < sizeof not / sizeof *not; i++)
         if (c >= not[i][0] && c <= not[i][1])
             return false;
@@ -94,14 +95,17 @@ static void set_name(struct reader *r, bool parameter)
 
 static bool end_of_name(struct reader *r, enum state *next)
 {
-    static const char *const known[] = {"from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter", "message", "requires"};
+    static const char *const known[] = {"from",     "license", "template",  "system",  "adapter", "draft",
+                                        "renderer", "parser",  "parameter", "message", "requires"};
     set_name(r, false);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(r->now.name, known[i]) == 0) {
             *next = strcmp(known[i], "parameter") == 0 ? PARAMETER : strcmp(known[i], "message") == 0 ? ROLE : VALUE;
             return true;
         }
-    return error_set(r->err, GM_E_INPUT, "read %s:%d: \"%.40s\" is no instruction (FROM, PARAMETER, TEMPLATE, SYSTEM, ADAPTER, LICENSE, MESSAGE are)", r->label, r->line, r->now.name);
+    return error_set(r->err, GM_E_INPUT,
+                     "read %s:%d: \"%.40s\" is no instruction (FROM, PARAMETER, TEMPLATE, SYSTEM, ADAPTER, LICENSE, MESSAGE are)", r->label,
+                     r->line, r->now.name);
 }
 
 static bool end_of_role(struct reader *r)
@@ -235,8 +239,9 @@ static const struct {
 } parameters[] = {
     {"num_ctx", P_INT, 1, 1e9},        {"num_predict", P_INT, -2, 1e9},     {"num_keep", P_INT, -1, 1e9},       {"seed", P_INT, -1, 9e18},
     {"top_k", P_INT, 0, 1e9},          {"top_p", P_FLOAT, 0, 1},            {"min_p", P_FLOAT, 0, 1},           {"typical_p", P_FLOAT, 0, 1},
-    {"temperature", P_FLOAT, 0, 100},  {"repeat_penalty", P_FLOAT, 0, 100}, {"repeat_last_n", P_INT, -1, 1e9},  {"presence_penalty", P_FLOAT, -100, 100},
-    {"frequency_penalty", P_FLOAT, -100, 100}, {"num_batch", P_INT, 1, 1e9}, {"num_gpu", P_INT, -1, 1e9},       {"main_gpu", P_INT, 0, 1e9},
+    {"temperature", P_FLOAT, 0, 100},  {"repeat_penalty", P_FLOAT, 0, 100}, {"repeat_last_n", P_INT, -1, 1e9},  {"num_batch", P_INT, 1, 1e9},
+    {"frequency_penalty", P_FLOAT, -100, 100}, {"presence_penalty", P_FLOAT, -100, 100},
+    {"num_gpu", P_INT, -1, 1e9},       {"main_gpu", P_INT, 0, 1e9},
     {"num_thread", P_INT, 0, 1e9},     {"use_mmap", P_BOOL, 0, 0},          {"stop", P_TEXT, 0, 0},             {"mirostat", P_OLD, 0, 0},
     {"mirostat_tau", P_OLD, 0, 0},     {"mirostat_eta", P_OLD, 0, 0},       {"penalize_newline", P_OLD, 0, 0},  {"low_vram", P_OLD, 0, 0},
     {"f16_kv", P_OLD, 0, 0},           {"logits_all", P_OLD, 0, 0},         {"vocab_only", P_OLD, 0, 0},        {"use_mlock", P_OLD, 0, 0}};
@@ -294,7 +299,8 @@ static bool check_parameter(const struct modelfile_command *c, struct lines *l)
     }
     default:
         if (!is_number(c->value, parameters[i].type == P_INT, &x))
-            return refuse(l, mem_printf("line %d: %s is a %s, not \"%.40s\"", c->line, c->name, parameters[i].type == P_INT ? "whole number" : "number", c->value));
+            return refuse(l, mem_printf("line %d: %s is a %s, not \"%.40s\"", c->line, c->name,
+                                        parameters[i].type == P_INT ? "whole number" : "number", c->value));
         if (x < parameters[i].min || x > parameters[i].max)
             say(l, mem_printf("line %d: %s %.40s is out of range", c->line, c->name, c->value));
         return true;
@@ -362,7 +368,8 @@ static bool comes_back(const char *text, const char *name, const char *value, st
     const char *got = modelfile_read(&m, text, strlen(text), "Modelfile", &unread) ? modelfile_value(&m, name) : NULL;
     bool same = got && strcmp(got, value) == 0;
     if (!same && lost(value))
-        error_set(err, GM_E_UNSUPPORTED, "write Modelfile: %s has U+%04X in it, which Ollama drops when it reads (leave that character out)", name, lost(value));
+        error_set(err, GM_E_UNSUPPORTED, "write Modelfile: %s has U+%04X in it, which Ollama drops when it reads (leave that character out)",
+                  name, lost(value));
     else if (!same)
         error_set(err, GM_E_UNSUPPORTED, "write Modelfile: %s has \"\"\" at the end of a line, where Ollama stops reading", name);
     modelfile_free(&m);

@@ -45,8 +45,8 @@ struct ollama_template {
 bool ollama_template_derive(struct ollama_template *out, const struct chat_template *tpl, const struct tokenizer *t, struct gm_error *err);
 void ollama_template_free(struct ollama_template *o);
 /* Does this TEMPLATE, with this vocabulary, give the ids of the training? o: text, add_bos, differs in; verified out. */
-bool ollama_template_verify(struct ollama_template *o, const struct chat_template *tpl, const struct tokenizer *trained, const struct tokenizer *built,
-                            struct gm_error *err);
+bool ollama_template_verify(struct ollama_template *o, const struct chat_template *tpl, const struct tokenizer *trained,
+                            const struct tokenizer *built, struct gm_error *err);
 
 /* The ids that Ollama gives to the model for these messages; text (may be NULL) is appended to. */
 bool ollama_ids(const struct go_template *go, bool add_bos, const struct tokenizer *t, const struct chat_message *messages, size_t n,

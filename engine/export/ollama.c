@@ -41,8 +41,10 @@ void export_note_bos(struct export_job *j)
     static const struct chat_message one[] = {{"user", "x"}};
     int32_t bos = tokenizer_bos(j->r.tokenizer);
     struct id_list ids = {0};
-    if (j->r.tpl && bos >= 0 && tokenizer_adds_bos(j->r.tokenizer) && chat_encode(j->r.tpl, j->r.tokenizer, one, 1, true, &ids, NULL, NULL) && ids.n > 0 && ids.ids[0] != bos)
-        export_note(j, "llama.cpp puts a begin-of-sequence token in front of every prompt, as the vocabulary says; the chat template, and so the training, has none");
+    if (j->r.tpl && bos >= 0 && tokenizer_adds_bos(j->r.tokenizer) && chat_encode(j->r.tpl, j->r.tokenizer, one, 1, true, &ids, NULL, NULL)
+        && ids.n > 0 && ids.ids[0] != bos)
+        export_note(j, "llama.cpp puts a begin-of-sequence token in front of every prompt, as the vocabulary says; the chat template, "
+                       "and so the training, has none");
     id_list_free(&ids);
 }
 
@@ -64,9 +66,11 @@ bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_
             stops[n++] = piece;
     }
     char *license = card_license(r->model->source), *path = path_join(folder, "Modelfile");
-    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama, .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : system_line(r),
-                                         .stops = stops, .n_stops = n, .sampling = r->sampling ? *r->sampling : sampling_default(), .num_ctx = context(&r->model->config),
-                                         .license = license, .comment = "ollama create NAME -f Modelfile\nTEMPLATE builds the ids that the model was trained on."};
+    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama,
+                                         .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : system_line(r),
+                                         .stops = stops, .n_stops = n, .sampling = r->sampling ? *r->sampling : sampling_default(),
+                                         .num_ctx = context(&r->model->config), .license = license,
+                                         .comment = "ollama create NAME -f Modelfile\nTEMPLATE builds the ids that the model was trained on."};
     char *text = modelfile_write(&s, err);
     bool ok = text && file_replace(path, text, strlen(text), err);
     mem_free(text);
@@ -83,7 +87,8 @@ bool export_check_modelfile(const struct export_job *j, const char *folder, cons
     struct modelfile m = {0};
     struct tokenizer *t = tokenizer_open(gguf, err);
     bool ok = t && file_read_all(path, MODELFILE_MAX, &text, err) && modelfile_read(&m, str_text(&text), text.len, path, err);
-    struct ollama_template o = {.text = ok ? mem_copy(modelfile_value(&m, "template")) : NULL, .add_bos = t && tokenizer_adds_bos(t), .differs = j->ollama->differs};
+    struct ollama_template o = {.text = ok ? mem_copy(modelfile_value(&m, "template")) : NULL, .add_bos = t && tokenizer_adds_bos(t),
+                                .differs = j->ollama->differs};
     ok = ok && ollama_template_verify(&o, j->r.tpl, j->r.tokenizer, t, err);
     if (ok)
         j->result->prompts_verified = o.verified;

@@ -10,8 +10,10 @@
 const char *ollama_differs_text(unsigned bit)
 {
     switch (bit) {
-    case OLLAMA_SPECIAL: return "special tokens spelled out in a message (like an end-of-turn mark) become special tokens in Ollama; in training they were text";
-    case OLLAMA_SAME_ROLE: return "Ollama joins messages in a row of one role with a blank line between; in training they stayed apart or were refused";
+    case OLLAMA_SPECIAL:
+        return "special tokens spelled out in a message (like an end-of-turn mark) become special tokens in Ollama; in training they were text";
+    case OLLAMA_SAME_ROLE:
+        return "Ollama joins messages in a row of one role with a blank line between; in training they stayed apart or were refused";
     case OLLAMA_TRIMS_USER: return "white space around what the user writes is trimmed in training and kept by Ollama, whose templates cannot trim";
     case OLLAMA_TRIMS_ASSISTANT: return "white space around earlier answers is trimmed in training and kept by Ollama, whose templates cannot trim";
     case OLLAMA_TRIMS_SYSTEM: return "white space around the system text is trimmed in training and kept by Ollama, whose templates cannot trim";
@@ -113,7 +115,8 @@ struct parts {
 
 static void parts_free(struct parts *p)
 {
-    char *const all[] = {p->head, p->user_before, p->user_after, p->answer_before, p->answer_after, p->ask, p->system_before, p->system_after, p->later_before, p->later_after};
+    char *const all[] = {p->head, p->user_before,   p->user_after,   p->answer_before, p->answer_after,
+                         p->ask,  p->system_before, p->system_after, p->later_before,  p->later_after};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
 }
@@ -151,7 +154,8 @@ static bool take_turns(const struct asker *a, struct parts *p, struct probe *q, 
 {
     if (!ask(a, "uauau", true, q, err))
         return false;
-    char *first = piece(q, 0), *to_answer = piece(q, 1), *to_user = piece(q, 2), *again = piece(q, 3), *to_user_again = piece(q, 4), *last = piece(q, 5);
+    char *first = piece(q, 0), *to_answer = piece(q, 1), *to_user = piece(q, 2), *again = piece(q, 3), *to_user_again = piece(q, 4),
+         *last = piece(q, 5);
     bool ok = true;
     size_t user_end = common(to_answer, last), answer_end = strlen(to_user);
     if (strcmp(to_answer, again) != 0 || strcmp(to_user, to_user_again) != 0)
@@ -303,7 +307,8 @@ static void add_turn(struct str *out, const char *before, const char *after)
 
 static void write_system_turn(struct str *out, const struct parts *p)
 {
-    bool later = p->later_before != NULL, alike = later && strcmp(p->system_before, p->later_before) == 0 && strcmp(p->system_after, p->later_after) == 0;
+    bool later = p->later_before != NULL,
+         alike = later && strcmp(p->system_before, p->later_before) == 0 && strcmp(p->system_after, p->later_after) == 0;
     if (alike) {
         add_turn(out, p->system_before, p->system_after);
         return;
@@ -369,8 +374,9 @@ bool ollama_ids(const struct go_template *go, bool add_bos, const struct tokeniz
 }
 
 /* Both ways of one prompt. *equal is set where both gave one; *refused where the chat template would not. */
-static bool compare(const struct go_template *go, bool add_bos, const struct chat_template *tpl, const struct tokenizer *t, const struct tokenizer *theirs,
-                    const struct chat_message *messages, size_t n, bool *equal, bool *refused, struct gm_error *err)
+static bool compare(const struct go_template *go, bool add_bos, const struct chat_template *tpl, const struct tokenizer *t,
+                    const struct tokenizer *theirs, const struct chat_message *messages, size_t n, bool *equal, bool *refused,
+                    struct gm_error *err)
 {
     struct id_list trained = {0}, built = {0};
     struct gm_error why = {0};
@@ -476,11 +482,15 @@ unsigned ollama_explain(const struct go_template *go, bool add_bos, const struct
 
 /* ---- deriving ---- */
 
-bool ollama_template_verify(struct ollama_template *o, const struct chat_template *tpl, const struct tokenizer *trained, const struct tokenizer *built,
-                            struct gm_error *err)
+bool ollama_template_verify(struct ollama_template *o, const struct chat_template *tpl, const struct tokenizer *trained,
+                            const struct tokenizer *built, struct gm_error *err)
 {
-    static const char *const contents[] = {"Write a haiku about rain.",      "old pond\na frog jumps in\nthe sound of water", "two  spaces, a\ttab\n\n  and lines",
-                                           "\xca\xbbO ke kai e\xcc\x81 \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80", "{{ .System }} }} {% if x %} {{- end }}", "7,5",
+    static const char *const contents[] = {"Write a haiku about rain.",
+                                           "old pond\na frog jumps in\nthe sound of water",
+                                           "two  spaces, a\ttab\n\n  and lines",
+                                           "\xca\xbbO ke kai e\xcc\x81 \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80",
+                                           "{{ .System }} }} {% if x %} {{- end }}",
+                                           "7,5",
                                            " kept where nothing trims "};
     static const char *const roles[] = {"u", "uau", "uauau", "su", "suau", "suauau", "uasu"};
     enum { N_CONTENTS = sizeof contents / sizeof *contents };

@@ -65,9 +65,11 @@ static const struct {
     bool (*applies)(const struct subject *s);
     const char *sentence;
 } peers[] = {
-    {TO_MLX | TO_SAFETENSORS, slides_without_mlx, "mlx-lm has no sliding window in Gemma 2 and Phi-3: texts longer than the window will differ there"},
+    {TO_MLX | TO_SAFETENSORS, slides_without_mlx,
+     "mlx-lm has no sliding window in Gemma 2 and Phi-3: texts longer than the window will differ there"},
     {TO_MLX | TO_SAFETENSORS, has_long_factors, "mlx-lm takes the long rotary factors for short texts as well: those will differ there"},
-    {TO_MLX, always, "mlx_lm fuse rounds the adapter's part before it adds it: its weights are up to one step of bf16 away from ours (--to safetensors rounds once)"},
+    {TO_MLX, always,
+     "mlx_lm fuse rounds the adapter's part before it adds it: its weights are up to one step of bf16 away from ours (--to safetensors rounds once)"},
     {TO_MLX, ollama_takes_no_adapter, "Ollama takes safetensors adapters for Llama and Gemma 2 only: for Ollama use --to ollama"},
     {TO_PEFT, ollama_takes_no_adapter, "Ollama takes safetensors adapters for Llama and Gemma 2 only: for Ollama use --to ollama"},
     {TO_MLX | TO_PEFT | TO_SAFETENSORS, tokenizer_is_rebuilt,

@@ -48,7 +48,9 @@ static void set_vector(struct planned *t, const struct item *item)
 {
     const struct model *m = t->plan->job->r.model;
     const bool hf = t->plan->form == PLAN_SAFETENSORS;
-    const struct tensor_info *stored = hf && m->full.count == 0 && m->source && m->source->kind == SOURCE_HF ? model_source_find(m->source, t->name) : NULL;
+    const struct tensor_info *stored = hf && m->full.count == 0 && m->source && m->source->kind == SOURCE_HF
+                                           ? model_source_find(m->source, t->name)
+                                           : NULL;
     struct plan_piece *piece = &t->pieces[0];
     t->n_pieces = 1;
     piece->layer = -1;
@@ -147,7 +149,9 @@ static void choose_mlx(struct plan *p, const struct item *items, int n)
     p->mlx_scales = p->floats;
     p->group = 64;
     if (p->job->r.lora && dtype_is_mlx(q->type))
-        export_note(p->job, "the adapted matrices are quantised a second time, which can cost more than the adapter changed (--to all tells, --type bf16 does not)");
+        export_note(
+            p->job,
+            "the adapted matrices are quantised a second time, which can cost more than the adapter changed (--to all tells, --type bf16 does not)");
     if (q->type == p->mlx) {
         p->group = q->group;
         p->mlx_scales = q->scale_type;
@@ -207,7 +211,8 @@ static void tell_fallbacks(struct export_job *j, const struct fallback *list, in
             export_note(j, "%s instead of %s: rows of %" PRId64 " are no multiple of %d: %s", dtype_name(list[i].got), dtype_name(list[i].wanted),
                         list[i].cols, dtype_block(list[i].wanted), str_text(&names));
         else
-            export_note(j, "%s instead of %s: weights beyond the range of F16: %s", dtype_name(list[i].got), dtype_name(list[i].wanted), str_text(&names));
+            export_note(j, "%s instead of %s: weights beyond the range of F16: %s", dtype_name(list[i].got), dtype_name(list[i].wanted),
+                        str_text(&names));
         str_free(&names);
     }
 }

@@ -91,8 +91,8 @@ static void compare(const float *a, const float *b, int vocab, struct tally *tal
     tally->positions++;
 }
 
-static bool compare_sequence(const struct export_job *j, const struct compute *exact, struct side *meant, struct side *written, const struct sequence *q,
-                             struct tally *tally, struct gm_error *err)
+static bool compare_sequence(const struct export_job *j, const struct compute *exact, struct side *meant, struct side *written,
+                             const struct sequence *q, struct tally *tally, struct gm_error *err)
 {
     const size_t vocab = (size_t)meant->model->config.vocab_size, d = (size_t)meant->model->config.d_model;
     side_run(meant, exact, q->ids, q->n);
@@ -191,7 +191,8 @@ static bool write_proof(const struct export_job *j, const char *proof, struct gm
     json_object_set_new(o, "to", json_string(export_target(j->r.to)->name));
     json_object_set_new(o, "type", json_string(whole ? export_storage(j->type)->name : "f32"));
     json_object_set_new(o, "base", json_text(j->r.model_name ? j->r.model_name : ""));
-    json_object_set_new(o, "weights", json_string(!whole ? "the adapter's own, bit for bit" : "the sum in f32, rounded once to the type, bit for bit"));
+    json_object_set_new(o, "weights",
+                        json_string(!whole ? "the adapter's own, bit for bit" : "the sum in f32, rounded once to the type, bit for bit"));
     json_object_set_new(o, "sequences", json_integer(p->sequences));
     json_object_set_new(o, "positions", json_integer(p->positions));
     json_object_set_new(o, "max_logit_difference", json_number(p->max_logit_difference));

@@ -9,8 +9,9 @@
 
 enum { RANDOM_LENGTH = 24, PROMPT_MAX = 64, ANSWER_MAX = SEQUENCE_MAX - PROMPT_MAX };
 
-static const char *const PROMPTS[SEQUENCES_ASKED] = {"Write a haiku about an old pond.", "Rain on the window, late in autumn: three lines, please.",
-                                                     "What is the capital of France?", "Caf\xc3\xa9 \xe4\xbf\xb3\xe5\x8f\xa5, 1234 -- it's \"quoted\""};
+static const char *const PROMPTS[SEQUENCES_ASKED] = {"Write a haiku about an old pond.",
+                                                     "Rain on the window, late in autumn: three lines, please.", "What is the capital of France?",
+                                                     "Caf\xc3\xa9 \xe4\xbf\xb3\xe5\x8f\xa5, 1234 -- it's \"quoted\""};
 
 static void add_random(struct sequences *s, int vocab)
 {
@@ -84,7 +85,8 @@ static bool answer(struct sequences *s, const struct export_job *j, const struct
         if (q->answer < 0)
             continue;
         of[n] = q;
-        items[n] = (struct decode_item){.slot = decoder_take(d), .lora = r->lora, .ids = q->ids, .n = q->n, .logits = logits + (size_t)n * (size_t)vocab};
+        items[n] = (struct decode_item){
+            .slot = decoder_take(d), .lora = r->lora, .ids = q->ids, .n = q->n, .logits = logits + (size_t)n * (size_t)vocab};
         n++;
     }
     bool ok = logits != NULL;

@@ -229,7 +229,8 @@ bool go_template_prompt(const struct go_template *t, const struct chat_message *
     collate(messages, n, &c);
     bool ok;
     if (go_template_mentions(t, "messages")) {
-        struct go_root root = {.messages = c.messages, .n_messages = c.n, .system = {str_text(&c.system), c.system.len}, .response = {"", 0}, .has_tools = true};
+        struct go_root root = {
+            .messages = c.messages, .n_messages = c.n, .system = {str_text(&c.system), c.system.len}, .response = {"", 0}, .has_tools = true};
         ok = go_run(&t->root, &root, out, err);
     } else {
         ok = run_turns(t, &c, out, err);

@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-enum token { T_SPACE, T_CLOSE, T_DECLARE, T_ASSIGN, T_PIPE, T_COMMA, T_OPEN_PAREN, T_CLOSE_PAREN, T_DOT, T_FIELD, T_VARIABLE, T_NAME, T_STRING, T_NUMBER };
+enum token {
+    T_SPACE, T_CLOSE, T_DECLARE, T_ASSIGN, T_PIPE, T_COMMA, T_OPEN_PAREN, T_CLOSE_PAREN, T_DOT, T_FIELD, T_VARIABLE, T_NAME, T_STRING, T_NUMBER
+};
 
 struct parser {
     struct go_template *t;
@@ -259,7 +261,8 @@ static bool declare(struct parser *s, struct go_text name)
 static bool function_known(struct parser *s, struct go_text name)
 {
     static const char *const ours[] = {"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "slice", "json"};
-    static const char *const theirs[] = {"call", "html", "js", "print", "printf", "println", "urlquery", "currentDate", "yesterdayDate", "toTypeScriptType"};
+    static const char *const theirs[] = {"call",    "html",     "js",          "print",         "printf",
+                                         "println", "urlquery", "currentDate", "yesterdayDate", "toTypeScriptType"};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
         if (go_is(name, ours[i]))
             return true;
@@ -320,7 +323,8 @@ static bool parse_operand(struct parser *s, struct go_operand *o, bool *is_opera
         break;
     case T_VARIABLE:
         o->term = GO_VARIABLE;
-        ok = known_variable(s, s->text) || error_set(s->err, GM_E_INPUT, "template line %d: the variable %.40s is not declared", s->line, s->text.data);
+        ok = known_variable(s, s->text)
+             || error_set(s->err, GM_E_INPUT, "template line %d: the variable %.40s is not declared", s->line, s->text.data);
         break;
     default: *is_operand = false; return true;
     }
@@ -589,5 +593,6 @@ bool go_parse(struct go_template *t, const char *text, size_t n, struct gm_error
     enum ender ended;
     if (!parse_list(&s, &t->root, &ended))
         return false;
-    return ended == BY_TEXT_END || fail(&s, GM_E_INPUT, ended == BY_END ? "there is an {{ end }} with nothing to end" : "there is an {{ else }} outside of an if");
+    return ended == BY_TEXT_END
+           || fail(&s, GM_E_INPUT, ended == BY_END ? "there is an {{ end }} with nothing to end" : "there is an {{ else }} outside of an if");
 }

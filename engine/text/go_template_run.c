@@ -66,7 +66,8 @@ static struct value string(const char *data, size_t n) { return (struct value){.
 
 static const char *kind_name(const struct value *v)
 {
-    static const char *const names[] = {"nil", "bool", "int", "string", "the list of messages", "a message", "an empty list", "the tools", "the data"};
+    static const char *const names[] = {"nil",       "bool",          "int",       "string",  "the list of messages",
+                                        "a message", "an empty list", "the tools", "the data"};
     return names[v->kind];
 }
 
@@ -216,7 +217,8 @@ static bool length(struct run *r, const struct value *v, size_t *n)
     case GO_V_MESSAGES: *n = v->n; return true;
     case GO_V_EMPTY:
     case GO_V_TOOLS: *n = 0; return true;
-    case GO_V_ROOT: return error_set(r->err, GM_E_UNSUPPORTED, "template line %d: how many fields there are depends on the version of Ollama", r->line);
+    case GO_V_ROOT:
+        return error_set(r->err, GM_E_UNSUPPORTED, "template line %d: how many fields there are depends on the version of Ollama", r->line);
     default: return error_set(r->err, GM_E_INPUT, "template line %d: %s has no length", r->line, kind_name(v));
     }
 }
@@ -440,7 +442,8 @@ static bool walk_range(struct run *r, struct value dot, const struct go_node *no
     if (over.kind == GO_V_INT)
         n = over.number > 0 ? (size_t)over.number : 0;
     else if (over.kind == GO_V_STRING || over.kind == GO_V_BOOL || over.kind == GO_V_MESSAGE || over.kind == GO_V_ROOT)
-        return error_set(r->err, over.kind == GO_V_ROOT ? GM_E_UNSUPPORTED : GM_E_INPUT, "template line %d: range goes over a list, not over %s", r->line, kind_name(&over));
+        return error_set(r->err, over.kind == GO_V_ROOT ? GM_E_UNSUPPORTED : GM_E_INPUT, "template line %d: range goes over a list, not over %s",
+                         r->line, kind_name(&over));
     else if (over.kind == GO_V_MESSAGES)
         n = over.n;
     const struct go_pipe *p = node->pipe;

@@ -93,9 +93,9 @@ char *tokenizer_to_json(const struct tokenizer *t);
 char *tokenizer_config_to_json(const struct tokenizer *t, const char *chat_template_text_or_null);
 
 /* The vocabulary as metadata of a GGUF with `rows` rows of embeddings: tokenizer.ggml.*, tokenizer.chat_template where
- * given; add_bos: what its key of that name says. What llama.cpp cannot express is refused by name. llama.cpp strips white space behind special tokens where
- * general.name has "phi-3" or "phi3" in it, in any case, and only there: the writer of the file must choose a name with it
- * where tokenizer_strips_like_phi3, and one without it elsewhere. */
+ * given; add_bos: what its key of that name says. What llama.cpp cannot express is refused by name. llama.cpp strips white space
+ * behind special tokens where general.name has "phi-3" or "phi3" in it, in any case, and only there: the writer of the file must
+ * choose a name with it where tokenizer_strips_like_phi3, and one without it elsewhere. */
 struct gguf_out; /* engine/format/gguf_write.h */
 bool tokenizer_to_gguf(const struct tokenizer *t, int rows, bool add_bos, const char *chat_template_text_or_null,
                        struct gguf_out *g, struct gm_error *err);

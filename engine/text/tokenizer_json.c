@@ -325,7 +325,8 @@ static bool read_pre_tokenizer(struct tokenizer *t, const json_t *whole, struct 
         if (strcmp(type, "Split") == 0)
             ok = read_split(t, part, err);
         else if (strcmp(type, "Digits") == 0)
-            ok = tokenizer_add_stage(t, MATCH_NUMERIC, is_on(part, "individual_digits", false) ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false, "", 0, err);
+            ok = tokenizer_add_stage(t, MATCH_NUMERIC, is_on(part, "individual_digits", false) ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false, "", 0,
+                                     err);
         else if (strcmp(type, "ByteLevel") == 0)
             ok = read_byte_level(t, part, err);
         else if (strcmp(type, "Metaspace") == 0)
