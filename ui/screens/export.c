@@ -143,88 +143,108 @@ static void cursor_at(struct canvas *c, int row, struct rect in, bool focus, boo
     }
 }
 
-static void draw_form(struct canvas *c, const struct view *v, struct ui_state *ui, struct rect box, bool focus)
+static void draw_checkpoint(struct canvas *c, int row, struct rect in, const struct view *v, long at)
 {
-    const struct view_export *x = &v->export_form;
-    struct export_state *e = &ui->export;
-    struct rect in = rect_inside(box);
-    char bytes[24], loss[24];
-    size_t n = formats(v), need = 0;
-    canvas_box(c, box, focus, "export", v->run.name);
-    long at = chosen(v, ui);
-    int row = in.row + (in.rows > (int)n + 7);
+    char loss[24];
     canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "checkpoint");
-    if (at < 0)
+    if (at < 0) {
         canvas_fit(c, row, in.col + 14, in.cols - 14, ROLE_WARN, "none yet (:save writes one)");
-    else {
-        const struct view_ckpt *k = &v->ckpts.rows[at];
-        canvas_printf(c, row, in.col + 14, in.cols - 30, ROLE_TEXT, "%s   val %s%s", k->name ? k->name : "", loss_text(k->val_loss, loss),
-                      k->best_loss ? " best" : "");
-        canvas_right(c, row, in.col + in.cols - 16, 15, ROLE_DIM, "Space: next");
+        return;
     }
-    cursor_at(c, row, in, focus, e->field == 0);
-    row += 1 + (in.rows > (int)n + 5);
+    const struct view_ckpt *k = &v->ckpts.rows[at];
+    canvas_printf(c, row, in.col + 14, in.cols - 30, ROLE_TEXT, "%s   val %s%s", k->name ? k->name : "", loss_text(k->val_loss, loss),
+                  k->best_loss ? " best" : "");
+    canvas_right(c, row, in.col + in.cols - 16, 15, ROLE_DIM, "Space: next");
+}
+
+/* A row each, from `row` on: ticked or not, name, type, what it is, size. Returns the row behind them; *need: bytes of what is ticked. */
+static int draw_formats(struct canvas *c, int row, struct rect in, const struct view *v, const struct export_state *e, bool focus, size_t *need)
+{
+    const struct view_format *f = v->export_form.formats;
+    const size_t n = formats(v);
     int name_cols = 0, type_cols = 0;
+    char bytes[24];
     for (size_t i = 0; i < n; i++) {
-        int w = width_text(x->formats[i].name);
+        int w = width_text(f[i].name);
         name_cols = w > name_cols ? w : name_cols;
-        for (size_t k = 0; k < x->formats[i].type_count; k++) {
-            w = width_text(x->formats[i].types[k]) + 4;
+        for (size_t k = 0; k < f[i].type_count; k++) {
+            w = width_text(f[i].types[k]) + 4;
             type_cols = w > type_cols ? w : type_cols;
         }
     }
-    for (size_t i = 0; i < n && row < in.row + in.rows; i++, row++) {
-        const struct view_format *f = &x->formats[i];
+    const int about = in.col + 8 + name_cols + type_cols + (type_cols > 0 ? 2 : 0);
+    *need = 0;
+    for (size_t i = 0; i < n && row < in.row + in.rows; i++, f++, row++) {
         bool on = e->on >> i & 1;
-        int about = in.col + 8 + name_cols + type_cols + (type_cols > 0 ? 2 : 0);
+        size_t takes = f->bytes[e->type[i]];
         canvas_text(c, row, in.col + 2, 3, on ? ROLE_OK : ROLE_DIM, on ? "[x]" : "[ ]");
         canvas_fit(c, row, in.col + 6, name_cols, ROLE_TEXT, f->name);
         if (f->type_count > 0)
             canvas_printf(c, row, in.col + 8 + name_cols, type_cols, ROLE_INPUT, f->type_count > 1 ? "< %s >" : "  %s", f->types[e->type[i]]);
         canvas_fit(c, row, about, in.col + in.cols - 12 - about, ROLE_DIM, f->about);
-        size_t takes = f->bytes[e->type[i]];
         if (takes)
             canvas_right(c, row, in.col + in.cols - 11, 10, ROLE_DIM, bytes_text(takes, bytes));
-        need += on ? takes : 0;
+        *need += on ? takes : 0;
         cursor_at(c, row, in, focus, e->field == i + 1);
     }
-    row += in.rows > (int)n + 5;
-    if (row >= in.row + in.rows)
+    return row;
+}
+
+static void draw_disk(struct canvas *c, int row, struct rect in, size_t free_bytes, size_t need)
+{
+    char bytes[24], free_text[24];
+    bool fits = need < free_bytes;
+    canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "disk");
+    bytes_text(free_bytes, free_text);
+    if (need)
+        canvas_printf(c, row, in.col + 14, in.cols - 15, fits ? ROLE_TEXT : ROLE_ERROR, "needs %s, free %s  %s", bytes_text(need, bytes), free_text,
+                      fits ? "ok" : "TOO LITTLE");
+    else
+        canvas_printf(c, row, in.col + 14, in.cols - 15, ROLE_TEXT, "free %s", free_text);
+}
+
+static void draw_button(struct canvas *c, int row, struct rect in, bool here, bool focus)
+{
+    canvas_text(c, row, in.col + 14, 10, here && focus ? ROLE_BUTTON_FOCUS : ROLE_BUTTON, "[ Export ]");
+    if (!here)
+        return;
+    canvas_put(c, row, in.col, ROLE_MARK, '>');
+    if (focus) {
+        c->cursor_row = row;
+        c->cursor_col = in.col + 16;
+    }
+}
+
+static void draw_form(struct canvas *c, const struct view *v, struct ui_state *ui, struct rect box, bool focus)
+{
+    const struct view_export *x = &v->export_form;
+    struct export_state *e = &ui->export;
+    struct rect in = rect_inside(box);
+    const int end = in.row + in.rows, n = (int)formats(v);
+    size_t need;
+    canvas_box(c, box, focus, "export", v->run.name);
+    long at = chosen(v, ui);
+    int row = in.row + (in.rows > n + 7);
+    draw_checkpoint(c, row, in, v, at);
+    cursor_at(c, row, in, focus, e->field == 0);
+    row = draw_formats(c, row + 1 + (in.rows > n + 5), in, v, e, focus, &need);
+    row += in.rows > n + 5;
+    if (row >= end)
         return;
     canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "folder");
     struct str folder = {0};
     folder_text(v, ui, at, &folder);
     canvas_fit(c, row, in.col + 14, in.cols - 15, ROLE_INPUT, str_text(&folder));
     str_free(&folder);
-    cursor_at(c, row++, in, focus, e->field == n + 1);
-    if (row >= in.row + in.rows)
+    cursor_at(c, row++, in, focus, (int)e->field == n + 1);
+    if (row >= end)
         return;
-    if (x->free_bytes) {
-        char free_text[24];
-        bool fits = need < x->free_bytes;
-        canvas_text(c, row, in.col + 2, 11, ROLE_DIM, "disk");
-        bytes_text(x->free_bytes, free_text);
-        if (need)
-            canvas_printf(c, row, in.col + 14, in.cols - 15, fits ? ROLE_TEXT : ROLE_ERROR, "needs %s, free %s  %s", bytes_text(need, bytes), free_text,
-                          fits ? "ok" : "TOO LITTLE");
-        else
-            canvas_printf(c, row, in.col + 14, in.cols - 15, ROLE_TEXT, "free %s", free_text);
-        row++;
-    }
-    if (x->warning && row < in.row + in.rows - 1)
+    if (x->free_bytes)
+        draw_disk(c, row++, in, x->free_bytes, need);
+    if (x->warning && row < end - 1)
         canvas_printf(c, row++, in.col + 2, in.cols - 3, ROLE_WARN, "note: %s", x->warning);
-    row += in.rows > (int)n + 6;
-    if (row >= in.row + in.rows)
-        row = in.row + in.rows - 1;
-    bool here = e->field == n + 2;
-    canvas_text(c, row, in.col + 14, 10, here && focus ? ROLE_BUTTON_FOCUS : ROLE_BUTTON, "[ Export ]");
-    if (here) {
-        canvas_put(c, row, in.col, ROLE_MARK, '>');
-        if (focus) {
-            c->cursor_row = row;
-            c->cursor_col = in.col + 16;
-        }
-    }
+    row += in.rows > n + 6;
+    draw_button(c, row < end ? row : end - 1, in, (int)e->field == n + 2, focus);
 }
 
 /* Gives how many lines there are; those above `skip` and below the box are not drawn. */
