@@ -69,8 +69,30 @@ void cli_fold(struct str *out, const char *text, int column, int indent, int col
     }
 }
 
+static bool share_shown;
+
+void cli_share(const struct general *g, double share, const char *what)
+{
+    if (g->quiet || g->plain || !isatty(STDERR_FILENO))
+        return;
+    struct str clean = {0};
+    text_clean(&clean, what, strlen(what), false, false);
+    fprintf(stderr, "\r%3.0f %%  %-60.60s", 100 * share, str_text(&clean));
+    fflush(stderr);
+    share_shown = true;
+    str_free(&clean);
+}
+
+void cli_share_end(void)
+{
+    if (share_shown)
+        fputs("\r\033[K", stderr);
+    share_shown = false;
+}
+
 void cli_say(const char *before, const char *text)
 {
+    cli_share_end();
     struct str line = {0}, out = {0};
     str_printf(&line, "%s%s", before, text);
     if (isatty(STDERR_FILENO))

@@ -46,6 +46,9 @@ int cli_columns(int fd); /* of its terminal; 80 where there is none */
  * that is wider than a line (a path) stays whole. */
 void cli_fold(struct str *out, const char *text, int column, int indent, int columns);
 void cli_say(const char *before, const char *text); /* a line on stderr, folded where that is a terminal */
+/* How far something is: a line on the terminal of stderr, if there is one, that the next message or cli_share_end() takes away. */
+void cli_share(const struct general *g, double share, const char *what);
+void cli_share_end(void); /* before results go to stdout */
 /* Prints "gemmaiku: text" and gives the exit status that belongs to the error. */
 int cli_fail(const struct gm_error *err);
 /* Flushes stdout; a full disk or closed pipe there is a failure. Gives status, or 1. */

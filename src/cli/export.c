@@ -7,34 +7,13 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define TARGETS "mlx|peft|gguf-lora|safetensors|gguf|ollama|all"
 #define TYPES "f32|f16|bf16|q8_0|q4_0|q4_k_m|mlx4|mlx8"
 
-struct bar {
-    const struct general *general;
-    bool open;
-};
-
-static void show_progress(void *arg, double share, const char *what)
+static void show_progress(void *general, double share, const char *what)
 {
-    struct bar *bar = arg;
-    if (bar->general->quiet || bar->general->plain || !isatty(2))
-        return;
-    struct str clean = {0};
-    text_clean(&clean, what, strlen(what), false, false);
-    fprintf(stderr, "\r%3.0f %%  %-60.60s", 100 * share, str_text(&clean));
-    fflush(stderr);
-    bar->open = true;
-    str_free(&clean);
-}
-
-static void bar_close(struct bar *bar)
-{
-    if (bar->open)
-        fputs("\r\033[K", stderr);
-    bar->open = false;
+    cli_share(general, share, what);
 }
 
 static json_t *result_json(const struct export_request *r, const struct export_result *p)
@@ -81,20 +60,19 @@ struct asked { /* what --to all wants to know besides */
     int answers;
 };
 
-static bool run_one(struct export_request *r, struct session *s, struct bar *bar, struct gm_error *err)
+static bool run_one(struct export_request *r, struct session *s, const struct general *g, struct gm_error *err)
 {
     struct export_result result;
     bool ok = export_run(r, &s->compute, &result, err);
-    bar_close(bar);
+    cli_share_end();
     if (ok)
-        print_result(r, &result, bar->general);
+        print_result(r, &result, g);
     export_result_free(&result);
     return ok;
 }
 
-static bool run(struct export_request *r, struct session *s, const struct asked *asked, const struct general *g, struct gm_error *err)
+static bool run(struct export_request *r, struct session *s, const struct asked *asked, struct general *g, struct gm_error *err)
 {
-    struct bar bar = {.general = g};
     r->model = s->model;
     r->lora = s->lora;
     r->tokenizer = s->tokenizer;
@@ -104,15 +82,15 @@ static bool run(struct export_request *r, struct session *s, const struct asked 
     r->run_dir = s->run_dir;
     r->step = s->step;
     r->progress = show_progress;
-    r->arg = &bar;
+    r->arg = g;
     atomic_bool cancel = false;
     r->cancel = &cancel;
     signals_install(); /* nothing half written stays behind */
     signals_on_interrupt(&cancel);
-    bool ok = asked->all ? cli_export_all(r, s, asked->data, asked->answers, g, err) : run_one(r, s, &bar, err);
+    bool ok = asked->all ? cli_export_all(r, s, asked->data, asked->answers, g, err) : run_one(r, s, g, err);
     signals_on_interrupt(NULL);
     r->cancel = NULL;
-    bar_close(&bar);
+    cli_share_end();
     if (!ok && (dir_exists(r->out) || file_exists(r->out)) && !r->force)
         error_remedy(err, "choose another --out, or --force to replace it");
     return ok;
@@ -182,7 +160,9 @@ int command_export(int argc, char **argv)
         ok = run(&r, &s, &asked, &g, &err);
         session_close(&s);
     }
-    if (!ok && err.code == GM_E_CANCELLED && signals_caught())
+    if (!ok && err.code == GM_E_CANCELLED && signals_caught()) {
+        cli_note(&g, "stopped: nothing of %s is kept", r.out);
         return cli_end(signals_exit(signals_caught()));
+    }
     return ok ? cli_end(EXIT_DONE) : cli_fail(&err);
 }

@@ -77,6 +77,9 @@ static void put_change(struct str *s, double value, double base, bool first, int
 static void print_table(const struct export_all_result *all, const struct general *g)
 {
     const struct export_measurement *base = &all->rows[0].measured;
+    cli_note(g, "KL: mean, to the unfused model; same: share of positions with the same best token");
+    if (base->n)
+        cli_note(g, "5-7-5: per cent of %d answers to the validation prompts at temperature 0.7, the same seeds for each", base->n);
     printf("%-17s %-6s %7s %8s %6s %8s %8s %6s %6s\n", "", "type", "MB", "KL", "same %", "val loss", "change", "5-7-5%", "change");
     for (int i = 0; i < all->n_rows; i++) {
         const struct export_all_row *r = &all->rows[i];
@@ -95,9 +98,6 @@ static void print_table(const struct export_all_result *all, const struct genera
         printf("%s\n", str_text(&s));
         str_free(&s);
     }
-    cli_note(g, "KL: mean, to the unfused model; same: share of positions with the same best token");
-    if (base->n)
-        cli_note(g, "5-7-5: per cent of %d answers to the validation prompts at temperature 0.7, the same seeds for each", base->n);
 }
 
 static json_t *all_json(const struct export_all_result *all, const char *out)
@@ -122,13 +122,14 @@ bool cli_export_all(const struct export_request *r, struct session *s, const cha
     if (d && d->count[SPLIT_VALID] > 0)
         w.rows = d;
     ok = ok && export_all(&a, &s->compute, &all, err);
+    cli_share_end();
     if (ok && g->json) {
         cli_print_json(all_json(&all, r->out));
-    } else if (ok) {
-        print_table(&all, g);
+    } else if (ok) { /* the table last: it is what one waits for */
         for (int i = 0; i < all.n_notes; i++)
             cli_note(g, "note: %s", all.notes[i]);
         cli_note(g, "proved: every one was read back, the numbers are in its proof.json");
+        print_table(&all, g);
         cli_print_clean(r->out, strlen(r->out));
         printf("  %.1f MB\n", (double)all.bytes / 1e6);
     }

@@ -49,8 +49,10 @@ static void step_line(struct progress *p, const struct train_event *e)
     for (int i = 0; i < BAR; i++)
         bar[i] = i < full ? '#' : '.';
     bar[BAR] = 0;
-    fprintf(stderr, "\r%s %d/%d  loss %.4f  %.0f tok/s  %.0f MB  %s   ", bar, e->step, e->iters, e->loss, e->tokens_per_second,
-            (double)e->memory_bytes / 1e6, eta);
+    char line[160];
+    snprintf(line, sizeof line, "%s %d/%d  loss %.4f  %.0f tok/s  %.0f MB  %s   ", bar, e->step, e->iters, e->loss, e->tokens_per_second,
+             (double)e->memory_bytes / 1e6, eta);
+    fprintf(stderr, "\r%.*s", cli_columns(STDERR_FILENO) - 1, line); /* a line that wraps could not be written over */
     fflush(stderr);
     p->open_line = true;
 }
