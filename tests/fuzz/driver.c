@@ -5,7 +5,7 @@
  * Where the build counts coverage (gcc -fsanitize-coverage=trace-pc), inputs that reach new edges join the seeds, and go to the
  * folder -out where one is told. The same seed gives the same inputs. An input on which the target crashes, hangs (60 s), takes
  * more than 4 s of the processor or more memory than it may is kept as `crash-TARGET-SHA` in the current folder; the exit status is then that of the crash.
- * A single allocation above 128 MB counts as a crash under AddressSanitizer (see __asan_default_options).
+ * A single allocation above 96 MB counts as a crash under AddressSanitizer (see __asan_default_options).
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -22,15 +22,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SEEDS_MAX = 20000, EDGES = 1 << 16, HANG_SECONDS = 60, PROCESSOR_SECONDS = 4 };
-static const size_t LIVE_MAX = (size_t)192 << 20; /* accounted memory at once */
+static const size_t LIVE_MAX = (size_t)96 << 20; /* accounted memory at once */
 
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "max_allocation_size_mb=128:allocator_may_return_null=0:detect_leaks=1:abort_on_error=0";
+    return "max_allocation_size_mb=96:allocator_may_return_null=0:detect_leaks=1:abort_on_error=0";
 }
 
 /* ---- coverage: which pairs of places were reached one after the other, and about how often ---- */
@@ -362,7 +363,8 @@ int main(int argc, char **argv)
         if (out)
             save_found(out, buffer, size);
     }
-    printf("%s: %d seeds, %lld inputs in %.1f s, %s %d, %d joined the seeds\n", target, given, done, clock_seconds() - begin,
+    printf("%s: %d seeds, %lld inputs in %.1f s (%.1f of the processor), %s %d, %d joined the seeds\n", target, given, done, clock_seconds() - begin,
+           (double)clock() / CLOCKS_PER_SEC,
            counted ? "edges" : "(coverage is not counted in this build)", edges, n_seeds - (given ? given : 1));
     free(buffer);
     for (int i = 0; i < n_seeds; i++)

@@ -1,5 +1,5 @@
 /* The files that a chat is made by: tokenizer_config.json, "%%%%", chat_template.jinja, "%%%%", generation_config.json, "%%%%", special_tokens_map.json,
- * "%%%%", messages as a file of chats has them. The tokenizer is the built-in model's. */
+ * "%%%%", messages as a file of chats has them, "%%%%", variables. The tokenizer is the built-in model's. */
 #include "tests/fuzz/fuzz.h"
 
 #include "engine/base/mem.h"
@@ -56,16 +56,20 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const NAMES[] = {"tokenizer_config.json", "chat_template.jinja", "generation_config.json", "special_tokens_map.json"};
-    struct fuzz_part part[5];
+    struct fuzz_part part[6];
     struct gm_error err = {0};
     struct model_source s;
     fuzz_file("tokenizer.json", "{}", 2); /* by which the folder is known as one */
-    fuzz_parts(data, size, part, 5);
+    fuzz_parts(data, size, part, 6);
     for (int i = 0; i < 4; i++)
         fuzz_file(NAMES[i], part[i].data, part[i].size);
     if (!model_source_open_tokenizer(&s, fuzz_folder(), &err))
         return 0;
     struct chat_template *tpl = chat_template_open(&s, tokenizer, NULL, &err);
+    char *variables = mem_copy_n((const char *)part[5].data, part[5].size);
+    if (tpl && part[5].size > 0)
+        chat_template_set_variables(tpl, variables, &err);
+    mem_free(variables);
     if (tpl)
         use(tpl, tokenizer, &part[4]);
     else
