@@ -67,7 +67,8 @@ bool lora_fits(const struct lora *l, const struct model_source *source, struct s
     model_source_fingerprint(source, hex);
     if (strcmp(hex, l->origin.base_fingerprint) == 0)
         return true;
-    str_printf(why, "the adapter was trained on other weights than these of %s: on %s (fingerprint %.12s, here %.12s); answers will not be what they were",
+    str_printf(why, "the adapter was trained on other weights than these of %s: on %s (fingerprint %.12s, here %.12s); answers will not be "
+                    "what they were",
                source->name, *l->origin.base ? l->origin.base : "a model without a name", l->origin.base_fingerprint, hex);
     return false;
 }

@@ -333,7 +333,8 @@ static bool read_source(struct dataset *d, struct row_list *list, const char *te
     return true;
 }
 
-static bool read_sources(struct dataset *d, struct row_list *list, const char *data, struct found_splits found[SOURCES_MAX], struct gm_error *err)
+static bool read_sources(struct dataset *d, struct row_list *list, const char *data, struct found_splits found[SOURCES_MAX],
+                         struct gm_error *err)
 {
     bool mixed = strchr(data, '\n') != NULL;
     for (const char *p = data; *p || d->n_sources == 0;) {

@@ -300,7 +300,8 @@ static void list_rewritten(struct str *s, const struct trainer *t)
     for (int i = 0; i < t->dataset->n_rows; i++)
         n += t->dataset->rows[i].n_messages > 3;
     if (n)
-        str_printf(s, "%d conversations have several answers, and this model's template writes all but the last in another way: the last one alone is trained", n);
+        str_printf(s, "%d conversations have several answers, and this model's template writes all but the last in another way: the last "
+                      "one alone is trained", n);
 }
 
 /* One warning: what was put into s, and where to read more. */

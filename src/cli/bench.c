@@ -214,6 +214,16 @@ static const struct shape *find_shape(const char *name, struct gm_error *err)
     return NULL;
 }
 
+/* Options that mean here what they mean for `train`. */
+static bool is_of_train(const char *name)
+{
+    static const char *const names[] = {"--rank", "--keys", "--fine-tune-type", "--num-layers"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 int command_bench(int argc, char **argv)
 {
     struct general g = {0};
@@ -233,8 +243,8 @@ int command_bench(int argc, char **argv)
         {"--grad-checkpoint", ARG_TRI, &a.checkpoint, NULL, "recompute instead of keeping", 0, 0, NULL, NULL},
         {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, STEPS_MAX, NULL, NULL}};
     int n = 7;
-    for (int i = 0; train_rows[i].kind != ARG_NONE; i++) /* these mean here what they mean for train */
-        if (strcmp(train_rows[i].name, "--rank") == 0 || strcmp(train_rows[i].name, "--keys") == 0 || strcmp(train_rows[i].name, "--fine-tune-type") == 0 || strcmp(train_rows[i].name, "--num-layers") == 0)
+    for (int i = 0; train_rows[i].kind != ARG_NONE; i++)
+        if (is_of_train(train_rows[i].name))
             table[n++] = train_rows[i];
     struct arg_spec spec = {.command = "bench", .positional = "", .table = table,
                             .summary = "One training step of a model's real shape, random weights, measured; no model file is needed."};

@@ -198,7 +198,8 @@ int command_chat(int argc, char **argv)
         return status;
     struct gm_error err = {0};
     struct session s;
-    struct session_options o = {.model = model, .adapter = adapter ? adapter : spec.words[0], .chat_template = chat_template, .chat_template_config = template_config,
+    struct session_options o = {.model = model, .adapter = adapter ? adapter : spec.words[0], .chat_template = chat_template,
+                                .chat_template_config = template_config,
                                 .needs_template = true, .needs_weights = true};
     sampling.seed = g.seed;
     if (!sampling_check(&sampling, &err) || !session_open(&s, &o, &g, &err))

@@ -201,7 +201,8 @@ int command_data(int argc, char **argv)
     }
     a.data = str_text(&sources);
     struct session s;
-    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.template_config, .needs_template = a.chat_template != NULL};
+    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.template_config,
+                                .needs_template = a.chat_template != NULL};
     if (!session_open(&s, &o, &g, &err)) {
         str_free(&sources);
         return cli_fail(&err);

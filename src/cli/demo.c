@@ -37,7 +37,8 @@ static bool evaluate(const char *adapter, const struct train_options *options, c
                      struct gm_error *err)
 {
     struct session s;
-    struct session_options o = {.model = options->model, .adapter = adapter, .chat_template = options->chat_template, .chat_template_config = options->chat_template_config, .needs_template = true,
+    struct session_options o = {.model = options->model, .adapter = adapter, .chat_template = options->chat_template,
+                                .chat_template_config = options->chat_template_config, .needs_template = true,
                                 .needs_weights = true};
     if (!session_open(&s, &o, g, err))
         return false;

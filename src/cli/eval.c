@@ -47,7 +47,8 @@ int command_eval(int argc, char **argv)
     struct gm_error err = {0};
     struct session s;
     struct evaluation e = {.bleu = NAN, .chrf = NAN};
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .chat_template_config = template_config, .needs_template = chat_template != NULL,
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template,
+                                .chat_template_config = template_config, .needs_template = chat_template != NULL,
                                 .needs_weights = true};
     sampling.seed = g.seed;
     if (!sampling_check(&sampling, &err) || !session_open(&s, &o, &g, &err))

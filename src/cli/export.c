@@ -149,7 +149,8 @@ int command_export(int argc, char **argv)
     if (ok && !adapter && !model)
         ok = error_set(&err, GM_E_USAGE, "read command line: export needs --adapter or --model");
     struct session s;
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template, .chat_template_config = template_config, .needs_template = chat_template != NULL,
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = chat_template,
+                                .chat_template_config = template_config, .needs_template = chat_template != NULL,
                                 .needs_weights = true};
     if (ok && (ok = session_open(&s, &o, &g, &err))) {
         struct gm_error none = {0};

@@ -119,7 +119,8 @@ int command_generate(int argc, char **argv)
     if (ok && !utf8_valid(a.prompt, strlen(a.prompt)))
         ok = error_set(&err, GM_E_INPUT, "read prompt: it is not valid UTF-8");
     struct session s = {0};
-    struct session_options o = {.model = a.model, .adapter = a.adapter, .chat_template = a.chat_template, .chat_template_config = a.template_config, .needs_template = !a.raw, .needs_weights = true};
+    struct session_options o = {.model = a.model, .adapter = a.adapter, .chat_template = a.chat_template,
+                                .chat_template_config = a.template_config, .needs_template = !a.raw, .needs_weights = true};
     if (ok && session_open(&s, &o, &g, &err)) {
         ok = run(&a, &g, &s, &err);
         session_close(&s);

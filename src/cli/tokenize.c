@@ -147,7 +147,8 @@ static void print_result(const struct general *g, const struct session *s, const
 }
 
 /* `--chat`: the ids, and the X-ray of the template that made them. */
-static bool show_chat(const struct general *g, const struct session *s, const struct tokenize_args *a, const json_t *row, bool *agrees, struct gm_error *err)
+static bool show_chat(const struct general *g, const struct session *s, const struct tokenize_args *a, const json_t *row, bool *agrees,
+                      struct gm_error *err)
 {
     struct id_list ids = {0};
     struct str text = {0};
@@ -160,7 +161,10 @@ static bool show_chat(const struct general *g, const struct session *s, const st
         xray = !json_object_get(row, "tools") && conversation_read(row, &messages, &n, &generation, &other) &&
                xray_make(&x, s, messages, n, a->modelfile, &other);
     if (ok && !xray && (a->modelfile || a->check)) {
-        ok = other.code ? (*err = other, false) : error_set(err, GM_E_UNSUPPORTED, "compare ids: a conversation with tools has no side in a Modelfile");
+        if (!other.code)
+            error_set(&other, GM_E_UNSUPPORTED, "compare ids: a conversation with tools has no side in a Modelfile");
+        *err = other;
+        ok = false;
     } else if (ok && !xray) {
         print_result(g, s, ids.ids, ids.n, &text, false);
     } else if (ok && g->json) {
@@ -179,7 +183,8 @@ static bool show_chat(const struct general *g, const struct session *s, const st
     return ok;
 }
 
-static bool one(const struct general *g, const struct session *s, const struct tokenize_args *a, const struct arg_spec *spec, bool *agrees, struct gm_error *err)
+static bool one(const struct general *g, const struct session *s, const struct tokenize_args *a, const struct arg_spec *spec, bool *agrees,
+                struct gm_error *err)
 {
     struct id_list ids = {0};
     struct str text = {0}, out = {0};
@@ -231,7 +236,8 @@ int command_tokenize(int argc, char **argv)
         {"--jsonl", ARG_FLAG, &a.jsonl, NULL, "rows of standard input: {\"text\"}, {\"messages\"} or {\"ids\"}; {\"ids\", \"text\"} or {\"error\"} out", 0, 0, NULL, NULL},
         {0}};
     struct arg_spec spec = {.command = "tokenize", .positional = "[TEXT...]", .table = table, .max_words = 256,
-                            .summary = "Ids of TEXT (or of standard input), text of ids, conversations through the chat template: ids for training, for chat, and as Ollama would build them, side by side."};
+                            .summary = "Ids of TEXT (or of standard input), text of ids, conversations through the chat template: ids for training, "
+                                       "for chat, and as Ollama would build them, side by side."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
     struct gm_error err = {0};
@@ -240,7 +246,8 @@ int command_tokenize(int argc, char **argv)
         return cli_fail(&err);
     }
     struct session s;
-    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.chat_config, .needs_template = a.chat || a.chat_template};
+    struct session_options o = {.model = a.model, .chat_template = a.chat_template, .chat_template_config = a.chat_config,
+                                .needs_template = a.chat || a.chat_template};
     if (!session_open(&s, &o, &g, &err))
         return cli_fail(&err);
     if (!s.tpl) { /* rows of --jsonl may be conversations; those that are not need no template */

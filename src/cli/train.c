@@ -13,10 +13,12 @@
 #include <signal.h>
 #include <stdio.h>
 
-bool train_test(const struct train_args *a, const struct general *g, const char *model, const char *adapter, struct evaluation *e, struct gm_error *err)
+bool train_test(const struct train_args *a, const struct general *g, const char *model, const char *adapter, struct evaluation *e,
+                struct gm_error *err)
 {
     struct session s;
-    struct session_options o = {.model = model, .adapter = adapter, .chat_template = a->o.chat_template, .chat_template_config = a->o.chat_template_config, .needs_weights = true};
+    struct session_options o = {.model = model, .adapter = adapter, .chat_template = a->o.chat_template,
+                                .chat_template_config = a->o.chat_template_config, .needs_weights = true};
     if (!session_open(&s, &o, g, err))
         return false;
     struct gm_error none = {0}; /* text rows need no template */

@@ -67,7 +67,8 @@ static struct chat_message *with_modelfile(const struct modelfile *m, const stru
     return all;
 }
 
-static bool ollama_side(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *path, struct gm_error *err)
+static bool ollama_side(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *path,
+                        struct gm_error *err)
 {
     struct ollama_template derived = {0};
     struct modelfile m = {0};
@@ -114,21 +115,34 @@ static bool ollama_side(struct xray *x, const struct session *s, const struct ch
     return ok;
 }
 
-bool xray_make(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *modelfile, struct gm_error *err)
+static bool begins_with(const struct id_list *whole, const struct id_list *part)
+{
+    return whole->n >= part->n && memcmp(whole->ids, part->ids, part->n * sizeof *part->ids) == 0;
+}
+
+/* A row that training refuses has ids, too; *why says why. */
+static bool training_side(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, struct gm_error *why,
+                          struct gm_error *err)
+{
+    return chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, &x->supervised, why) ||
+           chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, NULL, err);
+}
+
+bool xray_make(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *modelfile,
+               struct gm_error *err)
 {
     *x = (struct xray){0};
     struct gm_error why = {0};
     size_t asked = n > 1 && strcmp(messages[n - 1].role, "assistant") == 0 ? n - 1 : n;
-    if (!chat_render(s->tpl, messages, asked, true, &x->chat_text, NULL, err) || !chat_encode(s->tpl, s->tokenizer, messages, asked, true, &x->chat, NULL, err)
-        || (!chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, &x->supervised, &why) /* a row that training refuses has ids, too */
-            && !chat_encode(s->tpl, s->tokenizer, messages, n, false, &x->training, NULL, err))
-        || !ollama_side(x, s, messages, asked, modelfile, err))
+    if (!chat_render(s->tpl, messages, asked, true, &x->chat_text, NULL, err) ||
+        !chat_encode(s->tpl, s->tokenizer, messages, asked, true, &x->chat, NULL, err) ||
+        !training_side(x, s, messages, n, &why, err) || !ollama_side(x, s, messages, asked, modelfile, err))
         return false;
     if (!x->supervised)
         x->supervised = mem_new(x->training.n + 1, 1);
     snprintf(x->why_refused, sizeof x->why_refused, "%s", why.text);
     x->has_answer = asked < n;
-    x->training_agrees = !x->has_answer || (!why.text[0] && x->training.n >= x->chat.n && memcmp(x->training.ids, x->chat.ids, x->chat.n * sizeof *x->chat.ids) == 0);
+    x->training_agrees = !x->has_answer || (!why.text[0] && begins_with(&x->training, &x->chat));
     return true;
 }
 
@@ -170,7 +184,8 @@ static void print_row(const struct xray *x, const struct session *s, size_t trai
 {
     bool t = training < x->training.n, c = chat < x->chat.n, o = ollama < x->ollama.n;
     bool inside = c || o; /* behind the prompt the training goes on alone: its answer */
-    bool differs = (inside && x->ollama.n > 0 && (c != o || x->chat.ids[chat] != x->ollama.ids[ollama])) || (x->has_answer && c && t && x->training.ids[training] != x->chat.ids[chat]);
+    bool differs = (inside && x->ollama.n > 0 && (c != o || x->chat.ids[chat] != x->ollama.ids[ollama])) ||
+                   (x->has_answer && c && t && x->training.ids[training] != x->chat.ids[chat]);
     printf("%c%c", differs ? '*' : ' ', t && x->supervised[training] ? '+' : ' ');
     print_id(&x->training, training, t);
     print_id(&x->chat, chat, c);
@@ -298,8 +313,10 @@ void xray_json(const struct xray *x, json_t *out)
     json_t *supervised = json_array();
     for (size_t i = 0; i < x->training.n; i++)
         json_array_append_new(supervised, json_integer(x->supervised[i]));
-    json_object_set_new(out, "training", json_pack("{s:o, s:o, s:b}", "ids", ids_json(&x->training), "supervised", supervised, "agrees", (int)x->training_agrees));
-    json_object_set_new(out, "chat", json_pack("{s:o, s:o}", "ids", ids_json(&x->chat), "text", json_stringn(str_text(&x->chat_text), x->chat_text.len)));
+    json_object_set_new(out, "training", json_pack("{s:o, s:o, s:b}", "ids", ids_json(&x->training), "supervised", supervised, "agrees",
+                                                   (int)x->training_agrees));
+    json_object_set_new(out, "chat", json_pack("{s:o, s:o}", "ids", ids_json(&x->chat), "text",
+                                               json_stringn(str_text(&x->chat_text), x->chat_text.len)));
     json_t *m = json_object();
     json_object_set_new(m, "source", x->source ? json_text(x->source) : json_string("derived"));
     if (x->ollama.n) {

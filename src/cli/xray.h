@@ -24,7 +24,8 @@ struct xray {
     struct tokenizer *gguf_tokenizer;
 };
 /* The prompt is everything but an answer at the end. `modelfile` NULL: a TEMPLATE is derived. */
-bool xray_make(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *modelfile, struct gm_error *err);
+bool xray_make(struct xray *x, const struct session *s, const struct chat_message *messages, size_t n, const char *modelfile,
+               struct gm_error *err);
 void xray_free(struct xray *x);
 void xray_print(const struct xray *x, const struct session *s);
 void xray_notes(const struct xray *x, const struct general *g); /* what differs and why, on stderr */
