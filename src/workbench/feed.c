@@ -195,7 +195,7 @@ static void add_sample(struct workbench *w, struct mail *m, int step)
     struct sample_row *row = &w->samples[w->n_samples++];
     *row = (struct sample_row){.step = step, .temperature = (double)m->sample.temperature, .seconds = m->sample.seconds, .seed = m->sample.seed,
                                .tokens = m->sample.n_tokens};
-    row->prompt = clean_copy(m->text2, false);
+    row->prompt = line_copy(m->text2);
     verse_set(&row->verse, w->syllables, m->sample.text, strlen(m->sample.text));
 }
 

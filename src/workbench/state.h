@@ -275,6 +275,7 @@ void verse_set(struct verse_text *v, const struct syllables *s, const char *text
 void verse_free(struct verse_text *v);
 struct view_verse verse_view(const struct verse_text *v);
 char *clean_copy(const char *text, bool lines); /* mem_free */
+char *line_copy(const char *text); /* clean, breaks between lines as " / " */
 
 /* data_view.c */
 void data_view_fill(struct workbench *w);

@@ -315,7 +315,7 @@ static void check_row(struct rows *all, size_t i, const struct syllables *s, con
     struct view_row *v = &all->rows[i];
     struct verdict verdict;
     form_judge(s, form, r->answer, strlen(r->answer), &verdict);
-    char *prompt = clean_copy(r->prompt, false), *first = NULL;
+    char *prompt = line_copy(r->prompt), *first = NULL;
     size_t at = 0, length;
     const char *line;
     if (form_next_line(r->answer, strlen(r->answer), &at, &line, &length)) {

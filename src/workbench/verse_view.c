@@ -16,6 +16,21 @@ char *clean_copy(const char *text, bool lines)
     return copy;
 }
 
+char *line_copy(const char *text)
+{
+    struct str s = {0};
+    while (text && *text) {
+        size_t n = strcspn(text, "\r\n"), breaks = strspn(text + n, "\r\n");
+        text_clean(&s, text, n, false, false);
+        if (breaks && text[n + breaks] && s.len)
+            str_add(&s, " / ");
+        text += n + breaks;
+    }
+    char *copy = mem_copy_n(str_text(&s), s.len);
+    str_free(&s);
+    return copy;
+}
+
 void verse_free(struct verse_text *v)
 {
     mem_free(v->text);
