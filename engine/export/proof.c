@@ -117,7 +117,7 @@ static bool compare_logits(const struct export_job *j, const struct compute *exa
     struct side meant = {0}, written = {0};
     struct sequences *s = mem_new(1, sizeof *s);
     struct tally random = {0}, asked = {0};
-    export_progress(j, SHARE_PROVING / 100.0, "comparing logits");
+    export_progress(j, SHARE_PROVING / 100.0, "answering prompts");
     bool ok = sequences_make(s, j, exact, err) && side_open(&meant, j->r.model, j->r.lora, err) && side_open(&written, m, l, err);
     for (int i = 0; ok && i < s->n; i++) {
         export_progress(j, (SHARE_PROVING + (100.0 - SHARE_PROVING) * i / s->n) / 100, "comparing logits");
