@@ -53,6 +53,7 @@ void writer_write(struct writer *w, const void *bytes, size_t n);
 bool writer_commit(struct writer *w, struct gm_error *err);
 void writer_abort(struct writer *w);
 bool file_replace(const char *path, const void *bytes, size_t n, struct gm_error *err); /* the three in one */
+bool file_replace_in(const char *folder, const char *name, const void *bytes, size_t n, struct gm_error *err);
 
 /* Appends one line (adds '\n') with a single write(2); `sync` adds fdatasync. For journals. */
 bool file_append_line(int fd, const char *line, size_t n, bool sync, struct gm_error *err);

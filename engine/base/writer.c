@@ -167,3 +167,11 @@ bool file_replace(const char *path, const void *bytes, size_t n, struct gm_error
     writer_write(&w, bytes, n);
     return writer_commit(&w, err);
 }
+
+bool file_replace_in(const char *folder, const char *name, const void *bytes, size_t n, struct gm_error *err)
+{
+    char *path = path_join(folder, name);
+    bool ok = file_replace(path, bytes, n, err);
+    mem_free(path);
+    return ok;
+}

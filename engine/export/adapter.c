@@ -113,15 +113,12 @@ bool export_write_peft(struct export_job *j, const char *folder, struct gm_error
             if (pair->m >= 0)
                 add(&list, layers, layer, m, "lora_magnitude_vector", l->set.w + pair->m, m->out, 0);
         }
-    char *file = path_join(folder, "adapter_model.safetensors"), *config_file = path_join(folder, "adapter_config.json");
-    json_t *config = peft_config(&j->r);
-    bool ok = safetensors_write(file, list.tensors, list.n, meta, n_meta, err) && json_write_file(config_file, config, err);
-    json_decref(config);
+    char *file = path_join(folder, "adapter_model.safetensors");
+    bool ok = safetensors_write(file, list.tensors, list.n, meta, n_meta, err) && json_write_in(folder, "adapter_config.json", peft_config(&j->r), err);
     for (int i = 0; i < list.n; i++)
         mem_free(list.names[i]);
     mem_free(list.names);
     mem_free(list.tensors);
     mem_free(file);
-    mem_free(config_file);
     return ok;
 }

@@ -158,12 +158,7 @@ json_t *export_all_json(const struct export_all_result *result)
 
 static bool write_table(struct all_job *j, struct gm_error *err)
 {
-    json_t *o = export_all_json(j->result);
-    char *file = path_join(j->folder, "fuse_loss.json");
-    bool ok = json_write_file(file, o, err);
-    json_decref(o);
-    mem_free(file);
-    return ok;
+    return json_write_in(j->folder, "fuse_loss.json", export_all_json(j->result), err);
 }
 
 /* The card of them all, with the table in words. */

@@ -126,7 +126,7 @@ static void count_files(const char *folder, struct export_result *out)
 
 bool export_put_card(const struct export_request *r, struct card *c, const char *folder, struct gm_error *err)
 {
-    char *license = card_license(r->model->source), *path = path_join(folder, "README.md");
+    char *license = card_license(r->model->source);
     c->name = path_base(r->out);
     c->base = r->model_name && *r->model_name ? r->model_name : r->model->config.family;
     c->license = license;
@@ -135,10 +135,9 @@ bool export_put_card(const struct export_request *r, struct card *c, const char 
     c->run_dir = r->run_dir;
     c->step = r->step;
     char *text = card_write(c);
-    bool ok = file_replace(path, text, strlen(text), err);
+    bool ok = file_replace_in(folder, "README.md", text, strlen(text), err);
     mem_free(text);
     mem_free(license);
-    mem_free(path);
     return ok;
 }
 

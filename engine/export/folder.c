@@ -66,11 +66,7 @@ static bool write_index(const struct plan *p, const int *shard, int n, const cha
         mem_free(name);
     }
     json_object_set_new(o, "weight_map", map);
-    char *file = path_join(folder, "model.safetensors.index.json");
-    bool ok = json_write_file(file, o, err);
-    json_decref(o);
-    mem_free(file);
-    return ok;
+    return json_write_in(folder, "model.safetensors.index.json", o, err);
 }
 
 static bool write_weights(struct plan *p, const char *folder, struct gm_error *err)
@@ -112,25 +108,13 @@ static bool write_config(const struct plan *p, const char *folder, struct gm_err
             json_object_set_new(places[i], "torch_dtype", json_string(name));
     }
     set_quantization(p, config);
-    char *file = path_join(folder, "config.json");
-    bool ok = json_write_file(file, config, err);
-    json_decref(config);
-    mem_free(file);
-    return ok;
-}
-
-static bool write_text(const char *folder, const char *name, const char *text, size_t n, struct gm_error *err)
-{
-    char *file = path_join(folder, name);
-    bool ok = file_replace(file, text, n, err);
-    mem_free(file);
-    return ok;
+    return json_write_in(folder, "config.json", config, err);
 }
 
 static bool copy_file(const struct model_source *source, const char *name, const char *folder, struct gm_error *err)
 {
     struct str text = {0};
-    bool ok = model_source_read_file(source, name, SMALL_FILE_MAX, &text, err) && write_text(folder, name, str_text(&text), text.len, err);
+    bool ok = model_source_read_file(source, name, SMALL_FILE_MAX, &text, err) && file_replace_in(folder, name, str_text(&text), text.len, err);
     str_free(&text);
     return ok;
 }
@@ -171,8 +155,8 @@ static bool write_tokenizer(const struct export_request *r, const char *folder, 
         return ok && write_template(r, folder, err);
     }
     char *tokenizer = tokenizer_to_json(r->tokenizer), *config = tokenizer_config_to_json(r->tokenizer, r->tpl ? chat_template_text(r->tpl) : NULL);
-    ok = write_text(folder, "tokenizer.json", tokenizer, strlen(tokenizer), err)
-         && write_text(folder, "tokenizer_config.json", config, strlen(config), err);
+    ok = file_replace_in(folder, "tokenizer.json", tokenizer, strlen(tokenizer), err)
+         && file_replace_in(folder, "tokenizer_config.json", config, strlen(config), err);
     mem_free(tokenizer);
     mem_free(config);
     return ok;

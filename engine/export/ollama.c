@@ -65,17 +65,16 @@ bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_
         if (piece && piece[0])
             stops[n++] = piece;
     }
-    char *license = card_license(r->model->source), *path = path_join(folder, "Modelfile");
+    char *license = card_license(r->model->source);
     const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama,
                                          .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : system_line(r),
                                          .stops = stops, .n_stops = n, .sampling = r->sampling ? *r->sampling : sampling_default(),
                                          .num_ctx = context(&r->model->config), .license = license,
                                          .comment = "ollama create NAME -f Modelfile\nTEMPLATE builds the ids that the model was trained on."};
     char *text = modelfile_write(&s, err);
-    bool ok = text && file_replace(path, text, strlen(text), err);
+    bool ok = text && file_replace_in(folder, "Modelfile", text, strlen(text), err);
     mem_free(text);
     mem_free(license);
-    mem_free(path);
     return ok;
 }
 

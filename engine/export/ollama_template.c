@@ -407,7 +407,7 @@ static char *trimmed(const char *text)
     const char *last = text;
     while (p < to) {
         int n = utf8_decode(p, to, &scalar);
-        bool space = unicode_is_space(scalar) || (scalar >= 0x1C && scalar <= 0x1F); /* as Python's strip() has it */
+        bool space = unicode_is_blank(scalar);
         if (leading && space)
             from = p + n;
         leading &= space;

@@ -59,6 +59,7 @@ bool json_has(const json_t *object, const char *key);
 
 /* Indented by two, keys in insertion order, non-ASCII kept as UTF-8, final newline; atomic. */
 bool json_write_file(const char *path, const json_t *value, struct gm_error *err);
+bool json_write_in(const char *folder, const char *name, json_t *value, struct gm_error *err); /* takes the reference over */
 char *json_line(const json_t *value);   /* one compact line without newline; mem_free */
 char *json_pretty(const json_t *value); /* as json_write_file writes it; mem_free */
 /* Appends `"text"` with escapes to out: for those who stream JSON. Control characters and U+007F

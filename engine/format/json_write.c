@@ -178,3 +178,12 @@ bool json_write_file(const char *path, const json_t *value, struct gm_error *err
     mem_free(text);
     return ok;
 }
+
+bool json_write_in(const char *folder, const char *name, json_t *value, struct gm_error *err)
+{
+    char *path = path_join(folder, name);
+    bool ok = json_write_file(path, value, err);
+    json_decref(value);
+    mem_free(path);
+    return ok;
+}

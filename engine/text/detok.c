@@ -1,3 +1,4 @@
+/* detok.c - see detok.h. */
 #include "engine/text/detok.h"
 
 #include "engine/base/mem.h"

@@ -60,7 +60,7 @@ static struct jinja_value filter_title(struct jinja *j, struct jinja_value v, st
         while (p < end && is_break) {
             word = p;
             p += utf8_decode(p, end, &c);
-            is_break = jinja_is_space(c) || (c < 0x80 && c && strchr("-({[<", (int)c));
+            is_break = unicode_is_blank(c) || (c < 0x80 && c && strchr("-({[<", (int)c));
         }
         if (is_break)
             word = p;
@@ -68,7 +68,7 @@ static struct jinja_value filter_title(struct jinja *j, struct jinja_value v, st
                                                (size_t)(word - s->bytes)).string);
         while (p < end) {
             int n = utf8_decode(p, end, &c);
-            if (jinja_is_space(c) || (c < 0x80 && c && strchr("-({[<", (int)c)))
+            if (unicode_is_blank(c) || (c < 0x80 && c && strchr("-({[<", (int)c)))
                 break;
             p += n;
         }
@@ -200,9 +200,9 @@ static struct jinja_value filter_wordcount(struct jinja *j, struct jinja_value v
 static bool text_number(const struct jinja_string *s, char out[64])
 {
     const char *p = s->bytes, *end = p + s->n;
-    while (p < end && jinja_is_space((unsigned char)*p))
+    while (p < end && unicode_is_blank((unsigned char)*p))
         p++;
-    while (end > p && jinja_is_space((unsigned char)end[-1]))
+    while (end > p && unicode_is_blank((unsigned char)end[-1]))
         end--;
     if (p == end || end - p >= 64 || memchr(p, 'x', (size_t)(end - p)) ||
         memchr(p, 'X', (size_t)(end - p)) || memchr(p, 0, (size_t)(end - p)))

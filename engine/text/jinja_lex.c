@@ -55,7 +55,7 @@ static const char *skip_space(const char *p, const char *end)
     uint32_t c;
     while (p < end) {
         int n = utf8_decode(p, end, &c);
-        if (!jinja_is_space(c))
+        if (!unicode_is_blank(c))
             break;
         p += n;
     }
@@ -69,7 +69,7 @@ static const char *strip_right(const char *begin, const char *end)
     uint32_t c;
     for (const char *p = begin; p < end;) {
         p += utf8_decode(p, end, &c);
-        if (!jinja_is_space(c))
+        if (!unicode_is_blank(c))
             last = p;
     }
     return last;

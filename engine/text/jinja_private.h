@@ -167,7 +167,6 @@ struct jinja_value jinja_tojson(struct jinja *j, struct jinja_value self, struct
 
 /* ---- jinja_string.c, jinja_format.c, jinja_filters*.c, jinja_tests.c, jinja_call.c, jinja_op.c */
 
-bool jinja_is_space(uint32_t c); /* as str.strip() sees it */
 size_t jinja_characters(const struct jinja_string *s);
 /* Tables by name; NULL: not there. */
 jinja_fn jinja_string_method(const struct jinja_string *name);

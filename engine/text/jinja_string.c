@@ -9,11 +9,6 @@
 
 #include <string.h>
 
-bool jinja_is_space(uint32_t c)
-{
-    return unicode_is_space(c) || (c >= 0x1C && c <= 0x1F);
-}
-
 size_t jinja_characters(const struct jinja_string *s)
 {
     const char *end = s->bytes + s->n;
@@ -54,7 +49,7 @@ static bool is_stripped(const struct jinja_string *set, uint32_t c)
 {
     uint32_t member;
     if (!set)
-        return jinja_is_space(c);
+        return unicode_is_blank(c);
     for (const char *p = set->bytes, *end = p + set->n; p < end;) {
         p += utf8_decode(p, end, &member);
         if (member == c)
@@ -237,7 +232,7 @@ static struct jinja_value split_blanks(struct jinja *j, const struct jinja_strin
     uint32_t c = 0;
     int n;
     for (;;) {
-        while (p < end && (n = utf8_decode(p, end, &c), jinja_is_space(c)))
+        while (p < end && (n = utf8_decode(p, end, &c), unicode_is_blank(c)))
             p += n;
         if (p == end || !jinja_step(j, 1))
             return out;
@@ -246,7 +241,7 @@ static struct jinja_value split_blanks(struct jinja *j, const struct jinja_strin
             jinja_list_add(j, out, jinja_slice(j, s, (size_t)(p - s->bytes), s->n));
             return out;
         }
-        while (p < end && (n = utf8_decode(p, end, &c), !jinja_is_space(c)))
+        while (p < end && (n = utf8_decode(p, end, &c), !unicode_is_blank(c)))
             p += n;
         jinja_list_add(j, out, jinja_slice(j, s, (size_t)(begin - s->bytes), (size_t)(p - s->bytes)));
         max--;
@@ -506,7 +501,7 @@ static struct jinja_value str_isalnum(struct jinja *j, struct jinja_value self,
 static struct jinja_value str_isspace(struct jinja *j, struct jinja_value self,
                                       struct jinja_args *a)
 {
-    return all_are(j, self, a, jinja_is_space);
+    return all_are(j, self, a, unicode_is_blank);
 }
 
 /* All that has case has the one asked for, and something has. */

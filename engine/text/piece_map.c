@@ -1,3 +1,4 @@
+/* piece_map.c - see piece_map.h. */
 #include "engine/text/piece_map.h"
 
 #include "engine/base/mem.h"

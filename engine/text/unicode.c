@@ -1,3 +1,4 @@
+/* unicode.c - see unicode.h. */
 #include "engine/text/unicode.h"
 
 #include "engine/text/unicode_table.h"
@@ -56,6 +57,11 @@ bool unicode_is_space(uint32_t c)
         return c == ' ' || c - 9 < 5;
     return c == 0x85 || c == 0xA0 || c == 0x1680 || c - 0x2000 <= 10 || c == 0x2028 ||
            c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+bool unicode_is_blank(uint32_t c)
+{
+    return unicode_is_space(c) || (c >= 0x1C && c <= 0x1F);
 }
 
 bool unicode_is_word(uint32_t c)

@@ -17,6 +17,7 @@ bool unicode_is_number(uint32_t scalar);      /* \p{N} */
 bool unicode_is_numeric(uint32_t scalar);     /* what Digits cuts: \p{N} of a newer Unicode */
 bool unicode_is_space(uint32_t scalar);       /* White_Space, \s */
 bool unicode_is_word(uint32_t scalar);        /* \w */
+bool unicode_is_blank(uint32_t scalar);       /* what strip() of Python takes away: White_Space, and U+001C to U+001F */
 
 int unicode_combining_class(uint32_t scalar);
 /* One level of the canonical decomposition: 0, 1 or 2 characters. */

@@ -108,15 +108,6 @@ static const char *const SIDE_FILES[] = {"config.json",
                                          "chat_template.jinja"};
 enum { N_SIDE_FILES = sizeof SIDE_FILES / sizeof *SIDE_FILES, SIDE_FILE_MAX = 256 << 20 };
 
-static bool write_text(const char *dir, const char *name, const char *text, size_t n,
-                       struct gm_error *err)
-{
-    char *path = path_join(dir, name);
-    bool ok = file_replace(path, text, n, err);
-    mem_free(path);
-    return ok;
-}
-
 static bool copy_side_files(const char *dir, const struct model_source *source,
                             struct gm_error *err)
 {
@@ -125,7 +116,7 @@ static bool copy_side_files(const char *dir, const struct model_source *source,
             continue;
         struct str text = {0};
         bool ok = model_source_read_file(source, SIDE_FILES[i], SIDE_FILE_MAX, &text, err) &&
-                  write_text(dir, SIDE_FILES[i], str_text(&text), text.len, err);
+                  file_replace_in(dir, SIDE_FILES[i], str_text(&text), text.len, err);
         str_free(&text);
         if (!ok)
             return false;
@@ -138,13 +129,9 @@ static bool make_side_files(const char *dir, const struct checkpoint_parts *p, s
 {
     char *tokenizer = tokenizer_to_json(p->tokenizer),
          *config = tokenizer_config_to_json(p->tokenizer, p->template_text);
-    char *path = path_join(dir, "config.json");
-    json_t *model = model_config_to_json(&p->model->config);
-    bool ok = json_write_file(path, model, err) &&
-              write_text(dir, "tokenizer.json", tokenizer, strlen(tokenizer), err) &&
-              write_text(dir, "tokenizer_config.json", config, strlen(config), err);
-    json_decref(model);
-    mem_free(path);
+    bool ok = json_write_in(dir, "config.json", model_config_to_json(&p->model->config), err) &&
+              file_replace_in(dir, "tokenizer.json", tokenizer, strlen(tokenizer), err) &&
+              file_replace_in(dir, "tokenizer_config.json", config, strlen(config), err);
     mem_free(tokenizer);
     mem_free(config);
     return ok;

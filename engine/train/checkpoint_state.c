@@ -71,11 +71,7 @@ bool checkpoint_state_write(const char *dir, const struct checkpoint_state *s, s
     json_object_set_new(j, "best_form_loss", json_number(s->best_form_loss));
     json_object_set_new(j, "evals_without_better", json_integer(s->evals_without_better));
     json_object_set_new(j, "files", files);
-    char *path = path_join(dir, "state.json");
-    bool ok = json_write_file(path, j, err);
-    mem_free(path);
-    json_decref(j);
-    return ok;
+    return json_write_in(dir, "state.json", j, err);
 }
 
 static json_t *load_state(const char *dir, struct gm_error *err)

@@ -152,7 +152,7 @@ bool run_origin_of(struct run_origin *o, const struct model_source *source,
 bool run_write_json(const char *dir, const struct train_options *o, const struct run_origin *origin,
                     const struct dataset *d, const char *created, struct gm_error *err)
 {
-    char now[32], *path = path_join(dir, "run.json");
+    char now[32];
     time_t t = time(NULL);
     struct tm utc;
     strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
@@ -168,10 +168,7 @@ bool run_write_json(const char *dir, const struct train_options *o, const struct
                         json_pack("{s:i, s:i, s:i}", "train", d->count[SPLIT_TRAIN], "valid",
                                   d->count[SPLIT_VALID], "test", d->count[SPLIT_TEST]));
     json_object_set_new(j, "options", train_options_to_json(o));
-    bool ok = json_write_file(path, j, err);
-    json_decref(j);
-    mem_free(path);
-    return ok;
+    return json_write_in(dir, "run.json", j, err);
 }
 
 static bool read_hash(const json_t *j, const char *key, char out[65], struct gm_error *err)
