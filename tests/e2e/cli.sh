@@ -222,6 +222,29 @@ wait $pid
 [ $? = 143 ] || fail "SIGTERM: exit is not 143"
 ls runs/stopped/checkpoints | grep -q . || fail "SIGTERM: nothing was saved"
 
+# escape sequences, in whatever comes from outside, do not reach the terminal
+e=$(printf '\033[31mred\007')
+printf '{"prompt": "\\u001b[31m", "completion": "b\\u009b\\u001b]0;x\\u0007"}\n{"prompt": "\\u001b[31m", "completion": "c"}\n' >escape.jsonl
+calm() {
+    name=$1
+    shift
+    "$@" >stdout 2>err </dev/null
+    cat stdout err | tr -d '\n\t' | LC_ALL=C grep -q '[[:cntrl:]]' && fail "$name: a control byte reaches the terminal"
+}
+calm "a run's name" $train --run "$e" --iters 1 --data escape.jsonl --system "$e"
+[ -s "runs/$e/run.json" ] || fail "a run's name: $(cat err)"
+calm "runs list" "$g" runs list
+for c in "runs show" inspect check "inspect --json"; do calm "$c" "$g" $c "$e"; done
+calm "a rows' text" "$g" data escape.jsonl --model "$m"
+calm "generate" "$g" generate --adapter "$e" --prompt "$e" --temp 5 --max-tokens 60 -n 4
+calm "tokenize" "$g" tokenize --model "$m" "$e"
+calm "syllables" "$g" syllables "$e"
+calm "an export" "$g" export "$e" --to mlx --out "out/$e"
+[ -s "out/$e/proof.json" ] || fail "an export: $(cat err)"
+calm "an option" "$g" train "--$e"
+calm "a value" "$g" train --iters "$e"
+rm -rf "runs/$e"
+
 # broken inputs
 broken "no such model" "nowhere" "$g" generate --model nowhere --prompt x
 broken "no such data" "nodata" "$g" train --model "$m" --data nodata.jsonl --run bad

@@ -109,17 +109,34 @@ def tokenizer():
     return dict(version="1.0", added_tokens=special, normalizer=None, pre_tokenizer=split, post_processor=None, decoder=split, model=model)
 
 
+def gguf_types(r):
+    """A GGUF with one row of every storage type: (number, elements and bytes of a block)."""
+    types = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
+             20: (32, 18), 23: (256, 136), 30: (1, 2), 39: (32, 17)}
+    text = lambda t: struct.pack("<Q", len(t)) + t
+    out, body = b"GGUF" + struct.pack("<IQQ", 3, len(types), 1) + text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama"), b""
+    for number, (block, size) in types.items():
+        out += text(b"t%d" % number) + struct.pack("<IQQIQ", 2, 256, 1, number, len(body))
+        row = r.randbytes(256 // block * size)
+        body += row + bytes(-len(row) % 32)
+    return out + bytes(-len(out) % 32) + body
+
+
 def main():
     program = os.path.abspath(sys.argv[1])
     for kind in "model", "gguf":
         os.makedirs(f"{HERE}/seeds/{kind}", exist_ok=True)
+    with open(f"{HERE}/seeds/gguf/types", "wb") as out:
+        out.write(gguf_types(random.Random("types")))
     for name, options in MODELS.items():
         c = {**BASE, **options}
         files = {"config.json": json.dumps(c, indent=1).encode(), "model.safetensors": safetensors(c, random.Random(name)),
                  "tokenizer.json": json.dumps(tokenizer(), ensure_ascii=False, separators=(",", ":")).encode()}
         with open(f"{HERE}/seeds/model/{name}", "wb") as out:
             out.write(b"%%%%\n".join(files.values()))
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as above:
+            folder = f"{above}/{name}"  # a GGUF says what its model is called
+            os.mkdir(folder)
             for file, data in files.items():
                 with open(f"{folder}/{file}", "wb") as out:
                     out.write(data)
