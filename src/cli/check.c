@@ -43,7 +43,7 @@ static void print_answer(const json_t *facts, bool works)
         str_printf(&line, "%s%s: works", *summary ? ", " : "", summary);
     else
         str_add(&line, ": would not work");
-    cli_print_clean(str_text(&line), line.len);
+    cli_print_folded(str_text(&line), 0, 2);
     putchar('\n');
     fflush(stdout);
     str_free(&line);

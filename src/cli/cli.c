@@ -152,6 +152,17 @@ void cli_print_clean(const char *text, size_t n)
     str_free(&clean);
 }
 
+void cli_print_folded(const char *text, int column, int indent)
+{
+    struct str clean = {0}, out = {0};
+    text_clean(&clean, text, strlen(text), true, false);
+    if (isatty(STDOUT_FILENO))
+        cli_fold(&out, str_text(&clean), column, indent, cli_columns(STDOUT_FILENO));
+    fputs(isatty(STDOUT_FILENO) ? str_text(&out) : str_text(&clean), stdout);
+    str_free(&clean);
+    str_free(&out);
+}
+
 void cli_note(const struct general *g, const char *format, ...)
 {
     if (g->quiet)

@@ -58,6 +58,7 @@ void cli_print_json(json_t *value);                 /* one line; takes the refer
 void cli_counts(struct str *out, const struct verdict *v); /* appends "5-7-5" */
 const char *cli_verdict_word(const struct verdict *v);     /* "yes", "possible", "no" */
 void cli_print_clean(const char *text, size_t n);   /* to stdout, lines kept */
+void cli_print_folded(const char *text, int column, int indent); /* the same; where stdout is a terminal, folded as cli_fold() does */
 void cli_note(const struct general *g, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a line on stderr unless --quiet */
 const char *cli_runs_root(void);
 char *cli_state_folder(void); /* for histories: $XDG_STATE_HOME/gemmaiku, made when missing; NULL: none to be had. mem_free */

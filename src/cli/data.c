@@ -98,7 +98,7 @@ static void print_facts(const struct dataset *d, const struct split_facts f[SPLI
         printf("\n%d row%s left out\n", d->n_skipped, d->n_skipped == 1 ? " was" : "s were");
     if (d->notes.len) {
         putchar('\n');
-        cli_print_clean(str_text(&d->notes), d->notes.len);
+        cli_print_folded(str_text(&d->notes), 0, 2);
     }
 }
 

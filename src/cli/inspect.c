@@ -13,18 +13,26 @@ static void print_text(const char *text)
     cli_print_clean(text, strlen(text));
 }
 
-static void print_scalar(const json_t *v)
+static void add_scalar(struct str *out, const json_t *v)
 {
     if (json_is_string(v))
-        print_text(json_string_value(v));
+        str_add(out, json_string_value(v));
     else if (json_is_integer(v))
-        printf("%lld", (long long)json_integer_value(v));
+        str_printf(out, "%lld", (long long)json_integer_value(v));
     else if (json_is_real(v))
-        printf("%.9g", json_real_value(v));
+        str_printf(out, "%.9g", json_real_value(v));
     else if (json_is_boolean(v))
-        print_text(json_is_true(v) ? "yes" : "no");
+        str_add(out, json_is_true(v) ? "yes" : "no");
     else
-        putchar('-');
+        str_add(out, "-");
+}
+
+/* A value that begins at this column, and its line's end. */
+static void print_line(struct str *text, int column)
+{
+    cli_print_folded(str_text(text), column, column);
+    putchar('\n');
+    str_free(text);
 }
 
 static bool is_scalar(const json_t *v)
@@ -46,22 +54,24 @@ static int label_width(const json_t *object)
     return width;
 }
 
-static void print_label(int depth, const char *key, int width)
+/* Gives the column behind it. */
+static int print_label(int depth, const char *key, int width)
 {
-    int used = (int)strlen(key);
+    int used = (int)strlen(key), space = used < width ? width - used : 1;
     printf("%*s", 2 * depth, "");
     print_text(key);
-    printf("%*s", used < width ? width - used : 1, "");
+    printf("%*s", space, "");
+    return 2 * depth + used + space;
 }
 
 static void print_value(int depth, const char *key, int width, const json_t *v);
 
-/* "id 2 <eos>": a small object on one line. */
-static bool print_small(const json_t *v)
+/* "id 2 <eos>": a small object on one line, that begins at this column. */
+static bool print_small(const json_t *v, int column)
 {
     const char *key;
     json_t *inner;
-    size_t n = 0;
+    struct str line = {0};
     json_object_foreach((json_t *)v, key, inner)
         if (!is_scalar(inner) || (json_is_string(inner) && strchr(json_string_value(inner), '\n')))
             return false;
@@ -69,14 +79,14 @@ static bool print_small(const json_t *v)
         return false;
     json_object_foreach((json_t *)v, key, inner)
     {
-        printf("%s%s ", n++ ? ", " : "", key);
-        print_scalar(inner);
+        str_printf(&line, "%s%s ", line.len ? ", " : "", key);
+        add_scalar(&line, inner);
     }
-    putchar('\n');
+    print_line(&line, column);
     return true;
 }
 
-static void print_list(int depth, const json_t *list)
+static void print_list(int depth, const json_t *list, int column)
 {
     size_t i;
     json_t *item;
@@ -84,20 +94,28 @@ static void print_list(int depth, const json_t *list)
     json_array_foreach(list, i, item)
         flat = flat && is_scalar(item);
     if (flat) {
+        struct str line = {0};
         json_array_foreach(list, i, item)
         {
-            if (i)
-                print_text(", ");
-            print_scalar(item);
+            str_add(&line, i ? ", " : "");
+            add_scalar(&line, item);
         }
-        print_text(json_array_size(list) ? "\n" : "-\n");
+        str_add(&line, i ? "" : "-");
+        print_line(&line, column);
         return;
     }
     putchar('\n');
     json_array_foreach(list, i, item)
     {
+        const char *key;
+        json_t *inner;
+        if (json_is_object(item) && json_object_size(item) == 1) { /* an instruction of a Modelfile over several lines */
+            json_object_foreach(item, key, inner)
+                print_value(depth + 1, key, 0, inner);
+            continue;
+        }
         printf("%*s", 2 * depth + 2, "");
-        if (!json_is_object(item) || !print_small(item))
+        if (!json_is_object(item) || !print_small(item, 2 * depth + 4))
             print_value(depth + 1, "", 0, item);
     }
 }
@@ -135,19 +153,19 @@ static void print_value(int depth, const char *key, int width, const json_t *v)
 {
     const char *inner_key;
     json_t *inner;
-    if (*key)
-        print_label(depth, key, width);
+    int column = *key ? print_label(depth, key, width) : 2 * depth;
     if (json_is_string(v) && strchr(json_string_value(v), '\n')) {
         print_block(depth, json_string_value(v));
     } else if (is_scalar(v)) {
-        print_scalar(v);
-        putchar('\n');
+        struct str line = {0};
+        add_scalar(&line, v);
+        print_line(&line, column);
     } else if (json_is_array(v) && strcmp(key, "list") == 0) {
         putchar('\n');
         print_tensors(v);
     } else if (json_is_array(v)) {
-        print_list(depth, v);
-    } else if (depth == 0 || !print_small(v)) {
+        print_list(depth, v, column);
+    } else if (depth == 0 || !print_small(v, column)) {
         int inner_width = label_width(v);
         putchar('\n');
         json_object_foreach((json_t *)v, inner_key, inner)
