@@ -42,6 +42,7 @@ struct case_table {
     size_t n_longer;
 };
 
+/* How many characters c becomes; 0 with c in out: the table does not have it. */
 static int change(struct case_table t, uint32_t c, uint32_t out[3])
 {
     int n = 0;
@@ -55,37 +56,34 @@ static int change(struct case_table t, uint32_t c, uint32_t out[3])
             return n;
         }
     for (size_t i = 0; i < t.n_runs && (uint32_t)t.runs[i][0] <= c; i++)
-        if (c <= (uint32_t)t.runs[i][1] &&
-            (c - (uint32_t)t.runs[i][0]) % (uint32_t)t.runs[i][2] == 0) {
+        if (c <= (uint32_t)t.runs[i][1] && (c - (uint32_t)t.runs[i][0]) % (uint32_t)t.runs[i][2] == 0) {
             out[0] = c + (uint32_t)t.runs[i][3];
             return 1;
         }
-    return 1;
+    return 0;
 }
 
-#define CASE_TABLE(name)                                                                           \
-    (struct case_table){letter_##name##_runs, SIZE(letter_##name##_runs),                        \
-                        letter_##name##_longer, SIZE(letter_##name##_longer)}
+#define CASE_TABLE(name)                                                                                                  \
+    (struct case_table){letter_##name##_runs, SIZE(letter_##name##_runs), letter_##name##_longer, SIZE(letter_##name##_longer)}
 
 int letter_upper(uint32_t c, uint32_t out[3])
 {
-    if (c >= 0x80)
-        return change(CASE_TABLE(upper), c, out);
-    out[0] = letter_is_lower(c) ? c - 32 : c;
-    return 1;
+    int n = change(CASE_TABLE(upper), c, out);
+    if (n == 0 && c < 0x80 && letter_is_lower(c))
+        out[0] = c - 32;
+    return n ? n : 1;
 }
 
 int letter_lower(uint32_t c, uint32_t out[3])
 {
-    if (c >= 0x80)
-        return change(CASE_TABLE(lower), c, out);
-    out[0] = c - 'A' < 26 ? c + 32 : c;
-    return 1;
+    int n = change(CASE_TABLE(lower), c, out);
+    if (c - 'A' < 26)
+        out[0] = c + 32;
+    return n ? n : 1;
 }
 
 int letter_title(uint32_t c, uint32_t out[3])
 {
-    if (c >= 0x80)
-        return change(CASE_TABLE(title), c, out);
-    return letter_upper(c, out);
+    int n = change(CASE_TABLE(title), c, out);
+    return n ? n : letter_upper(c, out);
 }

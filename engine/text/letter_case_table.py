@@ -18,12 +18,12 @@ def ranges(test):
     return out
 
 
-def runs(change):
-    """[first, last, step, distance] of characters that become one other character."""
+def runs(change, characters):
+    """[first, last, step, distance] of characters that become one character: another one, or what str.upper() does not make of them."""
     out = []
-    for c in CHARACTERS:
+    for c in characters:
         to = change(chr(c))
-        if len(to) != 1 or ord(to) == c:
+        if len(to) != 1 or (ord(to) == c and characters is CHARACTERS):
             continue
         by = ord(to) - c
         if out and out[-1][3] == by and (c - out[-1][1] == out[-1][2] or (out[-1][0] == out[-1][1] and c - out[-1][1] <= 2)):
@@ -34,19 +34,20 @@ def runs(change):
     return out
 
 
-def longer(change):
-    return [[c] + [ord(x) for x in (change(chr(c)) + "\0\0")[:3]] for c in CHARACTERS if len(change(chr(c))) > 1]
+def longer(change, characters):
+    return [[c] + [ord(x) for x in (change(chr(c)) + "\0\0")[:3]] for c in characters if len(change(chr(c))) > 1]
 
 
 tables = []
 for name, change in dict(upper=str.upper, lower=str.lower, title=str.title).items():
-    tables.append(("int32_t", f"{name}_runs", 4, runs(change)))
-    tables.append(("uint32_t", f"{name}_longer", 4, longer(change)))
+    characters = [c for c in CHARACTERS if chr(c).title() != chr(c).upper()] if name == "title" else CHARACTERS
+    tables.append(("int32_t", f"{name}_runs", 4, runs(change, characters)))
+    tables.append(("uint32_t", f"{name}_longer", 4, longer(change, characters)))
 tables.append(("uint32_t", "lower_case", 2, ranges(str.islower)))
 tables.append(("uint32_t", "cased", 2, ranges(lambda x: x.islower() or x.isupper() or x.istitle())))
 with open("letter_case_table.h", "w", encoding="ascii") as f:
     f.write(f"/* letter_case_table.h - made by letter_case_table.py from Unicode {unicodedata.unidata_version}: {{first, last, step, distance}} where one\n"
-            " * character becomes one, {character, up to three} where it becomes more, from U+0080 on. */\n"
+            " * character becomes one, {character, up to three} where it becomes more, from U+0080 on; title: where it is not upper. */\n"
             "#ifndef GM_TEXT_LETTER_CASE_TABLE_H\n#define GM_TEXT_LETTER_CASE_TABLE_H\n\n#include <stdint.h>\n")
     for kind, name, width, rows in tables:
         f.write(f"\nstatic const {kind} letter_{name}[][{width}] = {{\n")
