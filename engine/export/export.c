@@ -193,7 +193,7 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
     struct plan plan;
     if (!whole_make(w, err))
         return false;
-    for (int i = 0, n = peers_that_differ(target->name, &j->r.model->config, j->r.model->source, lines); i < n; i++)
+    for (int i = 0, n = peers_that_differ(j->r.to, &j->r.model->config, j->r.model->source, lines); i < n; i++)
         export_note(j, "%s", lines[i]);
     if (j->r.to == EXPORT_GGUF)
         export_note_bos(j);

@@ -4,16 +4,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { TO_MLX = 1, TO_PEFT = 2, TO_GGUF_LORA = 4, TO_SAFETENSORS = 8, TO_GGUF = 16, TO_OLLAMA = 32 };
-
-static unsigned target_bit(const char *target)
-{
-    static const char *const names[] = {"mlx", "peft", "gguf-lora", "safetensors", "gguf", "ollama"};
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(target, names[i]) == 0)
-            return 1u << i;
-    return 0;
-}
+enum {
+    TO_MLX = 1 << EXPORT_MLX,
+    TO_PEFT = 1 << EXPORT_PEFT,
+    TO_GGUF_LORA = 1 << EXPORT_GGUF_LORA,
+    TO_SAFETENSORS = 1 << EXPORT_SAFETENSORS,
+    TO_GGUF = 1 << EXPORT_GGUF,
+    TO_OLLAMA = 1 << EXPORT_OLLAMA
+};
 
 struct subject {
     const struct model_config *config;
@@ -70,19 +68,20 @@ static const struct {
     {TO_MLX | TO_SAFETENSORS, has_long_factors, "mlx-lm takes the long rotary factors for short texts as well: those will differ there"},
     {TO_MLX, always,
      "mlx_lm fuse rounds the adapter's part before it adds it: its weights are up to one step of bf16 away from ours (--to safetensors rounds once)"},
-    {TO_MLX, ollama_takes_no_adapter, "Ollama takes safetensors adapters for Llama and Gemma 2 only: for Ollama use --to ollama"},
-    {TO_PEFT, ollama_takes_no_adapter, "Ollama takes safetensors adapters for Llama and Gemma 2 only: for Ollama use --to ollama"},
+    {TO_MLX | TO_PEFT, ollama_takes_no_adapter, "Ollama takes safetensors adapters for Llama and Gemma 2 only: for Ollama use --to ollama"},
     {TO_MLX | TO_PEFT | TO_SAFETENSORS, tokenizer_is_rebuilt,
-     "transformers 5 (and mlx-lm with it) builds a LlamaTokenizer with \"legacy\": false anew instead of reading tokenizer.json: some texts get other ids there"},
+     "transformers 5 (and mlx-lm with it) builds a LlamaTokenizer with \"legacy\": false anew instead of reading tokenizer.json: "
+     "some texts get other ids there"},
     {TO_GGUF | TO_GGUF_LORA | TO_OLLAMA, scale_is_rounded,
      "llama.cpp and Ollama scale embeddings by the exact root of the width, bf16 training by the rounded one: logits are a little apart"},
     {TO_OLLAMA, always, "Ollama parses special tokens that somebody spells out in a message; here they stay text"},
 };
+_Static_assert(sizeof peers / sizeof *peers + CONFIG_CAVEATS_MAX <= PEERS_MAX, "room for all of them");
 
-int peers_that_differ(const char *target, const struct model_config *c, const struct model_source *source, const char *lines[PEERS_MAX])
+int peers_that_differ(enum export_to target, const struct model_config *c, const struct model_source *source, const char *lines[PEERS_MAX])
 {
     const struct subject s = {c, source};
-    unsigned to = target_bit(target);
+    const unsigned to = 1u << target;
     int n = 0;
     for (size_t i = 0; i < sizeof peers / sizeof *peers; i++)
         if ((peers[i].targets & to) && peers[i].applies(&s))

@@ -3,15 +3,15 @@
  * Threads: any. The lines live as long as the program.
  *
  *     const char *lines[PEERS_MAX];
- *     int n = peers_that_differ("mlx", &model->config, model->source, lines);
+ *     int n = peers_that_differ(EXPORT_MLX, &model->config, model->source, lines);
  */
 #ifndef GM_EXPORT_PEERS_H
 #define GM_EXPORT_PEERS_H
 
-#include "engine/model/config.h"
+#include "engine/export/export.h"
 
 enum { PEERS_MAX = 24 };
-/* target: what --to was, "mlx", "peft", "gguf-lora", "safetensors", "gguf", "ollama"; source may be NULL. */
-int peers_that_differ(const char *target, const struct model_config *c, const struct model_source *source, const char *lines[PEERS_MAX]);
+/* source may be NULL. */
+int peers_that_differ(enum export_to target, const struct model_config *c, const struct model_source *source, const char *lines[PEERS_MAX]);
 
 #endif

@@ -101,23 +101,23 @@ static void test_peers(void **state)
     struct model_config c = {.family = "gemma3_text", .n_layers = 2, .d_model = 640, .head_dim = 256, .scaled_embed = true, .sliding_window = 512, .sliding = {1, 0}};
     const char *lines[PEERS_MAX];
     bool scale = false, adapter = false, window = false;
-    int n = peers_that_differ("mlx", &c, NULL, lines);
+    int n = peers_that_differ(EXPORT_MLX, &c, NULL, lines);
     for (int i = 0; i < n; i++) {
         adapter |= strstr(lines[i], "Ollama takes safetensors adapters") != NULL;
         window |= strstr(lines[i], "no sliding window") != NULL;
     }
     assert_true(adapter && !window);
     snprintf(c.family, sizeof c.family, "gemma2");
-    for (n = peers_that_differ("safetensors", &c, NULL, lines); n-- > 0;)
+    for (n = peers_that_differ(EXPORT_SAFETENSORS, &c, NULL, lines); n-- > 0;)
         window |= strstr(lines[n], "no sliding window") != NULL;
     assert_true(window);
     c.d_model = 1024; /* a whole root: nothing is rounded */
     snprintf(c.family, sizeof c.family, "gemma3_text");
-    for (n = peers_that_differ("gguf", &c, NULL, lines); n-- > 0;)
+    for (n = peers_that_differ(EXPORT_GGUF, &c, NULL, lines); n-- > 0;)
         scale |= strstr(lines[n], "exact root") != NULL;
     assert_false(scale);
     c.d_model = 1152;
-    for (n = peers_that_differ("ollama", &c, NULL, lines); n-- > 0;)
+    for (n = peers_that_differ(EXPORT_OLLAMA, &c, NULL, lines); n-- > 0;)
         scale |= strstr(lines[n], "exact root") != NULL;
     assert_true(scale);
     char *path = mem_printf("%s/models/llama", fixtures_dir());
@@ -127,7 +127,7 @@ static void test_peers(void **state)
     assert_true(model_source_open_tokenizer(&source, path, &err));
     json_t *config = model_source_read_json(&source, "tokenizer_config.json", 1 << 20, &err);
     named = json_is_false(json_object_get(config, "legacy"));
-    for (n = peers_that_differ("peft", &c, &source, lines); n-- > 0;)
+    for (n = peers_that_differ(EXPORT_PEFT, &c, &source, lines); n-- > 0;)
         rebuilt |= strstr(lines[n], "builds a LlamaTokenizer") != NULL;
     assert_int_equal(rebuilt, named);
     json_decref(config);
