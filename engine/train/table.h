@@ -3,7 +3,7 @@
  * The first line names the columns: prompt and completion (or response, answer), instruction, input and output, or
  * text; case does not matter, other columns are ignored and told. Fields in quotes may hold separators, line breaks and
  * doubled quotes. A .csv whose header has semicolons and no comma is cut at semicolons. In a .tsv a quote that does not
- * close before the next tab is an ordinary character. Rows that do not fit are counted like those of JSON. Threads: one.
+ * close at the end of a field is an ordinary character. Rows that do not fit are counted like those of JSON. Threads: one.
  *
  *     if (table_ending(path)) ok = table_read(&list, &store, bytes, n, path, SPLIT_TRAIN, &ignored, err);
  */
