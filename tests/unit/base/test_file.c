@@ -526,6 +526,12 @@ static void test_names(void **state)
     assert_string_equal(path_base("a/b"), "b");
     assert_string_equal(path_base("b"), "b");
     assert_string_equal(path_base("/"), "");
+    static const char *const folders[][2] = {{"a/b", "a"}, {"b", "."}, {"/b", "/"}, {"/", "/"}, {"a/b/", "a/b"}};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *folder = path_folder(folders[i][0]);
+        assert_string_equal(folder, folders[i][1]);
+        mem_free(folder);
+    }
     double before = clock_seconds();
     usleep(2000);
     double passed = clock_seconds() - before;
