@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SMALL_FILES = 8 << 20 }; /* tokenizer, configuration, proof: room for them */
 
@@ -210,7 +211,9 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
         count_files(w->made, j->result);
     if (ok && file) { /* the proof first: where the file stands, its proof does */
         char *proof_out = mem_printf("%s.proof.json", w->out);
-        ok = whole_place(w, proof, proof_out, j->r.force, err) && whole_place(w, file, w->out, j->r.force, err);
+        ok = whole_place(w, proof, proof_out, j->r.force, err);
+        if (ok && !(ok = whole_place(w, file, w->out, j->r.force, err)))
+            unlink(proof_out);
         mem_free(proof_out);
     } else if (ok) {
         ok = whole_place(w, w->made, w->out, j->r.force, err);

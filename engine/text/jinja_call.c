@@ -224,12 +224,7 @@ static bool cycler_attribute(struct jinja *j, struct jinja_value v, const struct
 
 /* ---- attributes ---- */
 
-struct named_fn {
-    const char *name;
-    jinja_fn fn;
-};
-
-static jinja_fn find_fn(const struct named_fn *list, const struct jinja_string *name)
+jinja_fn jinja_find(const struct jinja_named *list, const struct jinja_string *name)
 {
     for (; list->name; list++)
         if (jinja_is(name, list->name))
@@ -239,25 +234,25 @@ static jinja_fn find_fn(const struct named_fn *list, const struct jinja_string *
 
 static jinja_fn method_of(struct jinja_value v, const struct jinja_string *name)
 {
-    static const struct named_fn of_dict[] = {
+    static const struct jinja_named of_dict[] = {
         {"get", dict_get},     {"keys", dict_keys}, {"values", dict_values}, {"items", dict_items},
         {"copy", dict_copy},   {"update", unsafe},  {"pop", unsafe},         {"popitem", unsafe},
         {"setdefault", unsafe}, {"clear", unsafe},  {NULL, NULL}};
-    static const struct named_fn of_list[] = {
+    static const struct jinja_named of_list[] = {
         {"count", list_count}, {"index", list_index}, {"append", unsafe}, {"extend", unsafe},
         {"insert", unsafe},    {"pop", unsafe},       {"remove", unsafe}, {"reverse", unsafe},
         {"sort", unsafe},      {"clear", unsafe},     {NULL, NULL}};
-    static const struct named_fn of_tuple[] = {
+    static const struct jinja_named of_tuple[] = {
         {"count", list_count}, {"index", list_index}, {NULL, NULL}};
     switch (v.type) {
     case JINJA_STRING:
         return jinja_string_method(name);
     case JINJA_DICT:
-        return find_fn(of_dict, name);
+        return jinja_find(of_dict, name);
     case JINJA_LIST:
-        return find_fn(of_list, name);
+        return jinja_find(of_list, name);
     case JINJA_TUPLE:
-        return find_fn(of_tuple, name);
+        return jinja_find(of_tuple, name);
     default:
         return NULL;
     }
@@ -418,11 +413,11 @@ static struct jinja_value fn_joiner(struct jinja *j, struct jinja_value self, st
 
 struct jinja_value jinja_global(struct jinja *j, const struct jinja_string *name)
 {
-    static const struct named_fn list[] = {
+    static const struct jinja_named list[] = {
         {"raise_exception", fn_raise}, {"strftime_now", fn_strftime_now}, {"range", fn_range},
         {"dict", fn_dict},             {"namespace", fn_namespace},       {"cycler", fn_cycler},
         {"joiner", fn_joiner},         {NULL, NULL}};
-    jinja_fn fn = find_fn(list, name);
+    jinja_fn fn = jinja_find(list, name);
     if (fn)
         return jinja_method(j, name_copy(j, name), fn, jinja_none());
     if (jinja_is(name, "lipsum"))

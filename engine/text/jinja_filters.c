@@ -297,10 +297,7 @@ static struct jinja_value filter_abs(struct jinja *j, struct jinja_value v, stru
 
 jinja_fn jinja_filter(const struct jinja_string *name)
 {
-    static const struct {
-        const char *name;
-        jinja_fn fn;
-    } filters[] = {
+    static const struct jinja_named filters[] = {
         {"trim", filter_trim},
         {"tojson", jinja_tojson},
         {"upper", filter_upper},
@@ -322,11 +319,10 @@ jinja_fn jinja_filter(const struct jinja_string *name)
         {"center", filter_center},
         {"truncate", filter_truncate},
         {"wordcount", filter_wordcount},
+        {NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
-        if (jinja_is(name, filters[i].name))
-            return filters[i].fn;
-    return jinja_list_filter(name);
+    jinja_fn fn = jinja_find(filters, name);
+    return fn ? fn : jinja_list_filter(name);
 }
 
 bool jinja_filter_of_jinja(const struct jinja_string *name)

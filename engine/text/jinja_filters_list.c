@@ -398,10 +398,7 @@ static struct jinja_value filter_rejectattr(struct jinja *j, struct jinja_value 
 
 jinja_fn jinja_list_filter(const struct jinja_string *name)
 {
-    static const struct {
-        const char *name;
-        jinja_fn fn;
-    } filters[] = {
+    static const struct jinja_named filters[] = {
         {"length", filter_length},
         {"count", filter_length},
         {"default", filter_default},
@@ -425,9 +422,7 @@ jinja_fn jinja_list_filter(const struct jinja_string *name)
         {"reverse", filter_reverse},
         {"batch", filter_batch},
         {"attr", filter_attr},
+        {NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
-        if (jinja_is(name, filters[i].name))
-            return filters[i].fn;
-    return NULL;
+    return jinja_find(filters, name);
 }

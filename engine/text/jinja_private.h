@@ -168,7 +168,12 @@ struct jinja_value jinja_tojson(struct jinja *j, struct jinja_value self, struct
 /* ---- jinja_string.c, jinja_format.c, jinja_filters*.c, jinja_tests.c, jinja_call.c, jinja_op.c */
 
 size_t jinja_characters(const struct jinja_string *s);
-/* Tables by name; NULL: not there. */
+/* Tables by name, {NULL, NULL} behind the last; NULL: not there. */
+struct jinja_named {
+    const char *name;
+    jinja_fn fn;
+};
+jinja_fn jinja_find(const struct jinja_named *list, const struct jinja_string *name);
 jinja_fn jinja_string_method(const struct jinja_string *name);
 jinja_fn jinja_filter(const struct jinja_string *name);
 jinja_fn jinja_list_filter(const struct jinja_string *name); /* those over members */

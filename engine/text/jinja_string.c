@@ -576,10 +576,7 @@ static struct jinja_value str_rjust(struct jinja *j, struct jinja_value self, st
 
 jinja_fn jinja_string_method(const struct jinja_string *name)
 {
-    static const struct {
-        const char *name;
-        jinja_fn fn;
-    } methods[] = {
+    static const struct jinja_named methods[] = {
         {"strip", str_strip},
         {"lstrip", str_lstrip},
         {"rstrip", str_rstrip},
@@ -615,9 +612,7 @@ jinja_fn jinja_string_method(const struct jinja_string *name)
         {"rjust", str_rjust},
         {"center", str_center},
         {"format", jinja_format_braces},
+        {NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (jinja_is(name, methods[i].name))
-            return methods[i].fn;
-    return NULL;
+    return jinja_find(methods, name);
 }

@@ -148,10 +148,7 @@ static struct jinja_value is_le(struct jinja *j, struct jinja_value v, struct ji
 
 jinja_fn jinja_test(const struct jinja_string *name)
 {
-    static const struct {
-        const char *name;
-        jinja_fn fn;
-    } tests[] = {
+    static const struct jinja_named tests[] = {
         {"defined", is_defined},     {"undefined", is_undefined},
         {"none", is_none},           {"boolean", is_boolean},
         {"true", is_true},           {"false", is_false},
@@ -172,11 +169,9 @@ jinja_fn jinja_test(const struct jinja_string *name)
         {"lt", is_lt},               {"lessthan", is_lt},
         {"<", is_lt},                {"le", is_le},
         {"<=", is_le},
+        {NULL, NULL},
     };
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-        if (jinja_is(name, tests[i].name))
-            return tests[i].fn;
-    return NULL;
+    return jinja_find(tests, name);
 }
 
 bool jinja_apply_test(struct jinja *j, const struct jinja_string *name, struct jinja_value self,
