@@ -199,12 +199,34 @@ static size_t replace_bytes(uint8_t *b, size_t size, size_t max, size_t at, size
     return size - cut + n;
 }
 
+static const char CUT[] = "%%%%\n"; /* between the files of an input */
+
+/* Where file k of an input stands; false: it has fewer. */
+static bool find_part(const uint8_t *b, size_t size, int k, size_t *at, size_t *n)
+{
+    const uint8_t *p = b, *end = b + size, *cut;
+    for (; (cut = memmem(p, (size_t)(end - p), CUT, sizeof CUT - 1)) && k > 0; k--)
+        p = cut + sizeof CUT - 1;
+    *at = (size_t)(p - b);
+    *n = (size_t)((cut ? cut : end) - p);
+    return k == 0;
+}
+
+/* One file from another seed: a configuration with the weights of another model. */
+static size_t exchange_part(struct rng *r, uint8_t *b, size_t size, size_t max)
+{
+    const struct seed *s = &seeds[below(r, (size_t)n_seeds)];
+    int k = (int)below(r, 6);
+    size_t at, n, from, m;
+    return find_part(b, size, k, &at, &n) && find_part(s->data, s->size, k, &from, &m) ? replace_bytes(b, size, max, at, n, s->data + from, m) : size;
+}
+
 static size_t mutate(struct rng *r, uint8_t *b, size_t size, size_t max)
 {
     size_t at = below(r, size + 1), left = size - at;
     size_t n = 1 + below(r, below(r, 4) ? 8 : 200);
     n = n < left ? n : left;
-    switch (below(r, 11)) {
+    switch (below(r, 12)) {
     case 0:
         if (left)
             b[at] ^= (uint8_t)(1u << below(r, 8));
@@ -221,6 +243,8 @@ static size_t mutate(struct rng *r, uint8_t *b, size_t size, size_t max)
         return replace_bytes(b, size, max, at, n, b, 0);
     case 5: /* again */
         return replace_bytes(b, size, max, at, 0, b + at, n);
+    case 11:
+        return below(r, 8) ? size : exchange_part(r, b, size, max);
     case 6: { /* a piece from elsewhere */
         size_t from = below(r, size + 1), m = 1 + below(r, 64);
         return replace_bytes(b, size, max, at, below(r, 2) ? n : 0, b + from, m < size - from ? m : size - from);
@@ -254,7 +278,6 @@ static size_t mutate(struct rng *r, uint8_t *b, size_t size, size_t max)
 
 int fuzz_parts(const uint8_t *data, size_t size, struct fuzz_part *parts, int max)
 {
-    static const char CUT[] = "%%%%\n";
     int n = 0;
     memset(parts, 0, (size_t)max * sizeof *parts);
     for (const uint8_t *p = data, *end = data + size; n < max;) {
