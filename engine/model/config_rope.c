@@ -149,6 +149,42 @@ static bool read_partial(struct model_config *c, const struct model_family *f, c
     return config_check(c, err);
 }
 
+/* The newer spelling: one table, or one for each kind of layer. */
+static bool read_parameters(struct model_config *c, const struct model_family *f,
+                            const json_t *parameters, int64_t beside, struct gm_error *err)
+{
+    const json_t *full = json_object_get(parameters, "full_attention"),
+                 *local = json_object_get(parameters, "sliding_attention");
+    if (!c->local_rope || (!full && !local)) {
+        if (!read_partial(c, f, parameters, err) ||
+            !read_one(c, parameters, beside, &c->rope_theta, &c->rope, err))
+            return error_context(err, "\"rope_parameters\"");
+        return true;
+    }
+    struct rope_scaling unscaled = {.kind = ROPE_PLAIN};
+    if (full && (!read_partial(c, f, full, err) ||
+                 !read_one(c, full, beside, &c->rope_theta, &c->rope, err)))
+        return error_context(err, "\"rope_parameters.full_attention\"");
+    if (local && (!read_partial(c, f, local, err) ||
+                  !read_one(c, local, beside, &c->rope_theta_local, &unscaled, err)))
+        return error_context(err, "\"rope_parameters.sliding_attention\"");
+    return unscaled.kind == ROPE_PLAIN ||
+           json_unsupported(local, "rope_parameters.sliding_attention",
+                            "no scaling on sliding layers", err);
+}
+
+/* A file may say it in both spellings, as long as they say one thing. */
+static bool rope_equal(const struct model_config *a, const struct model_config *b)
+{
+    const struct rope_scaling *x = &a->rope, *y = &b->rope;
+    const size_t bytes = (size_t)(a->rotary_dim / 2) * sizeof *x->short_factors;
+    return a->rotary_dim == b->rotary_dim && x->kind == y->kind && x->factor == y->factor &&
+           x->low_freq_factor == y->low_freq_factor && x->high_freq_factor == y->high_freq_factor &&
+           x->original_positions == y->original_positions && x->attention_factor == y->attention_factor &&
+           memcmp(x->short_factors, y->short_factors, bytes) == 0 &&
+           memcmp(x->long_factors, y->long_factors, bytes) == 0;
+}
+
 bool config_read_rope(struct model_config *c, const struct model_family *f, const json_t *o,
                       struct gm_error *err)
 {
@@ -169,24 +205,12 @@ bool config_read_rope(struct model_config *c, const struct model_family *f, cons
         return error_context(err, "\"rope_scaling\"");
     if (!parameters)
         return true;
-    const json_t *full = json_object_get(parameters, "full_attention"),
-                 *local = json_object_get(parameters, "sliding_attention");
-    if (!c->local_rope || (!full && !local)) {
-        if (!read_partial(c, f, parameters, err) ||
-            !read_one(c, parameters, beside, &c->rope_theta, &c->rope, err))
-            return error_context(err, "\"rope_parameters\"");
-        return true;
-    }
-    struct rope_scaling unscaled = {.kind = ROPE_PLAIN};
-    if (full && (!read_partial(c, f, full, err) ||
-                 !read_one(c, full, beside, &c->rope_theta, &c->rope, err)))
-        return error_context(err, "\"rope_parameters.full_attention\"");
-    if (local && (!read_partial(c, f, local, err) ||
-                  !read_one(c, local, beside, &c->rope_theta_local, &unscaled, err)))
-        return error_context(err, "\"rope_parameters.sliding_attention\"");
-    return unscaled.kind == ROPE_PLAIN ||
-           json_unsupported(local, "rope_parameters.sliding_attention",
-                            "no scaling on sliding layers", err);
+    const struct model_config told = *c;
+    c->rope = f->defaults.rope;
+    if (!read_parameters(c, f, parameters, beside, err))
+        return false;
+    return !scaling || rope_equal(c, &told) ||
+           error_set(err, GM_E_INPUT, "\"rope_scaling\" and \"rope_parameters\" say different things (take one of them out)");
 }
 
 static json_t *numbers(const float *v, int n)

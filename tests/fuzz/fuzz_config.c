@@ -24,6 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct model_config *c = mem_new(2, sizeof *c); /* too large for a stack under AddressSanitizer */
     if (model_config_parse(&c[0], (const char *)data, size, "fuzz", &err)) {
         model_config_parameters(&c[0]);
+        for (int i = 0; c[0].rope.kind == ROPE_LONG && i < c[0].rotary_dim / 2; i++)
+            assert(c[0].rope.short_factors[i] > 0 && c[0].rope.long_factors[i] > 0); /* divisors */
         json_t *json = model_config_to_json(&c[0]);
         char *text = json_pretty(json);
         if (!model_config_parse(&c[1], text, strlen(text), "fuzz", &err)) {
