@@ -37,6 +37,7 @@ static bool read_run_options(struct rows *r, const char *run_dir, struct gm_erro
 
 struct measuring {
     const struct session *s;
+    struct compute exact;       /* f32: in bf16 what a storage type costs would drown in what the products round */
     const struct dataset *rows; /* NULL: nothing to measure on */
     struct sampling sampling;
     int answers;
@@ -52,8 +53,14 @@ static bool loss_and_form(void *arg, const struct model *m, const struct lora *l
     s.model = (struct model *)(uintptr_t)m;
     s.lora = (struct lora *)(uintptr_t)l;
     struct evaluation e = {0};
-    if (!evaluate_loss(&s, w->rows, SPLIT_VALID, w->cancel, &e, err)
-        || (s.tpl && !evaluate_answers(&s, w->rows, 1u << SPLIT_VALID, s.system, &w->sampling, w->answers, w->cancel, &e, err)))
+    struct session exact = s;
+    exact.compute = w->exact;
+    exact.lora = l ? lora_copy(l) : NULL;
+    if (exact.lora)
+        lora_bind(exact.lora, m, &w->exact);
+    bool ok = evaluate_loss(&exact, w->rows, SPLIT_VALID, w->cancel, &e, err);
+    lora_free(exact.lora);
+    if (!ok || (s.tpl && !evaluate_answers(&s, w->rows, 1u << SPLIT_VALID, s.system, &w->sampling, w->answers, w->cancel, &e, err)))
         return false;
     out->loss = e.loss;
     out->n = e.n;
@@ -121,6 +128,7 @@ bool cli_export_all(const struct export_request *r, struct session *s, const cha
     ok = ok && (!rows.data || (d && dataset_check_ids(d, s->model->config.vocab_size, err)));
     if (d && d->count[SPLIT_VALID] > 0)
         w.rows = d;
+    ok = ok && compute_init(&w.exact, s->pool, GM_TASTE, GM_COMPUTE_F32, FAMILY_AUTO, err);
     ok = ok && export_all(&a, &s->compute, &all, err);
     cli_share_end();
     if (ok && g->json) {
@@ -134,6 +142,7 @@ bool cli_export_all(const struct export_request *r, struct session *s, const cha
         printf("  %.1f MB\n", (double)all.bytes / 1e6);
     }
     export_all_free(&all);
+    compute_free(&w.exact);
     dataset_free(d);
     run_info_free(&rows.run);
     mem_free(rows.data);
