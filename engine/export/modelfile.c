@@ -2,6 +2,7 @@
 #include "engine/export/modelfile.h"
 
 #include "engine/base/mem.h"
+#include "engine/text/go_template.h"
 
 #include <errno.h>
 #include <math.h>
@@ -399,7 +400,7 @@ char *modelfile_write(const struct modelfile_settings *s, struct gm_error *err)
         line += n + (line[n] == '\n');
     }
     str_printf(&out, "FROM %s\n", s->from);
-    add_quoted(&out, "TEMPLATE", s->template->text);
+    add_quoted(&out, "TEMPLATE", s->template);
     if (s->system && s->system[0])
         add_quoted(&out, "SYSTEM", s->system);
     for (size_t i = 0; i < s->n_stops; i++)
@@ -415,7 +416,7 @@ char *modelfile_write(const struct modelfile_settings *s, struct gm_error *err)
     if (s->license)
         add_quoted(&out, "LICENSE", s->license);
     char *text = str_take(&out);
-    if (comes_back(text, "template", s->template->text, err) && (!s->system || !s->system[0] || comes_back(text, "system", s->system, err)))
+    if (comes_back(text, "template", s->template, err) && (!s->system || !s->system[0] || comes_back(text, "system", s->system, err)))
         return text;
     mem_free(text);
     return NULL;

@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/export/card.h"
+#include "engine/export/modelfile.h"
 #include "engine/format/model_source.h"
 
 #include <string.h>
@@ -66,7 +67,7 @@ bool export_write_modelfile(struct export_job *j, const char *folder, struct gm_
             stops[n++] = piece;
     }
     char *license = card_license(r->model->source);
-    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama,
+    const struct modelfile_settings s = {.from = "./model.gguf", .template = j->ollama->text,
                                          .system = j->ollama->differs & OLLAMA_SYSTEM_LEFT_OUT ? NULL : system_line(r),
                                          .stops = stops, .n_stops = n, .sampling = r->sampling ? *r->sampling : sampling_default(),
                                          .num_ctx = context(&r->model->config), .license = license,

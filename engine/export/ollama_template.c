@@ -1,5 +1,5 @@
 /* ollama_template.c - asks a chat template what it does, writes the same for Ollama, and holds one against the other. */
-#include "engine/export/modelfile.h"
+#include "engine/export/ollama_template.h"
 
 #include "engine/base/mem.h"
 #include "engine/text/unicode.h"

@@ -4,7 +4,7 @@
 #define GM_EXPORT_PARTS_H
 
 #include "engine/export/export.h"
-#include "engine/export/modelfile.h"
+#include "engine/export/ollama_template.h"
 
 /* One export under way. */
 struct export_job {

@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/export/modelfile.h"
+#include "engine/export/ollama_template.h"
 
 #include <limits.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/export/modelfile.h"
+#include "engine/export/ollama_template.h"
 #include "engine/format/json.h"
 #include "engine/format/model_source.h"
 

@@ -3,6 +3,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/export/modelfile.h"
+#include "engine/text/go_template.h"
 
 #include <assert.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/export/modelfile.h"
+#include "engine/export/ollama_template.h"
 #include "engine/format/json.h"
 #include "engine/format/model_source.h"
 
@@ -249,9 +250,8 @@ static void test_open_quotes(void **state)
 
 static char *written(const char *template, const char *system, struct gm_error *err)
 {
-    struct ollama_template ot = {.text = (char *)template};
     static const char *const stops[] = {"<end_of_turn>", "two words"};
-    struct modelfile_settings s = {.from = "./model.gguf", .template = &ot, .system = system, .stops = stops, .n_stops = 2, .sampling = sampling_default(),
+    struct modelfile_settings s = {.from = "./model.gguf", .template = template, .system = system, .stops = stops, .n_stops = 2, .sampling = sampling_default(),
                                    .num_ctx = 4096, .license = "MIT", .comment = "Made by a test\nsecond\x1b[31m line"};
     return modelfile_write(&s, err);
 }
