@@ -19,6 +19,13 @@ size_t jinja_characters(const struct jinja_string *s)
     return n;
 }
 
+/* A method that is one case of a function. */
+#define METHOD(name, call)                                                                                                      \
+    static struct jinja_value name(struct jinja *j, struct jinja_value self, struct jinja_args *a)                              \
+    {                                                                                                                           \
+        return call;                                                                                                            \
+    }
+
 static bool text_argument(struct jinja *j, struct jinja_args *a, int position, const char *name,
                           const struct jinja_string **out)
 {
@@ -89,18 +96,9 @@ static struct jinja_value strip_method(struct jinja *j, struct jinja_value self,
     return strip(j, self.string, left, right, set);
 }
 
-static struct jinja_value str_strip(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return strip_method(j, self, a, true, true);
-}
-static struct jinja_value str_lstrip(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return strip_method(j, self, a, true, false);
-}
-static struct jinja_value str_rstrip(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return strip_method(j, self, a, false, true);
-}
+METHOD(str_strip, strip_method(j, self, a, true, true))
+METHOD(str_lstrip, strip_method(j, self, a, true, false))
+METHOD(str_rstrip, strip_method(j, self, a, false, true))
 
 static struct jinja_value remove_affix(struct jinja *j, struct jinja_value self,
                                        struct jinja_args *a, bool front)
@@ -114,16 +112,8 @@ static struct jinja_value remove_affix(struct jinja *j, struct jinja_value self,
     return front ? jinja_slice(j, s, part->n, s->n) : jinja_slice(j, s, 0, s->n - part->n);
 }
 
-static struct jinja_value str_removeprefix(struct jinja *j, struct jinja_value self,
-                                           struct jinja_args *a)
-{
-    return remove_affix(j, self, a, true);
-}
-static struct jinja_value str_removesuffix(struct jinja *j, struct jinja_value self,
-                                           struct jinja_args *a)
-{
-    return remove_affix(j, self, a, false);
-}
+METHOD(str_removeprefix, remove_affix(j, self, a, true))
+METHOD(str_removesuffix, remove_affix(j, self, a, false))
 
 /* ---- searching ---- */
 
@@ -158,22 +148,10 @@ static struct jinja_value find(struct jinja *j, struct jinja_value self, struct 
     return jinja_int(at < 0 ? -1 : (int64_t)jinja_characters(&before));
 }
 
-static struct jinja_value str_find(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return find(j, self, a, false, false);
-}
-static struct jinja_value str_rfind(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return find(j, self, a, true, false);
-}
-static struct jinja_value str_index(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return find(j, self, a, false, true);
-}
-static struct jinja_value str_rindex(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return find(j, self, a, true, true);
-}
+METHOD(str_find, find(j, self, a, false, false))
+METHOD(str_rfind, find(j, self, a, true, false))
+METHOD(str_index, find(j, self, a, false, true))
+METHOD(str_rindex, find(j, self, a, true, true))
 
 static struct jinja_value str_count(struct jinja *j, struct jinja_value self, struct jinja_args *a)
 {
@@ -212,16 +190,8 @@ static struct jinja_value affix(struct jinja *j, struct jinja_value self, struct
     return jinja_bool(false);
 }
 
-static struct jinja_value str_startswith(struct jinja *j, struct jinja_value self,
-                                         struct jinja_args *a)
-{
-    return affix(j, self, a, true);
-}
-static struct jinja_value str_endswith(struct jinja *j, struct jinja_value self,
-                                       struct jinja_args *a)
-{
-    return affix(j, self, a, false);
-}
+METHOD(str_startswith, affix(j, self, a, true))
+METHOD(str_endswith, affix(j, self, a, false))
 
 /* ---- taking apart ---- */
 
@@ -284,14 +254,8 @@ static struct jinja_value split(struct jinja *j, struct jinja_value self, struct
     return out;
 }
 
-static struct jinja_value str_split(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return split(j, self, a, false);
-}
-static struct jinja_value str_rsplit(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return split(j, self, a, true);
-}
+METHOD(str_split, split(j, self, a, false))
+METHOD(str_rsplit, split(j, self, a, true))
 
 static struct jinja_value partition(struct jinja *j, struct jinja_value self, struct jinja_args *a,
                                     bool from_right)
@@ -313,16 +277,8 @@ static struct jinja_value partition(struct jinja *j, struct jinja_value self, st
     return out;
 }
 
-static struct jinja_value str_partition(struct jinja *j, struct jinja_value self,
-                                        struct jinja_args *a)
-{
-    return partition(j, self, a, false);
-}
-static struct jinja_value str_rpartition(struct jinja *j, struct jinja_value self,
-                                         struct jinja_args *a)
-{
-    return partition(j, self, a, true);
-}
+METHOD(str_partition, partition(j, self, a, false))
+METHOD(str_rpartition, partition(j, self, a, true))
 
 static bool is_line_end(uint32_t c)
 {
@@ -438,28 +394,11 @@ static struct jinja_value change_case(struct jinja *j, struct jinja_value self,
     return jinja_buffer_value(j, &b);
 }
 
-static struct jinja_value str_upper(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return change_case(j, self, a, UPPER);
-}
-static struct jinja_value str_lower(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return change_case(j, self, a, LOWER);
-}
-static struct jinja_value str_title(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return change_case(j, self, a, TITLE);
-}
-static struct jinja_value str_capitalize(struct jinja *j, struct jinja_value self,
-                                         struct jinja_args *a)
-{
-    return change_case(j, self, a, CAPITAL);
-}
-static struct jinja_value str_swapcase(struct jinja *j, struct jinja_value self,
-                                       struct jinja_args *a)
-{
-    return change_case(j, self, a, SWAP);
-}
+METHOD(str_upper, change_case(j, self, a, UPPER))
+METHOD(str_lower, change_case(j, self, a, LOWER))
+METHOD(str_title, change_case(j, self, a, TITLE))
+METHOD(str_capitalize, change_case(j, self, a, CAPITAL))
+METHOD(str_swapcase, change_case(j, self, a, SWAP))
 
 /* ---- questions ---- */
 
@@ -483,26 +422,10 @@ static struct jinja_value all_are(struct jinja *j, struct jinja_value self, stru
     return jinja_bool(all);
 }
 
-static struct jinja_value str_isalpha(struct jinja *j, struct jinja_value self,
-                                      struct jinja_args *a)
-{
-    return all_are(j, self, a, unicode_is_letter);
-}
-static struct jinja_value str_isdigit(struct jinja *j, struct jinja_value self,
-                                      struct jinja_args *a)
-{
-    return all_are(j, self, a, unicode_is_number);
-}
-static struct jinja_value str_isalnum(struct jinja *j, struct jinja_value self,
-                                      struct jinja_args *a)
-{
-    return all_are(j, self, a, is_letter_or_number);
-}
-static struct jinja_value str_isspace(struct jinja *j, struct jinja_value self,
-                                      struct jinja_args *a)
-{
-    return all_are(j, self, a, unicode_is_blank);
-}
+METHOD(str_isalpha, all_are(j, self, a, unicode_is_letter))
+METHOD(str_isdigit, all_are(j, self, a, unicode_is_number))
+METHOD(str_isalnum, all_are(j, self, a, is_letter_or_number))
+METHOD(str_isspace, all_are(j, self, a, unicode_is_blank))
 
 /* All that has case has the one asked for, and something has. */
 static struct jinja_value case_is(struct jinja *j, struct jinja_value self, struct jinja_args *a,
@@ -523,16 +446,8 @@ static struct jinja_value case_is(struct jinja *j, struct jinja_value self, stru
     return jinja_bool(all && any);
 }
 
-static struct jinja_value str_isupper(struct jinja *j, struct jinja_value self,
-                                      struct jinja_args *a)
-{
-    return case_is(j, self, a, true);
-}
-static struct jinja_value str_islower(struct jinja *j, struct jinja_value self,
-                                      struct jinja_args *a)
-{
-    return case_is(j, self, a, false);
-}
+METHOD(str_isupper, case_is(j, self, a, true))
+METHOD(str_islower, case_is(j, self, a, false))
 
 /* ---- padding ---- */
 
@@ -559,18 +474,9 @@ static struct jinja_value pad(struct jinja *j, struct jinja_value self, struct j
     return jinja_buffer_value(j, &b);
 }
 
-static struct jinja_value str_ljust(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return pad(j, self, a, 0);
-}
-static struct jinja_value str_center(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return pad(j, self, a, 1);
-}
-static struct jinja_value str_rjust(struct jinja *j, struct jinja_value self, struct jinja_args *a)
-{
-    return pad(j, self, a, 2);
-}
+METHOD(str_ljust, pad(j, self, a, 0))
+METHOD(str_center, pad(j, self, a, 1))
+METHOD(str_rjust, pad(j, self, a, 2))
 
 /* ---- the table ---- */
 
