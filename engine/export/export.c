@@ -89,7 +89,8 @@ static bool check_request(const struct export_request *r, const char *out, struc
 {
     const struct export_target *t = export_target(r->to);
     if (!t->whole_model && !r->lora)
-        return error_set(err, GM_E_USAGE, "there is no adapter to write (name one with --adapter, or --to safetensors for a whole model)");
+        return error_set(err, GM_E_USAGE, r->run_dir ? "the run trained all weights: there is no adapter to write (--to safetensors, gguf or ollama)"
+                                                     : "there is no adapter to write (name one with --adapter, or --to safetensors for a whole model)");
     bool adapter = !t->whole_model && r->type == EXPORT_F32; /* it is always F32 */
     if (r->type != EXPORT_AS_BASE && !(t->types >> r->type & 1) && !adapter)
         return wrong_type(r->type, t, err);

@@ -137,7 +137,8 @@ int command_export(int argc, char **argv)
         {"--force", ARG_FLAG, &r.force, NULL, "replace what is there", 0, 0, NULL, NULL},
         {0}};
     struct arg_spec spec = {.command = "export", .positional = "[RUN]", .table = table, .max_words = 1,
-                            .summary = "Writes an adapter or a fused model for other programs, reads it back and proves that it says the same."};
+                            .summary = "Writes an adapter or a fused model for other programs, reads it back and proves that it says the same. "
+                                       "--temp and the other sampling options go into the Modelfile of --to ollama."};
     if (!cli_begin(&spec, argc, argv, &g, &status))
         return status;
     struct gm_error err = {0};
