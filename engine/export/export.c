@@ -60,6 +60,26 @@ uint64_t export_bytes_estimate(const struct export_request *r)
     return (uint64_t)((double)model_config_parameters(&r->model->config) * bits[type] / 8) + SMALL_FILES;
 }
 
+/* What may be replaced as a whole: a folder of ours, or an empty one. Somebody's home must survive a slip. */
+static bool is_replaceable(const char *folder)
+{
+    static const char *const OURS[] = {"proof.json", "fuse_loss.json"};
+    bool ours = false;
+    for (size_t i = 0; !ours && i < sizeof OURS / sizeof *OURS; i++) {
+        char *path = path_join(folder, OURS[i]);
+        ours = file_exists(path);
+        mem_free(path);
+    }
+    char **names;
+    size_t n;
+    if (ours || !dir_list(folder, &names, &n, NULL))
+        return ours;
+    for (size_t i = 0; i < n; i++)
+        mem_free(names[i]);
+    mem_free(names);
+    return n == 0;
+}
+
 static bool check_place(const char *out, const char *suffix, bool force, struct gm_error *err)
 {
     struct stat st;
@@ -69,6 +89,8 @@ static bool check_place(const char *out, const char *suffix, bool force, struct 
         return error_set(err, GM_E_INPUT, "it exists");
     if (!suffix && !S_ISDIR(st.st_mode))
         return error_set(err, GM_E_INPUT, "it is no folder (choose another name)");
+    if (!suffix && !is_replaceable(out))
+        return error_set(err, GM_E_INPUT, "the folder is not empty and no export, which --force would remove (choose another name)");
     if (suffix && !S_ISREG(st.st_mode))
         return error_set(err, GM_E_INPUT, "it is no file (choose another name)");
     return true;

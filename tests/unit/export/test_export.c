@@ -451,7 +451,13 @@ static void the_target_exists(void **state)
     assert_non_null(strstr(err.text, "it exists"));
     assert_true(file_exists(mine));
     assert_int_equal(count_names(d.out), 1);
-    d.request.force = true;
+    d.request.force = true; /* what is not ours is not removed, whatever is told */
+    assert_false(export_run(&d.request, &d.tools.compute, &result, &err));
+    assert_non_null(strstr(err.text, "no export"));
+    assert_true(file_exists(mine));
+    char *proof = path_join(d.out, "proof.json");
+    assert_true(file_replace(proof, "{}", 2, &err));
+    mem_free(proof);
     done(&d);
     assert_false(file_exists(mine));
     assert_int_equal(count_names(d.out), 4);
