@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
 iters=90
-how="--iters $iters --batch-size 2 --save-every 24 --steps-per-eval 30 --seed 3 --quiet"
+how="--iters $iters --batch-size 2 --save-every 24 --steps-per-eval 30 --val-batches 6 --sample-temps 0.7 --seed 3 --quiet"
 failures=0
 fail() {
     echo "FAILED: $*"
