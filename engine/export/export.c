@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SMALL_FILES = 8 << 20 }; /* tokenizer, configuration, proof: room for them */
+enum { SMALL_FILES = 256 << 10, PIECE_BYTES = 130 }; /* configuration, card, proof; a piece in tokenizer.json (Gemma's: 33 MB for 262,144) */
 
 void export_note(struct export_job *j, const char *format, ...)
 {
@@ -49,6 +49,11 @@ void export_progress(const struct export_job *j, double share, const char *what)
         j->r.progress(j->r.arg, share, what);
 }
 
+static uint64_t text_bytes(const struct model *m)
+{
+    return SMALL_FILES + (uint64_t)m->config.vocab_size * PIECE_BYTES;
+}
+
 /* Near enough for a form: what is really needed is known when the tensors are planned. */
 uint64_t export_bytes_estimate(const struct export_request *r)
 {
@@ -57,7 +62,7 @@ uint64_t export_bytes_estimate(const struct export_request *r)
     if (!export_target(r->to)->whole_model)
         return r->lora ? (uint64_t)r->lora->set.count * sizeof(float) + 65536 : 0;
     enum export_type type = export_type_for(r->model, r->type);
-    return (uint64_t)((double)model_config_parameters(&r->model->config) * bits[type] / 8) + SMALL_FILES;
+    return (uint64_t)((double)model_config_parameters(&r->model->config) * bits[type] / 8) + text_bytes(r->model);
 }
 
 /* What may be replaced as a whole: a folder of ours, or an empty one. Somebody's home must survive a slip. */
@@ -228,7 +233,7 @@ static bool make(struct export_job *j, struct whole *w, struct gm_error *err)
     }
     char *file = target->suffix ? path_join(w->made, path_base(w->out)) : NULL;
     char *proof = file ? mem_printf("%s.proof.json", file) : path_join(w->made, "proof.json");
-    bool ok = export_check_space(w->parent, j->plan ? j->plan->bytes_all + SMALL_FILES : export_bytes_estimate(&j->r), err)
+    bool ok = export_check_space(w->parent, j->plan ? j->plan->bytes_all + text_bytes(j->r.model) : export_bytes_estimate(&j->r), err)
               && write_and_prove(j, w->made, file, proof, err);
     if (ok)
         count_files(w->made, j->result);
