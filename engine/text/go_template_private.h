@@ -6,7 +6,7 @@
 
 #include "engine/text/go_template.h"
 
-enum { GO_DEPTH_MAX = 64, GO_VARIABLES_MAX = 64, GO_TEXT_MAX = 1 << 20, GO_STEPS_MAX = 1 << 22, GO_OUTPUT_MAX = 64 << 20 };
+enum { GO_DEPTH_MAX = 64, GO_VARIABLES_MAX = 64, GO_TEXT_MAX = 1 << 20, GO_STEPS_MAX = 1 << 22, GO_OUTPUT_MAX = 16 << 20 };
 
 struct go_text {
     const char *data;

@@ -502,7 +502,7 @@ static bool walk(struct run *r, struct value dot, const struct go_list *list)
 
 bool go_run(const struct go_list *list, const struct go_root *root, struct str *out, struct gm_error *err)
 {
-    struct run r = {.root = root, .out = out, .out_limit = GO_OUTPUT_MAX, .err = err};
+    struct run r = {.root = root, .out = out, .out_limit = out->len < GO_OUTPUT_MAX ? GO_OUTPUT_MAX - out->len : 0, .err = err};
     struct value top = {.kind = GO_V_ROOT};
     bool ok = push(&r, (struct go_text){"$", 1}, top) && walk(&r, top, list);
     go_free(&r.scratch);
