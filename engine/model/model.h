@@ -22,7 +22,6 @@
  * products see views of its rows. */
 enum proj { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT };
 const char *proj_name(enum proj p);              /* "self_attn.q_proj" */
-bool proj_parse(const char *name, enum proj *p); /* "q_proj" or "self_attn.q_proj" */
 void proj_shape(const struct model_config *c, enum proj p, int64_t *out,
                 int64_t *in); /* [out, in] */
 

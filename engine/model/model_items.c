@@ -44,15 +44,6 @@ bool module_parse(const char *name, unsigned *keys)
     return false;
 }
 
-bool proj_parse(const char *name, enum proj *p)
-{
-    unsigned keys;
-    if (!module_parse(name, &keys))
-        return false;
-    *p = (enum proj)__builtin_ctz(keys);
-    return (keys & (keys - 1)) == 0;
-}
-
 void proj_shape(const struct model_config *c, enum proj p, int64_t *out, int64_t *in)
 {
     int64_t q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;

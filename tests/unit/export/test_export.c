@@ -245,14 +245,15 @@ static void fused_with(const char *base, const char *name, const char *layout, e
     int last = d.model->config.n_layers - 1;
     for (int i = 0; i < expected.n_tensors; i++) {
         const struct tensor_info *t = &expected.tensors[i];
-        enum proj p;
+        unsigned keys;
         char layer[24], proj[48];
         snprintf(layer, sizeof layer, "layers.%d.", last);
         const char *at = strstr(t->name, layer), *end = strstr(t->name, ".weight");
         if (!at || !end || strncmp(t->name, "fused_mlx", 9) == 0)
             continue;
         snprintf(proj, sizeof proj, "%.*s", (int)(end - at - (long)strlen(layer)), at + strlen(layer));
-        assert_true(proj_parse(proj, &p));
+        assert_true(module_parse(proj, &keys) && (keys & (keys - 1)) == 0);
+        enum proj p = (enum proj)__builtin_ctz(keys);
         const struct tensor_info *w = tensor(&written, "model.layers.%d.%s.weight", last, proj);
         enum dtype want = type == EXPORT_F32 ? DT_F32 : type == EXPORT_F16 ? DT_F16 : DT_BF16;
         expect_rows(&d, w, want, last, p);

@@ -85,9 +85,9 @@ static struct train_options options_of(const char *run, const char *model, const
     o.lora.num_layers = (int)json_integer_value(json_object_get(config, "num_layers"));
     o.lora.keys = 0;
     for (size_t i = 0; i < json_array_size(keys); i++) {
-        enum proj which;
-        assert_true(proj_parse(json_string_value(json_array_get(keys, i)), &which));
-        o.lora.keys |= 1u << which;
+        unsigned which;
+        assert_true(module_parse(json_string_value(json_array_get(keys, i)), &which) && (which & (which - 1)) == 0);
+        o.lora.keys |= which;
     }
     o.sample_every = 0;
     o.steps_per_eval = o.save_every = 1000;
