@@ -68,7 +68,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < N_ENTRIES; i++)
             if (strcmp(word, ENTRIES[i].name) == 0)
                 return ENTRIES[i].run(argc - 2, argv + 2);
-        const char *remedy = file_exists(word) || dir_exists(word) ? NULL : args_foreign_command(word);
+        const char *remedy = path_exists(word) ? NULL : args_foreign_command(word);
         if (remedy) {
             struct gm_error err = {0};
             error_set(&err, GM_E_USAGE, "read command line: %s is a command of mlx-lm that is not here (%s)", word, remedy);

@@ -95,6 +95,12 @@ bool dir_exists(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool path_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
 char *path_join(const char *a, const char *b)
 {
     size_t n = strlen(a);

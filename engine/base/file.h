@@ -14,6 +14,7 @@
 bool file_read_all(const char *path, size_t max_bytes, struct str *out, struct gm_error *err); /* refuses dirs, fifos */
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
+bool path_exists(const char *path); /* either */
 bool dir_make(const char *path, struct gm_error *err);        /* with parents */
 bool dir_sync(const char *path, struct gm_error *err);        /* fsync of a directory */
 /* Removes a directory tree that this program made. Does not follow links. */

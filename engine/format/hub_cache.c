@@ -44,7 +44,7 @@ bool hub_id_valid(const char *id)
 
 char *hub_repository(const char *model)
 {
-    if (!hub_id_valid(model) || !strchr(model, '/') || dir_exists(model) || file_exists(model))
+    if (!hub_id_valid(model) || !strchr(model, '/') || path_exists(model))
         return NULL;
     return mem_copy_n(model, strcspn(model, "@"));
 }
@@ -178,7 +178,7 @@ static char *missing_file(const char *folder, bool *any_weights)
         return NULL;
     for (size_t i = 0; i < n; i++) {
         char *path = path_join(folder, names[i]);
-        if (!missing && !file_exists(path) && !dir_exists(path))
+        if (!missing && !path_exists(path))
             missing = mem_copy(names[i]);
         *any_weights = *any_weights || (strncmp(names[i], "model", 5) == 0 && strstr(names[i], ".safetensors")) ||
                        strstr(names[i], ".gguf") || text_ends(names[i], ".bin");

@@ -91,7 +91,7 @@ static bool run(struct export_request *r, struct session *s, const struct asked 
     signals_on_interrupt(NULL);
     r->cancel = NULL;
     cli_share_end();
-    if (!ok && (dir_exists(r->out) || file_exists(r->out)) && !r->force)
+    if (!ok && path_exists(r->out) && !r->force)
         error_remedy(err, "choose another --out, or --force to replace it");
     return ok;
 }

@@ -248,7 +248,7 @@ json_t *facts_of(const char *path, const struct facts_options *o, struct gm_erro
 {
     enum artifact what;
     char *found = NULL;
-    if (!(dir_exists(path) || file_exists(path) ? recognise(path, &what, err) : named(path, &what, &found, err))) {
+    if (!(path_exists(path) ? recognise(path, &what, err) : named(path, &what, &found, err))) {
         mem_free(found);
         return NULL;
     }

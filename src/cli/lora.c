@@ -12,8 +12,7 @@
 static bool check_data(const struct train_args *a, struct gm_error *err)
 {
     const char *slash = strchr(a->o.data, '/');
-    bool hub = slash && slash != a->o.data && !strchr(slash + 1, '/') && a->o.data[0] != '.' && a->o.data[0] != '~' && !dir_exists(a->o.data)
-               && !file_exists(a->o.data) && !strpbrk(a->o.data, ":\n") && !strchr(slash, '.');
+    bool hub = slash && slash != a->o.data && !strchr(slash + 1, '/') && a->o.data[0] != '.' && a->o.data[0] != '~' && !path_exists(a->o.data) && !strpbrk(a->o.data, ":\n") && !strchr(slash, '.');
     return !hub || error_set(err, GM_E_USAGE,
                              "read data %s: there is no such folder, and data sets are not downloaded (save it as a folder with train.jsonl and valid.jsonl, "
                              "and name that as --data)",

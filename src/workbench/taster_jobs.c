@@ -240,7 +240,7 @@ static enum job_state export_one(struct workbench *w, struct kitchen *k, const s
     else if (err.code == GM_E_CANCELLED)
         line = mem_printf("%s  stopped, nothing of it is kept", out);
     else
-        line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && (dir_exists(out) || file_exists(out)) ? " (choose another folder)" : "");
+        line = mem_printf("%s%s", err.text, err.code == GM_E_INPUT && path_exists(out) ? " (choose another folder)" : "");
     mail_post(w, &(struct mail){.kind = MAIL_EXPORT_LINE, .text = line, .text2 = ok ? mem_copy(out) : NULL,
                                .number = ok || err.code == GM_E_CANCELLED ? EXPORT_WROTE : EXPORT_FAULT});
     for (int i = 0; ok && i < result.n_notes; i++)
