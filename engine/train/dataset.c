@@ -150,7 +150,6 @@ static void note_lengths(struct dataset *d, bool encoded, int max)
         const struct row *r = &d->rows[i];
         bool empty = r->n_supervised == 0, shorter = r->n_full > r->n;
         d->n_skipped += empty;
-        d->n_truncated += shorter;
         if (!empty && !shorter)
             continue;
         if (named++ >= NOTES_NAMED)
@@ -190,39 +189,34 @@ static void split_source(struct dataset *d, int source, const bool found[SPLIT_C
                  : "; the rows hang together, so that some stand on both sides");
 }
 
-static void compare_rows(struct dataset *d)
+/* All findings, counted; first[f]: the first row that has it. */
+static void look_at_rows(struct dataset *d, const struct row_list *list, const struct tokenizer *t, int first[FIND_COUNT])
 {
-    count_splits(d);
     split_find_duplicates(d);
     split_find_twins(d);
     split_find_leaks(d);
-    if (d->n_duplicates)
-        note(d, "%d row%s twice or more", d->n_duplicates, d->n_duplicates == 1 ? " stands" : "s stand");
-    if (d->n_leaks)
-        note(d, "%d rows of valid and test share their prompt or a line with train", d->n_leaks);
-}
-
-/* The gate's own findings: how many, and where the first one stands. */
-static void note_findings(struct dataset *d, const struct row_list *list, const struct tokenizer *t)
-{
     gate_look(d, list, t);
-    int first[FIND_COUNT];
-    memset(d->found, 0, sizeof d->found);
     for (int i = 0; i < d->n_rows; i++)
         for (int f = 0; f < FIND_COUNT; f++)
-            if (d->rows[i].findings >> f & 1 && d->found[f]++ == 0)
+            if (row_found(&d->rows[i], (enum finding)f) && d->found[f]++ == 0)
                 first[f] = i;
+}
+
+static void note_findings(struct dataset *d, const struct row_list *list, const struct tokenizer *t)
+{
+    int first[FIND_COUNT];
+    look_at_rows(d, list, t, first);
+    if (d->found[FIND_DUPLICATE])
+        note(d, "%d row%s twice or more", d->found[FIND_DUPLICATE], d->found[FIND_DUPLICATE] == 1 ? " stands" : "s stand");
+    if (d->found[FIND_LEAK])
+        note(d, "%d rows of valid and test share their prompt or a line with train", d->found[FIND_LEAK]);
     for (int f = 0; f < FIND_COUNT; f++) {
-        bool told = f == FIND_DUPLICATE || f == FIND_LEAK || f == FIND_CUT; /* already */
-        if (d->found[f] == 0 || told)
+        if (d->found[f] == 0 || f == FIND_DUPLICATE || f == FIND_LEAK || f == FIND_CUT) /* note_lengths() tells of the last one */
             continue;
         const struct row *r = &d->rows[first[f]];
         char mark[40] = "";
-        for (int k = -1; f == FIND_CHAT_MARK && k < list->rows[first[f]].n_messages && !*mark; k++) {
-            const char *text = k < 0 ? list->rows[first[f]].text : list->rows[first[f]].messages[k].content;
-            if (text)
-                gate_chat_mark(text, t, mark);
-        }
+        if (f == FIND_CHAT_MARK)
+            gate_chat_mark(&list->rows[first[f]], t, mark);
         note(d, "%s:%d: %s%s%s%s (%d row%s)", r->file, r->line, finding_about((enum finding)f), *mark ? ": \"" : "", mark, *mark ? "\"" : "",
              d->found[f], d->found[f] == 1 ? "" : "s");
     }
@@ -274,16 +268,11 @@ static bool refuse_bad(const struct row_list *list, struct gm_error *err)
 enum { SOURCES_MAX = 64 };
 static const double WEIGHT_MAX = 1000;
 
-static bool is_there(const char *name)
-{
-    return file_exists(name) || dir_exists(name);
-}
-
 char *dataset_source(const char *text, size_t n, double *weight)
 {
     char *name = mem_copy_n(text, n), *colon = strrchr(name, ':'), *end;
     *weight = 1;
-    if (!colon || colon == name || is_there(name))
+    if (!colon || colon == name || path_exists(name))
         return name;
     double w = strtod(colon + 1, &end);
     if (end == colon + 1 || *end)
@@ -374,7 +363,7 @@ static bool load(struct dataset *d, const char *data, const struct dataset_optio
     note_mixture(d);
     for (int s = 0; s < d->n_sources; s++)
         split_source(d, s, found[s].found, o->seed, dir_exists(d->sources[s].name));
-    compare_rows(d);
+    count_splits(d);
     note_findings(d, list, t);
     note_lengths(d, t != NULL, o->max_seq_length);
     return true;
@@ -403,7 +392,7 @@ int dataset_leaks(const struct dataset *d, enum split split)
 {
     int n = 0;
     for (int i = 0; i < d->n_rows; i++)
-        n += d->rows[i].split == split && d->rows[i].leak;
+        n += d->rows[i].split == split && row_found(&d->rows[i], FIND_LEAK);
     return n;
 }
 

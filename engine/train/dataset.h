@@ -50,10 +50,13 @@ struct row {
     int n, n_supervised; /* after truncation */
     int n_full;          /* tokens before truncation to max_seq_length */
     int duplicate_of;    /* index of an earlier row with the same prompt and answer, -1 */
-    bool leak; /* the prompt or a whole answer line stands in train too (valid and test rows) */
     int source;        /* which of the mixture */
     unsigned findings; /* bits of enum finding */
 };
+static inline bool row_found(const struct row *r, enum finding f)
+{
+    return r->findings >> f & 1;
+}
 struct data_source {
     const char *name;
     double weight;
@@ -63,7 +66,7 @@ struct data_source {
 struct dataset {
     struct row *rows;
     int n_rows, count[SPLIT_COUNT];
-    int n_skipped, n_truncated, n_duplicates, n_leaks;
+    int n_skipped;
     int found[FIND_COUNT]; /* rows */
     struct data_source *sources;
     int n_sources;

@@ -116,7 +116,7 @@ static size_t mark_at(const char *p, const struct tokenizer *t)
     return id >= 0 && tokenizer_is_special(t, id) ? n : 0;
 }
 
-bool gate_chat_mark(const char *text, const struct tokenizer *t, char mark[40])
+static bool text_mark(const char *text, const struct tokenizer *t, char mark[40])
 {
     for (const char *p = text; (p = strpbrk(p, "<[")) != NULL; p++) {
         size_t n = mark_at(p, t);
@@ -126,6 +126,23 @@ bool gate_chat_mark(const char *text, const struct tokenizer *t, char mark[40])
             return true;
         }
     }
+    return false;
+}
+
+/* Text k of a row, from 0; NULL: there are no more. */
+static const char *text_of(const struct raw_row *row, int k)
+{
+    if (row->text)
+        return k == 0 ? row->text : NULL;
+    return k < row->n_messages ? row->messages[k].content : NULL;
+}
+
+bool gate_chat_mark(const struct raw_row *row, const struct tokenizer *t, char mark[40])
+{
+    const char *text;
+    for (int k = 0; (text = text_of(row, k)) != NULL; k++)
+        if (text_mark(text, t, mark))
+            return true;
     return false;
 }
 
@@ -145,15 +162,12 @@ static unsigned look(const struct row *r, const struct raw_row *raw, const struc
 {
     unsigned found = 0;
     char mark[40];
-    for (int i = -1; i < raw->n_messages; i++) {
-        const char *text = i < 0 ? raw->text : raw->messages[i].content;
-        if (!text)
-            continue;
+    const char *text;
+    for (int k = 0; (text = text_of(raw, k)) != NULL; k++)
         if (gate_damaged(text))
             found |= 1u << FIND_DAMAGED;
-        if (gate_chat_mark(text, t, mark))
-            found |= 1u << FIND_CHAT_MARK;
-    }
+    if (gate_chat_mark(raw, t, mark))
+        found |= 1u << FIND_CHAT_MARK;
     if (gate_no_answer(raw))
         found |= 1u << FIND_NO_ANSWER;
     if (double_bos(r, raw, t))

@@ -11,8 +11,8 @@
 bool gate_no_answer(const struct raw_row *row);
 /* Bytes of UTF-8 that were taken for Windows-1252 and written as UTF-8 again, U+FFFD, or control characters. */
 bool gate_damaged(const char *text);
-/* The first mark of a chat template in the text, copied to mark; false: none. t may be NULL. */
-bool gate_chat_mark(const char *text, const struct tokenizer *t, char mark[40]);
+/* The first mark of a chat template in the row's texts, copied to mark; false: none. t may be NULL. */
+bool gate_chat_mark(const struct raw_row *row, const struct tokenizer *t, char mark[40]);
 /* Sets the findings of rows[i] from raw->rows[i] (and its ids, where there are any). */
 void gate_look(struct dataset *d, const struct row_list *raw, const struct tokenizer *t);
 

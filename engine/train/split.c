@@ -238,12 +238,10 @@ static bool same_row(const struct row *a, const struct row *b)
 void split_find_duplicates(struct dataset *d)
 {
     struct keymap seen = {0};
-    d->n_duplicates = 0;
     for (int i = 0; i < d->n_rows; i++) {
         int first = keymap_put(&seen, row_key(&d->rows[i]), i);
         bool twice = first != i && same_row(&d->rows[first], &d->rows[i]);
         d->rows[i].duplicate_of = twice ? first : -1;
-        d->n_duplicates += twice;
         if (twice)
             d->rows[i].findings |= 1u << FIND_DUPLICATE;
     }
@@ -288,7 +286,6 @@ void split_find_leaks(struct dataset *d)
 {
     struct keymap train = {0};
     struct str scratch = {0};
-    d->n_leaks = 0;
     if (d->count[SPLIT_TRAIN] < d->n_rows)
         for (int i = 0; i < d->n_rows; i++)
             if (d->rows[i].split == SPLIT_TRAIN)
@@ -297,8 +294,6 @@ void split_find_leaks(struct dataset *d)
         struct leak_search s = {.train = &train};
         if (d->rows[i].split != SPLIT_TRAIN)
             each_key(&d->rows[i], &scratch, look_up, &s);
-        d->rows[i].leak = s.found;
-        d->n_leaks += s.found;
         if (s.found)
             d->rows[i].findings |= 1u << FIND_LEAK;
     }

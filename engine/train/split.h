@@ -14,7 +14,7 @@
  * seed says. Returns false when the rows hang together so that no group is small enough: then
  * single rows are moved, and their overlap shows as leaks. */
 bool split_make(struct dataset *d, int source, bool valid, bool test, uint64_t seed);
-/* Fills duplicate_of, leak, their findings and counts. */
+/* Fills duplicate_of and the findings. */
 void split_find_duplicates(struct dataset *d);
 void split_find_twins(struct dataset *d); /* after the duplicates */
 void split_find_leaks(struct dataset *d);

@@ -324,8 +324,9 @@ static bool warn_of_data(struct trainer *t, struct gm_error *err)
 {
     const struct dataset *d = t->dataset;
     struct str s = {0};
-    if (d->n_truncated)
-        str_printf(&s, "%d %s cut at %d tokens", d->n_truncated, d->n_truncated == 1 ? "row is" : "rows are", t->o.max_seq_length);
+    const int cut = d->found[FIND_CUT];
+    if (cut)
+        str_printf(&s, "%d %s cut at %d tokens", cut, cut == 1 ? "row is" : "rows are", t->o.max_seq_length);
     if (d->n_skipped)
         str_printf(&s, "%s%d %s nothing to learn from and %s skipped", s.len ? "; " : "", d->n_skipped, d->n_skipped == 1 ? "row has" : "rows have",
                    d->n_skipped == 1 ? "is" : "are");

@@ -31,7 +31,7 @@ static void gather(const struct dataset *d, const struct syllables *s, const str
         f->supervised += r->n_supervised;
         f->truncated += r->n_full > r->n;
         f->duplicates += r->duplicate_of >= 0;
-        f->leaks += r->leak;
+        f->leaks += row_found(r, FIND_LEAK);
         f->longest = r->n_full > f->longest ? r->n_full : f->longest;
         if (!*r->answer)
             continue;
@@ -119,7 +119,7 @@ static json_t *row_json(const struct syllables *s, const struct form *form, cons
     json_object_set_new(o, "supervised_tokens", json_integer(r->n_supervised));
     json_object_set_new(o, "truncated", json_boolean(r->n_full > r->n));
     json_object_set_new(o, "duplicate_of", r->duplicate_of >= 0 ? json_integer(r->duplicate_of) : json_null());
-    json_object_set_new(o, "leak", json_boolean(r->leak));
+    json_object_set_new(o, "leak", json_boolean(row_found(r, FIND_LEAK)));
     json_t *findings = json_array();
     for (int f = 0; f < FIND_COUNT; f++)
         if (r->findings >> f & 1)
@@ -151,9 +151,9 @@ static void tell(const struct dataset *d, const struct data_args *a, const struc
     json_object_set_new(o, "data", json_text(a->data));
     json_object_set_new(o, "rows", json_integer(d->n_rows));
     json_object_set_new(o, "skipped", json_integer(d->n_skipped));
-    json_object_set_new(o, "truncated", json_integer(d->n_truncated));
-    json_object_set_new(o, "duplicates", json_integer(d->n_duplicates));
-    json_object_set_new(o, "leaks", json_integer(d->n_leaks));
+    json_object_set_new(o, "truncated", json_integer(d->found[FIND_CUT]));
+    json_object_set_new(o, "duplicates", json_integer(d->found[FIND_DUPLICATE]));
+    json_object_set_new(o, "leaks", json_integer(d->found[FIND_LEAK]));
     json_t *sources = json_array();
     for (int i = 0; i < d->n_sources; i++)
         json_array_append_new(sources, json_pack("{s:o, s:f, s:i, s:b}", "data", json_text(d->sources[i].name), "weight", d->sources[i].weight, "rows",

@@ -118,7 +118,7 @@ static void set_flags(struct detail *d, const struct row *r, int max_seq)
         str_printf(&s, "cut at %d of %d tokens", max_seq, r->n_full);
     if (r->duplicate_of >= 0)
         str_printf(&s, "%sduplicates row %d", s.len ? ", " : "", r->duplicate_of + 1);
-    if (r->leak)
+    if (row_found(r, FIND_LEAK))
         str_printf(&s, "%sstands in train, too", s.len ? ", " : "");
     const unsigned told = 1u << FIND_CUT | 1u << FIND_DUPLICATE | 1u << FIND_LEAK;
     for (int f = 0; f < FIND_COUNT; f++)
@@ -176,10 +176,6 @@ void data_view_fill(struct workbench *w)
     snprintf(w->data_about, sizeof w->data_about, "train %d  valid %d  test %d%s", d->count[SPLIT_TRAIN], d->count[SPLIT_VALID], d->count[SPLIT_TEST],
              d->split_made ? "  (split from the seed)" : "");
     v->about = w->data_about;
-    char *title = dataset_title(w->tools.options ? w->tools.options->data : "data"), *name = clean_copy(title, false);
-    mem_free(title);
-    snprintf(w->data_name, sizeof w->data_name, "%s", name);
-    mem_free(name);
     v->name = w->data_name;
     v->count = v->checked = w->rows->n;
     v->row = row_at;
@@ -188,7 +184,7 @@ void data_view_fill(struct workbench *w)
     v->strict = w->rows->strict;
     v->possible = w->rows->possible;
     v->wrong = w->rows->wrong;
-    v->duplicates = (size_t)d->n_duplicates;
-    v->leaks = (size_t)d->n_leaks;
-    v->truncated = (size_t)d->n_truncated;
+    v->duplicates = (size_t)d->found[FIND_DUPLICATE];
+    v->leaks = (size_t)d->found[FIND_LEAK];
+    v->truncated = (size_t)d->found[FIND_CUT];
 }

@@ -338,12 +338,20 @@ static void set_val_note(struct workbench *w)
     w->view.curves.val_note = w->val_note[0] ? w->val_note : NULL;
 }
 
+/* What the data is called is worked out once: for that the disk is asked. */
+static void set_tools(struct workbench *w, const struct tools *t)
+{
+    char *title = dataset_title(t->options->data);
+    text_clean_fixed(w->data_name, sizeof w->data_name, title, strlen(title));
+    mem_free(title);
+    w->tools = *t;
+}
+
 static void feed_trainer(struct workbench *w, struct trainer *t)
 {
-    const struct train_options *o = trainer_options(t);
     w->trainer = t;
-    w->tools = (struct tools){.model = trainer_model(t), .tokenizer = trainer_tokenizer(t), .tpl = trainer_template(t),
-                              .dataset = trainer_dataset(t), .options = o, .run_dir = trainer_run_dir(t), .trainer = t};
+    set_tools(w, &(struct tools){.model = trainer_model(t), .tokenizer = trainer_tokenizer(t), .tpl = trainer_template(t),
+                                 .dataset = trainer_dataset(t), .options = trainer_options(t), .run_dir = trainer_run_dir(t), .trainer = t});
     w->chat_adapter = ADAPTER_LIVE;
     w->chat_who[0] = 0;
     set_val_note(w);
@@ -354,7 +362,7 @@ static void feed_trainer(struct workbench *w, struct trainer *t)
 /* Chat and samples come from a run that does not train here: from its best checkpoint. */
 static void adopt(struct workbench *w, const struct tools *t)
 {
-    w->tools = *t;
+    set_tools(w, t);
     w->tools.owned = NULL;
     w->chat_adapter = ADAPTER_BASE;
     w->chat_who[0] = 0;

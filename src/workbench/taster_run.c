@@ -327,7 +327,7 @@ static void check_row(struct rows *all, size_t i, const struct syllables *s, con
     all->texts[2 * i + 1] = first;
     *v = (struct view_row){.id = (long)i + 1, .split = r->split == SPLIT_TRAIN ? VIEW_TRAIN : r->split == SPLIT_VALID ? VIEW_VALID : VIEW_TEST,
                            .tokens = r->n_full, .supervised = r->n_supervised, .line_count = verdict.n_lines, .truncated = r->n_full > r->n,
-                           .leak = r->leak, .duplicate_of = r->duplicate_of >= 0 ? r->duplicate_of + 1 : 0, .prompt = prompt, .first_line = first};
+                           .leak = row_found(r, FIND_LEAK), .duplicate_of = r->duplicate_of >= 0 ? r->duplicate_of + 1 : 0, .prompt = prompt, .first_line = first};
     for (int k = 0; k < verdict.n_lines && k < VIEW_LINES_MAX; k++) {
         v->syllables[k] = (int8_t)(verdict.syllables[k] < 127 ? verdict.syllables[k] : 127);
         v->want[k] = (int8_t)(k < form->n_lines ? form->syllables[k] : 0);

@@ -37,9 +37,7 @@ static void fill_facts(struct workbench *w, const struct train_options *o)
     static const char *const schedules[] = {"constant", "linear", "cosine"}, *const optimisers[] = {"AdamW", "Adam", "SGD"};
     w->view.run.fact_count = 0;
     fact(w, "model", "%s", path_base(o->model));
-    char *data = dataset_title(o->data);
-    fact(w, "data", "%s", data);
-    mem_free(data);
+    fact(w, "data", "%s", w->data_name);
     if (o->tune != TUNE_FULL)
         fact(w, "adapter", "%s r%d  scale %g", o->lora.dora ? "DoRA" : "LoRA", o->lora.rank, (double)o->lora.scale);
     else

@@ -173,7 +173,7 @@ static void cut_rows_are_counted_and_named(void **state)
                       "assistant", "ho") "]}\n"
                                          "{\"text\": \"a\"}\n",
                   &o);
-    assert_int_equal(d->n_truncated, 2);
+    assert_int_equal(d->found[FIND_CUT], 2);
     assert_int_equal(d->n_skipped, 1); /* the answer lies behind the cut */
     assert_int_equal(d->rows[0].n, 8);
     assert_true(d->rows[0].n_full > 8);
@@ -387,7 +387,7 @@ static void one_file_is_split_in_groups(void **state)
     o.seed = 8;
     struct dataset *other = must_open("a.jsonl", str_text(&s), &o);
     assert_true(d->split_made);
-    assert_int_equal(d->n_leaks, 0);
+    assert_int_equal(d->found[FIND_LEAK], 0);
     assert_in_range(d->count[SPLIT_VALID], 12, 30);
     assert_in_range(d->count[SPLIT_TEST], 12, 30);
     assert_int_equal(d->count[SPLIT_TRAIN] + d->count[SPLIT_VALID] + d->count[SPLIT_TEST], 200);
@@ -417,7 +417,7 @@ static void rows_that_hang_together_are_split_and_said(void **state)
     struct dataset *d = must_open("a.jsonl", str_text(&s), &PLAIN);
     assert_int_equal(d->count[SPLIT_VALID], 5);
     assert_int_equal(d->count[SPLIT_TEST], 5);
-    assert_int_equal(d->n_leaks, 10);
+    assert_int_equal(d->found[FIND_LEAK], 10);
     assert_non_null(strstr(str_text(&d->notes), "both sides"));
     dataset_free(d);
     str_free(&s);
@@ -461,10 +461,10 @@ static void folders_duplicates_and_leaks(void **state)
     assert_int_equal(d->count[SPLIT_TRAIN], 3);
     assert_int_equal(d->count[SPLIT_VALID], 3);
     assert_int_equal(d->count[SPLIT_TEST], 0);
-    assert_int_equal(d->n_duplicates, 1);
+    assert_int_equal(d->found[FIND_DUPLICATE], 1);
     assert_int_equal(d->rows[2].duplicate_of, 1);
-    assert_int_equal(d->n_leaks, 2);
-    assert_true(d->rows[3].leak && d->rows[4].leak && !d->rows[5].leak);
+    assert_int_equal(d->found[FIND_LEAK], 2);
+    assert_true(row_found(&d->rows[3], FIND_LEAK) && row_found(&d->rows[4], FIND_LEAK) && !row_found(&d->rows[5], FIND_LEAK));
     char hash[65];
     memcpy(hash, d->hash, sizeof hash);
     dataset_free(d);
