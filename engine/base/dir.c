@@ -151,10 +151,7 @@ static bool remove_at(int parent, const char *name, const char *shown, struct gm
 
 bool dir_remove(const char *path, struct gm_error *err)
 {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') /* "link/" would mean the directory that the link leads to */
-        n--;
-    char *name = mem_copy_n(path, n);
+    char *name = path_trimmed(path); /* "link/" would mean the directory that the link leads to */
     struct stat st;
     bool ok;
     if (is_dot(path_base(name)) || strcmp(name, "/") == 0) /* "link/." leads through the link, too */

@@ -101,6 +101,14 @@ bool path_exists(const char *path)
     return stat(path, &st) == 0;
 }
 
+char *path_trimmed(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return mem_copy_n(path, n);
+}
+
 char *path_join(const char *a, const char *b)
 {
     size_t n = strlen(a);

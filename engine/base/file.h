@@ -22,6 +22,7 @@ bool dir_remove(const char *path, struct gm_error *err);
 /* Names in a directory, sorted bytewise, without "." and "..". Free each with mem_free and the array with mem_free. */
 bool dir_list(const char *path, char ***names, size_t *count, struct gm_error *err);
 char *path_join(const char *a, const char *b);                 /* mem_free */
+char *path_trimmed(const char *path);                          /* a copy without slashes at the end ("/" stays); mem_free */
 const char *path_base(const char *path);                       /* after the last '/' */
 char *path_folder(const char *path);                           /* before it; "." where there is none. mem_free */
 bool disk_free_bytes(const char *path, uint64_t *bytes, struct gm_error *err);

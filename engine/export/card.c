@@ -218,10 +218,7 @@ static void front_matter(struct str *out, const struct card *c, const struct fac
 /* A name of the hub as it is; of a path its last part: where things lie on somebody's machine is nobody's business. */
 static char *shown(const char *name)
 {
-    size_t n = strlen(name);
-    while (n > 1 && name[n - 1] == '/')
-        n--;
-    char *whole = mem_copy_n(name, n), *repository = hub_repository(whole), *part = repository ? repository : mem_copy(path_base(whole));
+    char *whole = path_trimmed(name), *repository = hub_repository(whole), *part = repository ? repository : mem_copy(path_base(whole));
     mem_free(whole);
     return part;
 }

@@ -70,10 +70,7 @@ static char *plain_name(const struct export_request *r)
 {
     const char *from = r->model_name && *r->model_name ? r->model_name : r->model->config.family;
     struct str clean = {0};
-    size_t n = strlen(from);
-    while (n > 1 && from[n - 1] == '/')
-        n--;
-    char *trimmed = mem_copy_n(from, n);
+    char *trimmed = path_trimmed(from);
     text_clean(&clean, path_base(trimmed), strlen(path_base(trimmed)), false, false);
     mem_free(trimmed);
     char *name = str_take(&clean);

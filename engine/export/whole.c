@@ -44,14 +44,11 @@ static void remove_empty(const char *path, int n)
 
 bool whole_begin(struct whole *w, const char *out, struct gm_error *err)
 {
-    size_t n = strlen(out);
-    while (n > 1 && out[n - 1] == '/')
-        n--;
-    w->out = mem_copy_n(out, n);
+    w->out = path_trimmed(out);
     w->parent = parent_of(w->out);
     w->made = mem_printf("%s.making-%ld", w->out, (long)getpid());
     w->missing = missing_above(w->parent);
-    return n > 0 || error_set(err, GM_E_USAGE, "the target has no name");
+    return *w->out || error_set(err, GM_E_USAGE, "the target has no name");
 }
 
 bool whole_make(struct whole *w, struct gm_error *err)

@@ -233,10 +233,7 @@ static bool open_folder(struct model_source *s, const char *name, const char *pa
                         struct gm_error *err)
 {
     s->kind = SOURCE_HF;
-    s->path = mem_copy(path);
-    size_t n = strlen(s->path);
-    while (n > 1 && s->path[n - 1] == '/')
-        s->path[--n] = 0;
+    s->path = path_trimmed(path);
     s->name = mem_copy(name ? name : path_base(s->path));
     bool has_config = model_source_has_file(s, "config.json");
     if (has_config) {

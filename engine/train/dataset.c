@@ -288,10 +288,9 @@ char *dataset_title(const char *data)
     for (const char *p = data; *p;) {
         size_t n = strcspn(p, "\n");
         double weight;
-        char *name = dataset_source(p, n, &weight);
-        for (size_t k = strlen(name); k > 1 && name[k - 1] == '/'; k--)
-            name[k - 1] = '\0';
-        str_printf(&title, "%s%s", title.len ? "+" : "", path_base(name));
+        char *name = dataset_source(p, n, &weight), *plain = path_trimmed(name);
+        str_printf(&title, "%s%s", title.len ? "+" : "", path_base(plain));
+        mem_free(plain);
         mem_free(name);
         p += p[n] ? n + 1 : n;
     }

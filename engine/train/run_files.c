@@ -16,13 +16,10 @@ enum { FORMAT = 1, RUN_JSON_MAX = 16 << 20, TRIES = 100 };
 /* "org/SmolLM2-135M.gguf" -> "SmolLM2-135M": letters, digits, '.', '_', '-' of the last part. */
 static void add_stem(struct str *out, const char *name)
 {
-    size_t n = strlen(name);
-    while (n > 1 && name[n - 1] == '/')
-        n--;
-    char *path = mem_copy_n(name, n);
+    char *path = path_trimmed(name);
     const char *base = path_base(path);
     static const char *const ENDINGS[] = {".gguf", ".jsonl", ".json", ".csv", ".tsv"};
-    n = strlen(base);
+    size_t n = strlen(base);
     for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++) {
         size_t e = strlen(ENDINGS[i]);
         if (n > e && strcmp(base + n - e, ENDINGS[i]) == 0)
@@ -105,10 +102,7 @@ static char *make_numbered(const char *root, const char *model, const char *data
 char *run_create(const char *root, const char *name, const char *model, const char *data,
                  struct lock *lock, struct gm_error *err)
 {
-    size_t n = name ? strlen(name) : 0;
-    while (n > 1 && name[n - 1] == '/')
-        n--;
-    char *plain = mem_copy_n(name ? name : "", n);
+    char *plain = path_trimmed(name ? name : "");
     char *dir = name ? make_named(root, plain, err) : make_numbered(root, model, data, err);
     mem_free(plain);
     if (!dir)

@@ -364,10 +364,7 @@ struct trainer *trainer_resume_with(const char *run_dir, const struct resume_opt
     struct trainer *t = trainer_empty(pool, l);
     struct str notes = {0};
     char *created = NULL;
-    size_t n = strlen(run_dir);
-    while (n > 1 && run_dir[n - 1] == '/')
-        n--;
-    t->run_dir = mem_copy_n(run_dir, n);
+    t->run_dir = path_trimmed(run_dir);
     t->name = mem_copy(path_base(t->run_dir));
     t->resumed = true;
     bool ok = take_up(t, how, &created, &notes, err);

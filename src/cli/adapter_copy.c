@@ -84,10 +84,7 @@ static bool move_in(const char *made, const char *to, struct gm_error *err)
 
 bool adapter_copy(const char *run_dir, const char *to, struct gm_error *err)
 {
-    size_t n = strlen(to);
-    while (n > 1 && to[n - 1] == '/')
-        n--;
-    char *made = mem_printf("%.*s.new-%ld", (int)n, to, (long)getpid());
+    char *plain = path_trimmed(to), *made = mem_printf("%s.new-%ld", plain, (long)getpid());
     bool ok = dir_make(made, err) && gather(run_dir, made, err);
     if (ok && dir_exists(to))
         ok = move_in(made, to, err);
@@ -96,5 +93,6 @@ bool adapter_copy(const char *run_dir, const char *to, struct gm_error *err)
     if (dir_exists(made))
         dir_remove(made, NULL);
     mem_free(made);
+    mem_free(plain);
     return ok || error_context(err, "write %s", to);
 }
