@@ -28,12 +28,16 @@ struct batch {
     const int32_t *target_id;  /* [n_targets] */
 };
 enum pass_kind { PASS_FORWARD, PASS_LORA, PASS_FULL };
+enum { RECOMPUTE_ALL = INT32_MAX };
 struct pass_limits {
     enum pass_kind kind;
     int64_t max_tokens, max_targets;
     int64_t max_seq_tokens; /* of one sequence; 0: not known, max_tokens */
     int max_seqs;
-    bool checkpoint;        /* keep layer inputs only, recompute the rest */
+    int recompute_layers;   /* of the layers that are walked back, the lowest so many keep their input
+                               only and are computed again; 0: none, RECOMPUTE_ALL (or more than
+                               there are): all. The lowest, because by then the topmost layer has
+                               been walked back, and its place serves them */
     enum compute_mode mode; /* that will compute: BF16 keeps activations in half the memory; AUTO:
                                not known, plan for F32 */
 };

@@ -226,7 +226,7 @@ void pass_backward(struct pass *p, const struct layer_run *r, const struct batch
                                        .du = {p->du[0], p->du[1], p->du[2]}};
         if (full)
             find_grads(p->m, layer, grads, &w.at, &w.grads);
-        if (p->limits.checkpoint) {
+        if (layer < p->first_kept) {
             pass_fetch_copy(r->c, w.k->x, p->x, b->T * p->d);
             pass_forward_layer(p, r, b, layer, &p->kept[layer]);
         }

@@ -65,7 +65,7 @@ static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_
     k->v = take(pl, T, p->kv, size);
     k->att = take(pl, T, p->q, size);
     k->mid = take(pl, T, p->d, size);
-    const int64_t gated = p->limits.checkpoint && !p->dora ? 0 : T;
+    const int64_t gated = p->first_kept == c->n_layers && !p->dora ? 0 : T;
     k->gate = take(pl, gated, p->ff, size);
     k->up = take(pl, gated, p->ff, size);
     k->out = take(pl, p->dora && !c->sandwich_norm ? T : 0, p->d, size);
@@ -90,11 +90,10 @@ static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
     p->rstd_heads = floats(pl, T, c->n_heads);
     for (int i = 0; i < LAYER_GROUP; i++)
         p->du[i] = floats(pl, T, p->rank);
-    if (p->limits.checkpoint)
-        plan_kept(p, pl, &shared, T);
-    for (int i = p->first_layer; i < c->n_layers; i++) {
-        struct kept k = shared;
-        if (!p->limits.checkpoint)
+    plan_kept(p, pl, &shared, T);
+    for (int i = c->n_layers - 1; i >= p->first_layer; i--) {
+        struct kept k = shared; /* of the topmost layer, and then of all that are recomputed */
+        if (i >= p->first_kept && i < c->n_layers - 1)
             plan_kept(p, pl, &k, T);
         k.x = take(pl, T, p->d, p->kept_size);
         if (p->kept)
@@ -182,6 +181,9 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
     }
     if (limits->kind == PASS_FULL)
         p->first_layer = 0;
+    const int walked = c->n_layers - p->first_layer;
+    p->first_kept =
+        p->first_layer + (limits->recompute_layers < walked ? limits->recompute_layers : walked);
 }
 
 size_t pass_bytes(const struct model_config *c, const struct lora_options *lora,
@@ -201,7 +203,7 @@ struct pass *pass_new(const struct model *m, const struct lora_options *lora,
     struct planner planner = {0};
     struct pass *p = mem_new(1, sizeof *p);
     if (limits->max_tokens < 1 || limits->max_targets < 0 || limits->max_tokens > INT32_MAX ||
-        limits->max_seqs < 1) {
+        limits->max_seqs < 1 || limits->recompute_layers < 0) {
         error_set(err, GM_E_USAGE, "plan a pass: %lld tokens", (long long)limits->max_tokens);
         mem_free(p);
         return NULL;

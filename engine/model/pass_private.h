@@ -16,7 +16,7 @@ struct kept {
     void *q, *k, *v;
     void *att; /* attention's output */
     void *mid; /* [d] residual before the MLP; Gemma: output of o_proj before its norm */
-    void *gate, *up;      /* [ff] with checkpoints DoRA only: else they still stand in p->gate, p->up */
+    void *gate, *up;      /* [ff] where all are recomputed DoRA only: else they still stand in p->gate, p->up */
     void *out;            /* [d] DoRA without Gemma's norms: output of o_proj */
     void *down;           /* [d] Gemma, DoRA: output of down_proj (before its norm) */
     float *lse;           /* [n_heads] */
@@ -30,6 +30,7 @@ struct pass {
     struct pass_limits limits;
     int rank, first_layer; /* of the adapters that may come; first_layer: lowest that keeps
                               activations and is walked back */
+    int first_kept;        /* lowest that keeps more than its input; below it layers are recomputed */
     unsigned keys;
     bool dropout, dora;
     int64_t d, q, kv, ff;
@@ -48,7 +49,7 @@ struct pass {
     float *dq, *dk, *dv, *datt, *dup;
     float *q_turned, *k_turned;
     float *rstd, *rstd_out, *rstd_heads, *du[LAYER_GROUP];
-    struct kept *kept; /* [n_layers]; with checkpoints all but x is shared */
+    struct kept *kept; /* [n_layers]; recomputed layers share all but x with the topmost */
     /* the head: [max_targets, d] */
     float *head_x, *head_h, *head_dh, *head_rstd;
     void *head_work;

@@ -152,7 +152,7 @@ static bool open_pass(struct trainer *t, struct gm_error *err)
     if (t->o.checkpoint_layers < 0) /* decided once: a resume must not decide otherwise */
         t->o.checkpoint_layers =
             pass_bytes(&t->model->config, lora, &limits) > mem_available_bytes() / 5 * 2;
-    limits.checkpoint = t->o.checkpoint_layers == 1;
+    limits.recompute_layers = t->o.checkpoint_layers == 1 ? RECOMPUTE_ALL : 0;
     t->pass = pass_new(t->model, lora, &limits, err);
     return t->pass != NULL;
 }

@@ -66,7 +66,7 @@ static bool measure(const struct bench_train *a, const struct general *g, const 
     struct random_batch data;
     random_batch_init(&data, a, m->config.vocab_size);
     struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = data.b.T, .max_targets = data.b.n_targets, .max_seqs = a->batch,
-                                 .max_seq_tokens = a->seq, .checkpoint = a->checkpoint == 1, .mode = c->mode};
+                                 .max_seq_tokens = a->seq, .recompute_layers = a->checkpoint == 1 ? RECOMPUTE_ALL : 0, .mode = c->mode};
     struct lora *l = lora_new(&m->config, &a->lora, 1, err);
     struct pass *p = l ? pass_new(m, &a->lora, &limits, err) : NULL;
     size_t bytes = l ? l->set.count * sizeof(float) : 0;

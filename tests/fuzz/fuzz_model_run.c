@@ -85,7 +85,7 @@ static void train(const struct model *m, const int32_t *ids, struct pool *pool, 
     const struct batch b = {.T = TOKENS, .ids = ids, .positions = positions, .n_seqs = 1, .seq_start = (const int32_t[]){0, TOKENS}, .n_targets = 2,
                             .target_row = (const int32_t[]){3, TOKENS - 1}, .target_id = ids};
     const struct lora_options o = {.rank = 1, .alpha = 2, .scale = 2, .dora = m->config.n_layers % 2 == 0, .keys = (1u << PROJ_COUNT) - 1};
-    const struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = TOKENS, .max_targets = 2, .max_seqs = 1, .checkpoint = true, .mode = GM_COMPUTE_BF16};
+    const struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = TOKENS, .max_targets = 2, .max_seqs = 1, .recompute_layers = RECOMPUTE_ALL, .mode = GM_COMPUTE_BF16};
     struct compute c = {0};
     struct lora *l = lora_new(&m->config, &o, 1, &err);
     struct pass *p = l ? pass_new(m, &o, &limits, &err) : NULL;

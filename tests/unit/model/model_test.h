@@ -245,14 +245,14 @@ static inline void pack_batch(struct packed *p, const struct safetensors *s, int
 }
 
 static inline struct pass *pass_for(const struct model *m, const struct lora *l,
-                                    enum pass_kind kind, bool checkpoint)
+                                    enum pass_kind kind, int recompute_layers)
 {
     struct gm_error err = {0};
     struct pass_limits limits = {.kind = kind,
                                  .max_tokens = 512,
                                  .max_targets = 512,
                                  .max_seqs = 8,
-                                 .checkpoint = checkpoint};
+                                 .recompute_layers = recompute_layers};
     struct pass *p = pass_new(m, l ? &l->options : NULL, &limits, &err);
     if (!p)
         fail_msg("%s", err.text);

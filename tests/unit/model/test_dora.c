@@ -120,7 +120,7 @@ static void test_gradients(void **state)
         fixture_open(&f, DORA[i % N_DORA]);
         pack_batch(&batch, &f.expected, 0);
         struct lora *l = lively(f.model, &t.compute, &o);
-        struct pass *p = pass_for(f.model, l, PASS_LORA, i % 2);
+        struct pass *p = pass_for(f.model, l, PASS_LORA, i % 2 ? RECOMPUTE_ALL : 0);
         float *g = mem_new(l->set.count, sizeof *g), *scratch = mem_new(l->set.count, sizeof *scratch);
         struct probe k = {.p = p, .c = &t.compute, .m = f.model, .l = l, .b = &batch.b, .w = l->set.w, .n = l->set.count, .seed = 77, .grads = g};
         loss_at(&k);
@@ -157,7 +157,7 @@ static void test_bf16(void **state)
         lora_bind(half, f.model, &t.compute);
         for (size_t k = 0; k < l->dora.n_rows; k++)
             assert_true(fabsf(half->dora.gain[k] / l->dora.gain[k] - 1) < 5e-4f);
-        struct pass *p = pass_for(f.model, l, PASS_LORA, false);
+        struct pass *p = pass_for(f.model, l, PASS_LORA, 0);
         float *g = mem_new(l->set.count, sizeof *g), *want = mem_new(l->set.count, sizeof *want);
         pass_loss_and_grad(p, &exact.compute, l, &batch.b, 0.01f, 0, 0, want);
         pass_loss_and_grad(p, &t.compute, half, &batch.b, 0.01f, 0, 0, g);
@@ -237,7 +237,7 @@ static void test_threads(void **state)
             pack_batch(&batch, &f.expected, 1);
             struct lora *l = lively(f.model, &t.compute, &ALL), *copy = lora_copy(l);
             float *g = mem_new(l->set.count, sizeof *g);
-            struct pass *p = pass_for(f.model, l, PASS_LORA, false);
+            struct pass *p = pass_for(f.model, l, PASS_LORA, 0);
             double loss = pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0, g);
             uint64_t before = mem_allocations();
             lora_changed(l, &t.compute);

@@ -48,7 +48,7 @@ static void test_loss(void **state)
             fixture_close(&f);
             continue;
         }
-        struct pass *p = pass_for(f.model, NULL, PASS_FORWARD, false);
+        struct pass *p = pass_for(f.model, NULL, PASS_FORWARD, 0);
         for (int b = 0; b < 2; b++) {
             struct packed batch;
             float nll[512];
@@ -81,7 +81,7 @@ static void test_packing(void **state)
             continue;
         }
         pack_batch(&batch, &f.expected, 1);
-        struct pass *p = pass_for(f.model, NULL, PASS_FORWARD, false);
+        struct pass *p = pass_for(f.model, NULL, PASS_FORWARD, 0);
         int64_t d = f.model->config.d_model;
         float *together = mem_new((size_t)(batch.b.T * d), sizeof *together);
         memcpy(together, pass_hidden(p, &t.compute, NULL, &batch.b, NULL),

@@ -4,6 +4,10 @@
 
 #include "engine/kernel/ops.h"
 
+/* Layers that are computed again: none, some, all. */
+static const int RECOMPUTED[] = {0, 1, RECOMPUTE_ALL};
+enum { N_RECOMPUTED = sizeof RECOMPUTED / sizeof *RECOMPUTED };
+
 static void check_lora_grads(const struct fixture *f, const struct lora *l, const float *grads,
                              const float *exact, double tolerance)
 {
@@ -38,8 +42,8 @@ static void lora_grads(enum family family)
         struct lora *l = fixture_lora(&f);
         float *grads = mem_new(l->set.count, sizeof *grads);
         pack_batch(&batch, &f.expected, 0);
-        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
-            struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
+        for (int n = 0; n < N_RECOMPUTED; n++) {
+            struct pass *p = pass_for(f.model, l, PASS_LORA, RECOMPUTED[n]);
             memset(grads, 0, l->set.count * sizeof *grads);
             double nll = pass_loss_and_grad(p, &t.compute, l, &batch.b,
                                             1 / (float)batch.b.n_targets, 0, 0, grads);
@@ -83,18 +87,21 @@ static void test_checkpoints_change_nothing(void **state)
         }
         struct lora *l = fixture_lora(&f);
         const size_t bytes = l->set.count * sizeof(float);
-        float *grads[2];
-        double loss[2];
+        float *grads[N_RECOMPUTED];
+        double loss[N_RECOMPUTED];
         pack_batch(&batch, &f.expected, 0);
-        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
-            struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
-            grads[checkpoint] = mem_new(bytes, 1);
-            loss[checkpoint] = pass_loss_and_grad(p, &t.compute, l, &batch.b, 1, 0, 0, grads[checkpoint]);
+        for (int n = 0; n < N_RECOMPUTED; n++) {
+            struct pass *p = pass_for(f.model, l, PASS_LORA, RECOMPUTED[n]);
+            grads[n] = mem_new(bytes, 1);
+            loss[n] = pass_loss_and_grad(p, &t.compute, l, &batch.b, 1, 0, 0, grads[n]);
             pass_free(p);
         }
-        assert_true(loss[0] == loss[1]);
-        assert_memory_equal(grads[0], grads[1], bytes);
-        mem_free(grads[0]), mem_free(grads[1]);
+        for (int n = 1; n < N_RECOMPUTED; n++) {
+            assert_true(loss[0] == loss[n]);
+            assert_memory_equal(grads[0], grads[n], bytes);
+            mem_free(grads[n]);
+        }
+        mem_free(grads[0]);
         lora_free(l);
         fixture_close(&f);
     }
@@ -121,8 +128,8 @@ static void test_lora_grads_bf16(void **state)
               *want = mem_new(l->set.count, sizeof *want);
         pack_batch(&batch, &f.expected, 0);
         float weight = 1 / (float)batch.b.n_targets;
-        struct pass *p = pass_for(f.model, l, PASS_LORA, false),
-                    *q = pass_for(f.model, l, PASS_LORA, true);
+        struct pass *p = pass_for(f.model, l, PASS_LORA, 0),
+                    *q = pass_for(f.model, l, PASS_LORA, RECOMPUTE_ALL);
         double sum = pass_loss_and_grad(p, &exact.compute, l, &batch.b, weight, 0, 0, want);
         double sum16 = pass_loss_and_grad(p, &t.compute, l, &batch.b, weight, 0, 0, grads);
         double sum_ck = pass_loss_and_grad(q, &t.compute, l, &batch.b, weight, 0, 0, again);
@@ -182,8 +189,8 @@ static void test_lora_partial(void **state)
             whole->set.w[to->offset + (size_t)k] = part->set.w[from->offset + (size_t)k] =
                 (float)(0.1 * rng_normal(&r));
     }
-    struct pass *p = pass_for(f.model, whole, PASS_LORA, false),
-                *q = pass_for(f.model, part, PASS_LORA, false);
+    struct pass *p = pass_for(f.model, whole, PASS_LORA, 0),
+                *q = pass_for(f.model, part, PASS_LORA, 0);
     double a = pass_loss_and_grad(p, &t.compute, whole, &batch.b, 1, 0, 0, g_whole);
     double b = pass_loss_and_grad(q, &t.compute, part, &batch.b, 1, 0, 0, g_part);
     assert_true(fabs(a - b) < 1e-3);
@@ -217,7 +224,7 @@ static void test_full_differences(void **state)
         fixture_open(&f, models[i]);
         assert_true(model_make_trainable(f.model, &err));
         pack_batch(&batch, &f.expected, 0);
-        struct pass *p = pass_for(f.model, NULL, PASS_FULL, i == 1);
+        struct pass *p = pass_for(f.model, NULL, PASS_FULL, i == 1 ? RECOMPUTE_ALL : 0);
         size_t n = f.model->full.count;
         float *g = mem_new(n, sizeof *g), *scratch = mem_new(n, sizeof *scratch);
         struct probe k = {.p = p,
@@ -258,8 +265,8 @@ static void dropout(const char *name)
     struct rng r = rng_stream(9, "test", 0);
     for (size_t i = 0; i < l->set.count; i++)
         l->set.w[i] += (float)(0.05 * rng_normal(&r));
-    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
-        struct pass *p = pass_for(f.model, l, PASS_LORA, checkpoint);
+    for (int n = 0; n < N_RECOMPUTED; n++) {
+        struct pass *p = pass_for(f.model, l, PASS_LORA, RECOMPUTED[n]);
         float *g = mem_new(l->set.count, sizeof *g),
               *scratch = mem_new(l->set.count, sizeof *scratch);
         struct probe k = {.p = p,
@@ -311,12 +318,12 @@ static void test_full_and_lora(void **state)
     pack_batch(&batch, &f.expected, 0);
     struct lora_options o = {.rank = 2, .scale = 3, .keys = 0x7f};
     struct lora *l = lora_new(&f.model->config, &o, 5, &err);
-    struct pass *p = pass_for(f.model, l, PASS_LORA, false);
+    struct pass *p = pass_for(f.model, l, PASS_LORA, 0);
     float *lora_grads = mem_new(l->set.count, sizeof *lora_grads);
     pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0,
                        lora_grads); /* B is zero: gA must be zero, gB = s gW Aᵀ */
     assert_true(model_make_trainable(f.model, &err));
-    struct pass *q = pass_for(f.model, NULL, PASS_FULL, false);
+    struct pass *q = pass_for(f.model, NULL, PASS_FULL, 0);
     float *full = mem_new(f.model->full.count, sizeof *full);
     pass_loss_and_grad(q, &t.compute, NULL, &batch.b, 0.01f, 0, 0, full);
     for (int i = 0; i < l->set.n_params; i += 2) {
@@ -450,7 +457,7 @@ static void test_threads_and_memory(void **state)
                 assert_true(l || model_make_trainable(f.model, &err));
                 size_t n = l ? l->set.count : f.model->full.count;
                 float *g = mem_new(n, sizeof *g);
-                struct pass *p = pass_for(f.model, l, (enum pass_kind)kind, false);
+                struct pass *p = pass_for(f.model, l, (enum pass_kind)kind, 0);
                 double loss = pass_loss_and_grad(p, &t.compute, l, &batch.b, 0.01f, 0, 0, g);
                 uint64_t before = mem_allocations();
                 memset(g, 0, n * sizeof *g);

@@ -43,7 +43,7 @@ static void test_adapters_learn(void **state)
         one.b.target_row = rows;
         one.b.target_id = targets;
         float *g = mem_new(l->set.count, sizeof *g), *want = mem_new(l->set.count, sizeof *want);
-        struct pass *p = pass_for(m, l, PASS_LORA, false), *q = pass_for(wide, l, PASS_LORA, false);
+        struct pass *p = pass_for(m, l, PASS_LORA, 0), *q = pass_for(wide, l, PASS_LORA, 0);
         double a = pass_loss_and_grad(p, &t.compute, l, &one.b, 1.0f / 47, 0, 0, g),
                b = pass_loss_and_grad(q, &t.compute, l, &one.b, 1.0f / 47, 0, 0, want);
         assert_true(fabs(a - b) < 1e-3);

@@ -89,7 +89,7 @@ static void test_logits(void **state)
 static double haiku_loss(const struct compute *c, double tolerance)
 {
     const json_t *rows = json_object_get(json, "haiku_rows");
-    struct pass *p = pass_for(model, NULL, PASS_FORWARD, false);
+    struct pass *p = pass_for(model, NULL, PASS_FORWARD, 0);
     double sum = 0, supervised = 0;
     for (size_t k = 0; k < json_array_size(rows); k++) {
         const json_t *row = json_array_get(rows, k);

@@ -209,7 +209,7 @@ static struct run run_steps(const struct fixture *f, bool mlx, enum compute_mode
         fail_msg("%s", err.text);
     set_start(l, f);
     struct packed batches[2], *rows = mem_new(8, sizeof *rows);
-    struct pass_limits limits = {.kind = PASS_LORA, .checkpoint = checkpoint, .mode = c.mode};
+    struct pass_limits limits = {.kind = PASS_LORA, .recompute_layers = checkpoint ? RECOMPUTE_ALL : 0, .mode = c.mode};
     for (int b = 0; b < 2; b++) {
         pack(f, b, &batches[b]);
         limits.max_tokens =
