@@ -53,27 +53,33 @@ static inline int range(int n, int parts, int index, int *count)
     return first;
 }
 
+static struct attention_in in_at(struct attention_in x, int64_t row, int64_t column)
+{
+    x.data = attention_element(x.data, x.type, row * x.ld + column);
+    return x;
+}
+static struct attention_out out_at(struct attention_out x, int64_t row, int64_t column)
+{
+    x.data = (void *)attention_element(x.data, x.type, row * x.ld + column);
+    return x;
+}
+
+/* The part of key head `head` of a sequence whose queries start at `row` and whose keys start at `key_row`. */
 static struct attention_part part_of(const struct work *w, int64_t row, int64_t key_row, int head)
 {
     struct attention_part p = w->part;
-    const int64_t d = p.a->head_dim, at = row * p.ldq + head * p.group * d, out = row * p.ldo + head * p.group * d;
-    const int64_t k = key_row * p.ldk + head * d, v = key_row * p.ldv + head * d;
-    p.q += at;
-    p.out += out;
-    if (p.type == DT_F32) {
-        p.k = (const float *)p.k + k;
-        p.v = (const float *)p.v + v;
-    } else {
-        p.k = (const uint16_t *)p.k + k;
-        p.v = (const uint16_t *)p.v + v;
-    }
+    const int64_t narrow = (int64_t)head * p.a->head_dim, wide = narrow * p.group;
+    p.q = in_at(p.q, row, wide);
+    p.k = in_at(p.k, key_row, narrow);
+    p.v = in_at(p.v, key_row, narrow);
+    p.out = out_at(p.out, row, wide);
     if (p.lse)
         p.lse += row * p.ld_lse + head * p.group;
-    if (p.dout) {
-        p.dout += out;
-        p.dq += at;
-        p.dk += k;
-        p.dv += v;
+    if (p.dout.data) {
+        p.dout = in_at(p.dout, row, wide);
+        p.dq = out_at(p.dq, row, wide);
+        p.dk = out_at(p.dk, key_row, narrow);
+        p.dv = out_at(p.dv, key_row, narrow);
     }
     return p;
 }
@@ -95,11 +101,28 @@ static void run(const struct compute *c, struct work *w, pool_fn fn, int64_t n_b
     pool_run(c->pool, c->role, fn, w, (int)n_blocks);
 }
 
-static struct attention_part whole(const struct attention_shape *a)
+static bool is_float(enum dtype type)
+{
+    return type == DT_F32 || type == DT_BF16;
+}
+
+static struct work work_of(const struct attention_shape *a, const struct attention_batch *b, struct attention_out out, float *lse)
 {
     assert(a->n_kv_heads > 0 && a->n_heads % a->n_kv_heads == 0 && a->head_dim > 0);
-    return (struct attention_part){.a = a, .group = a->n_heads / a->n_kv_heads, .ldo = (int64_t)a->n_heads * a->head_dim,
-                                   .ld_lse = a->n_heads};
+    assert(is_float(b->q.type) && is_float(b->k.type) && is_float(b->v.type) && is_float(out.type));
+    return (struct work){.part = {.a = a, .group = a->n_heads / a->n_kv_heads, .q = b->q, .k = b->k, .v = b->v, .out = out,
+                                  .lse = lse, .ld_lse = a->n_heads},
+                         .n_seqs = b->n_seqs, .seq_start = b->seq_start};
+}
+
+double attention_flops(const struct attention_shape *a, int n_seqs, const int32_t *seq_start)
+{
+    double pairs = 0;
+    for (int s = 0; s < n_seqs; s++) {
+        const double n = seq_start[s + 1] - seq_start[s], w = a->window > 0 && a->window < n ? a->window : n;
+        pairs += w * (w + 1) / 2 + (n - w) * w; /* the first w queries see 1 .. w keys, the others w */
+    }
+    return 4 * pairs * a->head_dim * a->n_heads;
 }
 
 static void forward_block(void *arg, int block, int slot)
@@ -119,18 +142,13 @@ static void forward_block(void *arg, int block, int slot)
     }
 }
 
-void attention(const struct compute *c, const struct attention_shape *a, float *out, float *lse, const float *q, int64_t ldq,
-               const float *k, int64_t ldk, const float *v, int64_t ldv, int n_seqs, const int32_t *seq_start)
+void attention(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b, struct attention_out out,
+               float *lse)
 {
-    struct work w = {.part = whole(a), .n_seqs = n_seqs, .seq_start = seq_start};
-    w.part.type = DT_F32;
-    w.part.q = q, w.part.ldq = ldq;
-    w.part.k = k, w.part.ldk = ldk;
-    w.part.v = v, w.part.ldv = ldv;
-    w.part.out = out, w.part.lse = lse;
+    struct work w = work_of(a, b, out, lse);
     int64_t blocks = 0;
-    for (int s = 0; s < n_seqs; s++)
-        blocks += (int64_t)pieces(seq_start[s + 1] - seq_start[s], attention_tile_queries(w.part.group)) * a->n_kv_heads;
+    for (int s = 0; s < b->n_seqs; s++)
+        blocks += (int64_t)pieces(b->seq_start[s + 1] - b->seq_start[s], attention_tile_queries(w.part.group)) * a->n_kv_heads;
     run(c, &w, forward_block, blocks, ATTENTION_KEYS);
 }
 
@@ -190,21 +208,18 @@ static void plan_backward(struct work *w)
         w->key_step /= 2;
 }
 
-void attention_backward(const struct compute *c, const struct attention_shape *a, float *dq, float *dk, float *dv,
-                        const float *dout, const float *out, const float *lse, const float *q, int64_t ldq, const float *k,
-                        int64_t ldk, const float *v, int64_t ldv, int n_seqs, const int32_t *seq_start)
+void attention_backward(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b,
+                        struct attention_in dout, struct attention_in out, const float *lse, struct attention_out dq,
+                        struct attention_out dk, struct attention_out dv)
 {
-    struct work w = {.part = whole(a), .n_seqs = n_seqs, .seq_start = seq_start};
-    w.part.type = DT_F32;
-    w.part.q = q, w.part.ldq = ldq, w.part.dq = dq;
-    w.part.k = k, w.part.ldk = ldk, w.part.dk = dk;
-    w.part.v = v, w.part.ldv = ldv, w.part.dv = dv;
-    w.part.out = (float *)out, w.part.lse = (float *)lse; /* read only in backward */
+    assert(is_float(dout.type) && is_float(dq.type) && is_float(dk.type) && is_float(dv.type));
+    struct work w = work_of(a, b, (struct attention_out){(void *)out.data, out.ld, out.type}, (float *)lse); /* only read in backward */
     w.part.dout = dout;
+    w.part.dq = dq, w.part.dk = dk, w.part.dv = dv;
     plan_backward(&w);
     int64_t blocks = 0;
-    for (int s = 0; s < n_seqs; s++) {
-        const int length = seq_start[s + 1] - seq_start[s];
+    for (int s = 0; s < b->n_seqs; s++) {
+        const int length = b->seq_start[s + 1] - b->seq_start[s];
         blocks += (int64_t)(key_blocks(&w, length) + query_blocks(&w, length)) * a->n_kv_heads;
     }
     run(c, &w, backward_block, blocks, w.joint_length);
@@ -225,8 +240,8 @@ static void cached_block(void *arg, int block, int slot)
         }
         int n, first = range(r->n_new, tiles, tiles - 1 - block / heads, &n);
         struct work here = *w;
-        here.part.k = r->k_cache;
-        here.part.v = r->v_cache;
+        here.part.k.data = r->k_cache;
+        here.part.v.data = r->v_cache;
         struct attention_part p = part_of(&here, row, 0, block % heads);
         w->k->forward(&p, r->n_past, first, n, scratch_of(w, slot));
         return;
@@ -236,12 +251,10 @@ static void cached_block(void *arg, int block, int slot)
 void attention_cached(const struct compute *c, const struct attention_shape *a, enum dtype type, float *out, const float *q,
                       const struct attention_request *requests, int n_requests)
 {
-    assert(type == DT_F32 || type == DT_BF16);
-    struct work w = {.part = whole(a), .n_seqs = n_requests, .requests = requests};
-    w.part.type = type;
-    w.part.q = q, w.part.ldq = w.part.ldo;
-    w.part.ldk = w.part.ldv = (int64_t)a->n_kv_heads * a->head_dim;
-    w.part.out = out;
+    const int64_t wide = (int64_t)a->n_heads * a->head_dim, narrow = (int64_t)a->n_kv_heads * a->head_dim;
+    const struct attention_batch b = {.q = {q, wide, DT_F32}, .k = {NULL, narrow, type}, .v = {NULL, narrow, type}, .n_seqs = n_requests};
+    struct work w = work_of(a, &b, (struct attention_out){out, wide, DT_F32}, NULL);
+    w.requests = requests;
     int64_t blocks = 0;
     for (int i = 0; i < n_requests; i++)
         blocks += (int64_t)pieces(requests[i].n_new, attention_tile_queries(w.part.group)) * a->n_kv_heads;

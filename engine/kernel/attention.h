@@ -16,13 +16,33 @@ struct attention_shape {
     float scale, softcap;
 };
 
-/* q [T, n_heads*D], k and v [T, n_kv_heads*D] with row strides; out [T, n_heads*D] dense; lse [T, n_heads] or NULL. */
-void attention(const struct compute *c, const struct attention_shape *a, float *out, float *lse, const float *q, int64_t ldq,
-               const float *k, int64_t ldk, const float *v, int64_t ldv, int n_seqs, const int32_t *seq_start);
-/* dq, dk, dv are overwritten; same strides as q, k, v. */
-void attention_backward(const struct compute *c, const struct attention_shape *a, float *dq, float *dk, float *dv,
-                        const float *dout, const float *out, const float *lse, const float *q, int64_t ldq, const float *k,
-                        int64_t ldk, const float *v, int64_t ldv, int n_seqs, const int32_t *seq_start);
+/* Rows of an operand, one a token: row t starts at data + t*ld elements, its heads side by side. F32 (as a field left out says) or BF16:
+ * inputs are widened, outputs rounded once. */
+struct attention_in {
+    const void *data;
+    int64_t ld;
+    enum dtype type;
+};
+struct attention_out {
+    void *data;
+    int64_t ld;
+    enum dtype type;
+};
+/* What forward and backward read: q [T, n_heads*D], k and v [T, n_kv_heads*D]. */
+struct attention_batch {
+    struct attention_in q, k, v;
+    int n_seqs;
+    const int32_t *seq_start; /* [n_seqs + 1] */
+};
+/* out [T, n_heads*D]; lse [T, n_heads], dense, or NULL. */
+void attention(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b, struct attention_out out,
+               float *lse);
+/* From dout and what forward left in out and lse; dq, dk, dv (of the shapes of q, k, v) are overwritten. */
+void attention_backward(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b,
+                        struct attention_in dout, struct attention_in out, const float *lse, struct attention_out dq,
+                        struct attention_out dk, struct attention_out dv);
+/* The useful work: pairs of a query and a key that it sees, times 4 a dimension and head; backward is 2.5 times that. */
+double attention_flops(const struct attention_shape *a, int n_seqs, const int32_t *seq_start);
 
 /* One request of a decode step: n_new query rows (dense in q and out, one request after another) at positions n_past .. n_past+n_new-1; the
  * caches already hold n_past + n_new rows [.., n_kv_heads*D] of `type` (F32 or BF16). */

@@ -10,20 +10,22 @@
 
 enum { ATTENTION_ROWS = 64, ATTENTION_KEYS = 64 };
 
-/* One sequence, one key head. Pointers stand at row 0 of the sequence and at the first column of the (first) head. */
+/* One sequence, one key head: operands stand at row 0 of the sequence and at the first column of the (first) head. */
 struct attention_part {
     const struct attention_shape *a;
-    int group;           /* query heads of this key head */
-    enum dtype type;     /* of k and v: F32 or BF16; strides count elements */
-    const float *q;
-    const void *k, *v;
-    int64_t ldq, ldk, ldv;
-    float *out;          /* rows of ldo; read by backward */
-    float *lse;          /* rows of ld_lse; may be NULL in forward */
-    int64_t ldo, ld_lse;
-    const float *dout;   /* as out */
-    float *dq, *dk, *dv; /* as q, k, v */
+    int group;                      /* query heads of this key head */
+    struct attention_in q, k, v;
+    struct attention_out out;       /* read by backward */
+    float *lse;                     /* rows of ld_lse; may be NULL in forward */
+    int64_t ld_lse;
+    struct attention_in dout;       /* backward only, as the rest */
+    struct attention_out dq, dk, dv;
 };
+
+static inline const void *attention_element(const void *data, enum dtype type, int64_t index)
+{
+    return (const unsigned char *)data + index * (type == DT_BF16 ? 2 : 4);
+}
 
 struct attention_kernels {
     /* Query rows first .. first+n-1, where row i of q, out and lse stands at position past+i; n * group may be anything. */

@@ -191,9 +191,12 @@ static void attention_part_backward(struct walk *w)
     part_end(w->r->parts, PART_BACK_ROWS, 0, 0);
     struct attention_shape shape;
     layer_attention_shape(config, w->layer, &shape);
-    attention_backward(c, &shape, p->dq, p->dk, p->dv, p->datt, att, w->k->lse, p->q_turned, p->q,
-                       p->k_turned, p->kv, v, p->kv, w->b->n_seqs, w->b->seq_start);
-    part_end(w->r->parts, PART_BACK_ATTENTION, 0, 0);
+    const struct attention_batch rows = {.q = {p->q_turned, p->q, DT_F32}, .k = {p->k_turned, p->kv, DT_F32}, .v = {v, p->kv, DT_F32},
+                                         .n_seqs = w->b->n_seqs, .seq_start = w->b->seq_start};
+    attention_backward(c, &shape, &rows, (struct attention_in){p->datt, p->q, DT_F32}, (struct attention_in){att, p->q, DT_F32},
+                       w->k->lse, (struct attention_out){p->dq, p->q, DT_F32}, (struct attention_out){p->dk, p->kv, DT_F32},
+                       (struct attention_out){p->dv, p->kv, DT_F32});
+    part_end(w->r->parts, PART_BACK_ATTENTION, 2.5 * attention_flops(&shape, w->b->n_seqs, w->b->seq_start), 0);
     turn_back(w, p->dq, q, w->l->norm_q, w->at.norm_q, p->q_turned, config->n_heads);
     turn_back(w, p->dk, k, w->l->norm_k, w->at.norm_k, p->k_turned, config->n_kv_heads);
 

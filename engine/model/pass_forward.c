@@ -56,9 +56,10 @@ static void attend(struct pass *p, const struct layer_run *r, const struct batch
     part_end(r->parts, PART_ROWS, 0, 0);
     struct attention_shape shape;
     layer_attention_shape(c, layer, &shape);
-    attention(r->c, &shape, p->att, kept ? kept->lse : NULL, p->qs, p->q, p->ks, p->kv, p->vs,
-              p->kv, b->n_seqs, b->seq_start);
-    part_end(r->parts, PART_ATTENTION, 0, 0);
+    const struct attention_batch rows = {.q = {p->qs, p->q, DT_F32}, .k = {p->ks, p->kv, DT_F32}, .v = {p->vs, p->kv, DT_F32},
+                                         .n_seqs = b->n_seqs, .seq_start = b->seq_start};
+    attention(r->c, &shape, &rows, (struct attention_out){p->att, p->q, DT_F32}, kept ? kept->lse : NULL);
+    part_end(r->parts, PART_ATTENTION, attention_flops(&shape, b->n_seqs, b->seq_start), 0);
 }
 
 void pass_forward_layer(struct pass *p, const struct layer_run *r, const struct batch *b, int layer,

@@ -80,17 +80,26 @@ static enum family best_family(void)
     return runs_here(FAMILY_AVX512F) ? FAMILY_AVX512F : runs_here(FAMILY_AVX2) ? FAMILY_AVX2 : FAMILY_PLAIN;
 }
 
+static struct attention_batch batch_of(const struct batch *b)
+{
+    return (struct attention_batch){.q = {b->qkv, b->ld, DT_F32}, .k = {k_of(b, b->qkv), b->ld, DT_F32},
+                                    .v = {v_of(b, b->qkv), b->ld, DT_F32}, .n_seqs = b->n_seqs, .seq_start = b->start};
+}
+
 static void forward(struct batch *b, const struct compute *c)
 {
+    const struct attention_batch in = batch_of(b);
     memset(b->out, 0x7f, (size_t)(b->T * b->wide) * sizeof(float));
     memset(b->lse, 0x7f, (size_t)(b->T * b->a.n_heads) * sizeof(float));
-    attention(c, &b->a, b->out, b->lse, b->qkv, b->ld, k_of(b, b->qkv), b->ld, v_of(b, b->qkv), b->ld, b->n_seqs, b->start);
+    attention(c, &b->a, &in, (struct attention_out){b->out, b->wide, DT_F32}, b->lse);
 }
 static void backward(struct batch *b, const struct compute *c)
 {
+    const struct attention_batch in = batch_of(b);
     memset(b->dqkv, 0x7f, (size_t)(b->T * b->ld) * sizeof(float));
-    attention_backward(c, &b->a, b->dqkv, b->dqkv + b->wide, b->dqkv + b->wide + b->narrow, b->dout, b->out, b->lse, b->qkv, b->ld,
-                       k_of(b, b->qkv), b->ld, v_of(b, b->qkv), b->ld, b->n_seqs, b->start);
+    attention_backward(c, &b->a, &in, (struct attention_in){b->dout, b->wide, DT_F32}, (struct attention_in){b->out, b->wide, DT_F32},
+                       b->lse, (struct attention_out){b->dqkv, b->ld, DT_F32}, (struct attention_out){b->dqkv + b->wide, b->ld, DT_F32},
+                       (struct attention_out){b->dqkv + b->wide + b->narrow, b->ld, DT_F32});
 }
 
 static double worst(const float *got, const float *want, int64_t n)
@@ -161,6 +170,65 @@ static void test_against_plain(void **state)
         drop(&b);
         drop(&want);
     }
+}
+
+static uint16_t *rounded(float *x, int64_t n)
+{
+    uint16_t *to = mem_new((size_t)n, sizeof *to);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = bf16_to_f32(to[i] = f32_to_bf16(x[i]));
+    return to;
+}
+static void assert_rounded(const uint16_t *got, int64_t ld_got, const float *want, int64_t ld_want, int64_t rows, int64_t n)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j++)
+            assert_int_equal(got[i * ld_got + j], f32_to_bf16(want[i * ld_want + j]));
+}
+
+/* Operands in bf16 are those numbers in f32, results in bf16 are those in f32 rounded once, whatever the strides. */
+static void test_types(void **state)
+{
+    (void)state;
+    for (size_t e = 0; e < sizeof examples / sizeof *examples; e++)
+        for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
+            if (!runs_here((enum family)f))
+                continue;
+            struct batch b;
+            make(&b, examples[e].a, examples[e].n_seqs, examples[e].lengths, 1.0);
+            const int64_t T = b.T, ld = b.wide + 5, narrow = b.narrow + 2;
+            uint16_t *qkv = rounded(b.qkv, T * b.ld), *dout = rounded(b.dout, T * b.wide);
+            uint16_t *out = mem_new((size_t)(T * ld), 2), *dq = mem_new((size_t)(T * ld), 2), *dv = mem_new((size_t)(T * narrow), 2);
+            float *lse = mem_new((size_t)(T * b.a.n_heads), sizeof *lse), *dk = mem_new((size_t)(T * narrow), sizeof *dk);
+            struct compute c;
+            compute_make(&c, 1, (enum family)f);
+            const struct attention_batch in = {.q = {qkv, b.ld, DT_BF16}, .k = {k_of(&b, b.qkv), b.ld, DT_F32},
+                                               .v = {qkv + b.wide + b.narrow, b.ld, DT_BF16}, .n_seqs = b.n_seqs, .seq_start = b.start};
+            forward(&b, &c);
+            attention(&c, &b.a, &in, (struct attention_out){out, ld, DT_BF16}, lse);
+            assert_memory_equal(lse, b.lse, (size_t)(T * b.a.n_heads) * sizeof *lse);
+            assert_rounded(out, ld, b.out, b.wide, T, b.wide);
+            mem_free(rounded(b.out, T * b.wide));
+            backward(&b, &c);
+            attention_backward(&c, &b.a, &in, (struct attention_in){dout, b.wide, DT_BF16}, (struct attention_in){out, ld, DT_BF16}, lse,
+                               (struct attention_out){dq, ld, DT_BF16}, (struct attention_out){dk, narrow, DT_F32},
+                               (struct attention_out){dv, narrow, DT_BF16});
+            assert_rounded(dq, ld, b.dqkv, b.ld, T, b.wide);
+            assert_rounded(dv, narrow, b.dqkv + b.wide + b.narrow, b.ld, T, b.narrow);
+            for (int64_t t = 0; t < T; t++)
+                assert_memory_equal(dk + t * narrow, b.dqkv + b.wide + t * b.ld, (size_t)b.narrow * sizeof *dk);
+            compute_free(&c);
+            mem_free(qkv), mem_free(dout), mem_free(out), mem_free(dq), mem_free(dk), mem_free(dv), mem_free(lse);
+            drop(&b);
+        }
+}
+
+static void test_flops(void **state)
+{
+    (void)state;
+    const int32_t start[] = {0, 5, 5, 7};
+    const struct attention_shape a = {.n_heads = 3, .n_kv_heads = 1, .head_dim = 8, .window = 3};
+    assert_true(attention_flops(&a, 3, start) == 4 * 8 * 3 * (1 + 2 + 3 + 3 + 3 + 1 + 2));
 }
 
 /* sum dout·attention(q, k, v) in double, written on its own: the judge of the twins. */
@@ -307,6 +375,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_plain),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_flops),
         cmocka_unit_test(test_gradient),
         cmocka_unit_test(test_large_scores),
         cmocka_unit_test(test_cached),
