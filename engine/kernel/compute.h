@@ -4,7 +4,7 @@
  * arithmetic and the kernel family, and owns that driver's packing scratch. Kernels are pure functions of their arguments: same
  * inputs, same family, same bits, whatever the number of threads.
  *
- * Families: CPUID says what may run, a probe of at most 50 ms (compute_probe) says what is fastest. Every family is tested against `plain`.
+ * Families: CPUID says what may run (processor.h), a probe of at most 50 ms says what is fastest and is remembered (probe.h). Every family is tested against `plain`.
  *
  *     struct compute c;
  *     compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, FAMILY_AUTO, &err);
@@ -43,7 +43,7 @@ const char *family_name(enum family f); /* as --kernel spells it: "avx512bf16" *
 bool family_parse(const char *name, enum family *f);
 const char *compute_mode_name(enum compute_mode m);
 bool compute_mode_parse(const char *name, enum compute_mode *m);
-/* GFLOP/s of each family on one thread, by a short packed product (0 where it cannot run); total at most 50 ms. */
+/* GFLOP/s of each family on one thread, by a short packed product (0 where it cannot run); total at most 50 ms. See probe.h. */
 void compute_probe(double gflops[FAMILY_COUNT]);
 
 #endif

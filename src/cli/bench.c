@@ -1,6 +1,7 @@
 /* bench.c - `gemmaiku bench`: how fast this machine is; the command. */
 #include "src/cli/bench.h"
 
+#include "engine/kernel/probe.h"
 #include "src/cli/shapes.h"
 #include "src/cli/train_args.h"
 
@@ -14,6 +15,18 @@ static bool is_of_train(const char *name)
         if (strcmp(name, names[i]) == 0)
             return true;
     return false;
+}
+
+/* Measures the kernel families, for this run and for all that come; says how fast each is. */
+static void probe_kernels(const struct general *g)
+{
+    const struct probe *p = probe_again();
+    struct str line = {0};
+    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++)
+        if (p->gflops[f] > 0)
+            str_printf(&line, "%s%s %.0f", line.len ? ", " : "", family_name((enum family)f), p->gflops[f]);
+    cli_note(g, "kernels, GFLOP/s of one thread: %s", str_text(&line));
+    str_free(&line);
 }
 
 int command_bench(int argc, char **argv)
@@ -58,6 +71,8 @@ int command_bench(int argc, char **argv)
         ok = error_set(&err, GM_E_USAGE, "find a shape to bench: none is told");
         error_remedy(&err, "--train-shape " SHAPE_NAMES);
     }
+    if (ok)
+        probe_kernels(&g);
     ok = ok && (pool = pool_new(g.threads, &err)) && compute_init(&c, pool, GM_TRAIN, general_mode(&g), general_family(&g), &err)
          && (m = shape_model(a.shape, a.weights, &err)) && bench_train(&a, &g, m, &c, &err);
     model_free(m);

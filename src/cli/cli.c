@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/format/json.h"
+#include "engine/kernel/probe.h"
 #include "ui/core/width.h"
 
 #include <errno.h>
@@ -16,6 +17,23 @@
 
 enum { COLUMNS_PLAIN = 80, COLUMNS_LEAST = 60, COLUMNS_MOST = 110 }; /* longer lines are hard to read */
 
+/* PATH of an XDG variable, or below the home; NULL: neither is told. mem_free */
+static char *own_folder(const char *variable, const char *below_home)
+{
+    const char *root = getenv(variable), *home = getenv("HOME");
+    if (root && *root == '/')
+        return path_join(root, "gemmaiku");
+    return home && *home == '/' ? path_join(home, below_home) : NULL;
+}
+
+static void remember_probe(void)
+{
+    const char *how = getenv("GEMMAIKU_PROBE");
+    char *folder = own_folder("XDG_CACHE_HOME", ".cache/gemmaiku");
+    probe_remember_in(folder, how && strcmp(how, "again") == 0);
+    mem_free(folder);
+}
+
 bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *general, int *status)
 {
     struct gm_error err = {0};
@@ -23,8 +41,10 @@ bool cli_begin(struct arg_spec *spec, int argc, char **argv, struct general *gen
         *status = cli_fail(&err);
         return false;
     }
-    if (!general->help && !general->version)
+    if (!general->help && !general->version) {
+        remember_probe();
         return true;
+    }
     struct str out = {0};
     if (general->version)
         str_printf(&out, "gemmaiku %s\n", GM_VERSION);
@@ -186,12 +206,7 @@ const char *cli_runs_root(void)
 
 char *cli_state_folder(void)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char *folder = NULL;
-    if (state && *state == '/')
-        folder = path_join(state, "gemmaiku");
-    else if (home && *home == '/')
-        folder = path_join(home, ".local/state/gemmaiku");
+    char *folder = own_folder("XDG_STATE_HOME", ".local/state/gemmaiku");
     if (folder && !dir_make(folder, NULL)) {
         mem_free(folder);
         folder = NULL;

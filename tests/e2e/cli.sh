@@ -6,7 +6,7 @@ g=$1 fixtures=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
+export GEMMAIKU_RUNS=$work/runs HOME=$work XDG_CACHE_HOME=$work/cache LC_ALL=C.UTF-8
 failures=0
 fail() {
     echo "FAILED: $*"
@@ -156,6 +156,31 @@ grep -q '"scale": *2.0' runs/preset/run.json || fail "--alpha does not win over 
 # other kernels than the run began with are told
 expect 0 "resume --kernel" "$g" resume told --kernel plain --iters 7 --quiet
 grep -q "on the kernels of plain" runs/told/journal.jsonl || fail "resume --kernel: the journal does not tell"
+# a family that this processor lacks: refused with the remedy, and nothing of the run is touched
+lacking=neon
+[ "$(uname -m)" = x86_64 ] || lacking=avx2
+cp -r runs/told runs/foreign
+sed -i "s/\"kernel\": *\"[a-z0-9]*\"/\"kernel\": \"$lacking\"/" runs/foreign/run.json
+cp runs/foreign/run.json foreign.json
+broken "resume with kernels of another machine" "kernels of $lacking, which this processor lacks.*--kernel auto" "$g" resume foreign --iters 8
+cmp -s foreign.json runs/foreign/run.json || fail "resume with kernels of another machine: run.json changed"
+expect 0 "resume with kernels of another machine --kernel" "$g" resume foreign --kernel auto --iters 8 --quiet
+# the fastest family is measured once and remembered; a file that is nonsense, or cannot be, does no harm
+ls "$XDG_CACHE_HOME"/gemmaiku/kernels-* >/dev/null 2>&1 || fail "the probe is not remembered"
+for f in "$XDG_CACHE_HOME"/gemmaiku/kernels-*; do
+    sed "s/^plain .*/plain 99999/" "$f" >f && cp f "$f"
+    expect 0 "remembered kernel" "$g" logits --model "$m" --ids 1,2 --out l.safetensors --json
+    has "remembered kernel" '"kernel":"plain"'
+    expect 0 "--kernel wins" env GEMMAIKU_PROBE=again "$g" logits --model "$m" --ids 1,2 --out l.safetensors --json --kernel plain
+    grep -q "^plain 99999" "$f" || fail "--kernel asked the probe"
+    expect 0 "GEMMAIKU_PROBE=again" env GEMMAIKU_PROBE=again "$g" logits --model "$m" --ids 1,2 --out l.safetensors --json
+    ! grep -q "^plain 99999" "$f" || fail "GEMMAIKU_PROBE=again did not measure"
+    echo nonsense >"$f"
+    expect 0 "nonsense for a probe" "$g" logits --model "$m" --ids 1,2 --out l.safetensors --json
+    ! grep -q nonsense "$f" || fail "nonsense for a probe: not measured anew"
+done
+expect 0 "no place for a probe" env XDG_CACHE_HOME=/dev/null/cache "$g" logits --model "$m" --ids 1,2 --out l.safetensors --json
+[ ! -s err ] || fail "no place for a probe: something on stderr"
 expect 0 "runs list" "$g" runs list
 has "runs list" one
 expect 0 "runs show" "$g" runs show one --json

@@ -38,6 +38,7 @@ void pty_start(struct pty *p, int rows, int cols, const char *const argv[])
             _exit(126);
         setenv("HOME", p->folder, 1);
         unsetenv("XDG_STATE_HOME");
+        unsetenv("XDG_CACHE_HOME");
         unsetenv("GEMMAIKU_RUNS");
         unsetenv("NO_COLOR");
         setenv("TERM", "xterm-256color", 1);

@@ -1,10 +1,6 @@
 /* Choosing a family and a mode. */
 #include "tests/unit/kernel/kernel_test.h"
 
-#include "engine/base/file.h"
-
-#include <time.h>
-
 static void names_parse(void **state)
 {
     for (int f = 0; f < FAMILY_COUNT; f++) {
@@ -21,26 +17,6 @@ static void names_parse(void **state)
     enum compute_mode m;
     assert_false(family_parse("avx1024", &f));
     assert_false(compute_mode_parse("", &m));
-}
-
-static void probe_tells_who_runs(void **state)
-{
-    double gflops[FAMILY_COUNT], best = 0;
-    struct timespec a, b;
-    compute_probe(gflops); /* the first time pays for the pages of the code */
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    compute_probe(gflops);
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    double ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) * 1e-6;
-    print_message("probe took %.1f ms\n", ms);
-    assert_true(ms < 500); /* 50 on a quiet machine */
-    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
-        print_message("%-12s %8.1f GFLOP/s\n", family_name((enum family)f), gflops[f]);
-        assert_int_equal(gflops[f] > 0, family_runs_here((enum family)f));
-        best = gflops[f] > best ? gflops[f] : best;
-    }
-    assert_true(family_runs_here(FAMILY_PLAIN));
-    assert_true(best > 0);
 }
 
 static void auto_resolves(void **state)
@@ -73,7 +49,6 @@ static void auto_resolves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(names_parse),
-                                       cmocka_unit_test(probe_tells_who_runs),
                                        cmocka_unit_test(auto_resolves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
