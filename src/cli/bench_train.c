@@ -3,6 +3,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/kernel/peak.h"
 #include "engine/model/pass.h"
 #include "src/cli/shapes.h"
 
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PEAK_SECONDS 0.05 /* before, and after */
 
 struct measured {
     double ms[BENCH_STEPS_MAX];
@@ -53,13 +56,6 @@ static void random_batch_init(struct random_batch *r, const struct bench_train *
                           .n_targets = (int64_t)each * a->batch, .target_row = rows, .target_id = targets};
 }
 
-static double peak_of_machine(const struct compute *c, int threads)
-{
-    double gflops[FAMILY_COUNT];
-    compute_probe(gflops);
-    return gflops[c->family] * threads;
-}
-
 static bool measure(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct measured *out,
                     struct gm_error *err)
 {
@@ -74,7 +70,7 @@ static bool measure(const struct bench_train *a, const struct general *g, const 
         lora_bind(l, m, c);
     float *memory = p ? mem_alloc(3 * bytes, "gradients and moments", err) : NULL;
     bool ok = memory != NULL;
-    out->peak_gflops = peak_of_machine(c, pool_threads(c->pool)) / 2;
+    out->peak_gflops = peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
     for (int i = 0; ok && i <= a->steps; i++) { /* step 0 touches memory for the first time: not counted */
         float *grads = memory, *m1 = memory + l->set.count, *m2 = m1 + l->set.count;
         double began = clock_seconds();
@@ -91,7 +87,7 @@ static bool measure(const struct bench_train *a, const struct general *g, const 
             out->ms[out->n++] = ms;
         cli_note(g, "step %d  %.1f ms  loss %.4f%s", i, ms, nll / (double)data.b.n_targets, i ? "" : "  (first touch, not counted)");
     }
-    out->peak_gflops += peak_of_machine(c, pool_threads(c->pool)) / 2;
+    out->peak_gflops += peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
     if (ok)
         out->n_parts = pass_parts(p, out->parts);
     mem_free(memory);
