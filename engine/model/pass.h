@@ -46,6 +46,7 @@ struct pass;
 struct pass *pass_new(const struct model *m, const struct lora_options *lora /* NULL */,
                       const struct pass_limits *limits, struct gm_error *err);
 void pass_free(struct pass *p);
+void pass_touch(struct pass *p, const struct compute *c); /* makes its pages now: the first step is no slower than the others */
 size_t pass_bytes(const struct model_config *c, const struct lora_options *lora,
                   const struct pass_limits *limits);
 

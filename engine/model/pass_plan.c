@@ -231,6 +231,11 @@ struct pass *pass_new(const struct model *m, const struct lora_options *lora,
     return p;
 }
 
+void pass_touch(struct pass *p, const struct compute *c)
+{
+    mem_touch(c->pool, c->role, p->arena.base, p->arena.size);
+}
+
 void pass_free(struct pass *p)
 {
     if (!p)

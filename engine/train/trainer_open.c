@@ -114,7 +114,12 @@ static bool open_trained(struct trainer *t, struct gm_error *err)
     }
     t->optimizer = optimizer_new(&t->o, count, err);
     t->grads = t->optimizer ? mem_alloc(count * sizeof *t->grads, "gradients", err) : NULL;
-    return t->grads != NULL;
+    if (!t->grads)
+        return false;
+    float *const arrays[] = {t->grads, t->optimizer->m, t->optimizer->v};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        mem_touch(t->pool, GM_TRAIN, arrays[i], count * sizeof *arrays[i]);
+    return true;
 }
 
 static bool open_batches(struct trainer *t, struct gm_error *err)
@@ -154,6 +159,8 @@ static bool open_pass(struct trainer *t, struct gm_error *err)
             pass_bytes(&t->model->config, lora, &limits) > mem_available_bytes() / 5 * 2;
     limits.recompute_layers = t->o.checkpoint_layers == 1 ? RECOMPUTE_ALL : 0;
     t->pass = pass_new(t->model, lora, &limits, err);
+    if (t->pass)
+        pass_touch(t->pass, &t->compute);
     return t->pass != NULL;
 }
 
