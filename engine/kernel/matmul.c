@@ -38,7 +38,7 @@ static int find_operand(const struct operands *o, const struct matmul_term *t, b
 {
     for (int i = 0; i < o->n; i++) {
         if (o->list[i].source == t->a && o->list[i].source_ld == t->lda &&
-            o->list[i].depth == term_depth(t, nn))
+            o->list[i].source_type == t->a_type && o->list[i].depth == term_depth(t, nn))
             return i;
     }
     return -1;
@@ -53,9 +53,29 @@ static void collect_operands(struct operands *o, const struct matmul_output *out
         for (int k = 0; k < outputs[i].n_terms; k++) {
             const struct matmul_term *t = &outputs[i].terms[k];
             if (find_operand(o, t, nn) < 0)
-                o->list[o->n++] = (struct packed_operand){
-                    .source = t->a, .source_ld = t->lda, .depth = term_depth(t, nn)};
+                o->list[o->n++] = (struct packed_operand){.source = t->a,
+                                                          .source_ld = t->lda,
+                                                          .source_type = t->a_type,
+                                                          .depth = term_depth(t, nn)};
         }
+    }
+}
+
+/* Where each operand is to be read: the source itself if that will do, else a place in the scratch. */
+static void place_operands(const struct compute *c, struct operands *o, int64_t T)
+{
+    size_t bytes[OPERANDS] = {0}, all = 0;
+    for (int i = 0; i < o->n; i++) {
+        if (!packed_in_place(c, &o->list[i]))
+            bytes[i] = (size_t)round_up((int64_t)packed_bytes(c, T, o->list[i].depth), 64);
+        all += bytes[i];
+    }
+    unsigned char *at = scratch_shared(c, 0, all);
+    for (int i = 0; i < o->n; i++) {
+        struct packed_operand *operand = &o->list[i];
+        operand->data = bytes[i] ? at : operand->source;
+        operand->ld = bytes[i] ? packed_stride(operand->depth) : operand->source_ld;
+        at += bytes[i];
     }
 }
 
@@ -64,20 +84,13 @@ static void packed(const struct compute *c, bool nn, const struct matmul_output 
 {
     struct operands o;
     collect_operands(&o, outputs, n, nn);
-    size_t bytes = 0;
-    for (int i = 0; i < o.n; i++)
-        bytes += round_up((int64_t)packed_bytes(c, T, o.list[i].depth), 64);
-    unsigned char *at = scratch_shared(c, 0, bytes);
-    for (int i = 0; i < o.n; i++) {
-        o.list[i].data = at;
-        o.list[i].ld = packed_stride(o.list[i].depth);
-        at += round_up((int64_t)packed_bytes(c, T, o.list[i].depth), 64);
-    }
+    place_operands(c, &o, T);
     packed_convert(c, o.list, o.n, T);
     struct packed_target targets[PACKED_TARGETS];
     for (int i = 0; i < n; i++) {
         targets[i] = (struct packed_target){.c = outputs[i].y,
                                             .ldc = outputs[i].ldy,
+                                            .c_type = outputs[i].y_type,
                                             .accumulate = outputs[i].accumulate,
                                             .n_terms = outputs[i].n_terms};
         for (int k = 0; k < outputs[i].n_terms; k++) {
@@ -108,54 +121,87 @@ static void block_small(void *arg, int block, int slot)
     const struct matmul_output *out = &j->outputs[which];
     int64_t n0 = (block - j->first_block[which]) * j->block_cols[which];
     int n = (int)min64(j->block_cols[which], out->terms[0].w->rows - n0);
+    bool rounded = out->y_type == DT_BF16;
+    float *y = rounded ? j->c->scratch->slot[slot].data : (float *)out->y + n0;
+    int64_t ldy = rounded ? n : out->ldy;
     for (int k = 0; k < out->n_terms; k++) {
         const struct packed_operand *a =
             &j->operands->list[find_operand(j->operands, &out->terms[k], false)];
-        j->c->k->small(out->y, out->ldy, a->data, a->ld, j->T, out->terms[k].w, n0, n,
-                       out->accumulate || k > 0);
+        struct mat w = mat_rows(out->terms[k].w, n0, n);
+        j->c->k->small(y, ldy, a->data, a->ld, j->T, &w, 0, n, out->accumulate || k > 0);
     }
+    if (rounded)
+        j->c->k->round_rows((uint16_t *)out->y + n0, out->ldy, y, ldy, j->T, n);
 }
 
 static void small(const struct compute *c, const struct matmul_output *outputs, int n, int T)
 {
     struct operands o;
     collect_operands(&o, outputs, n, false);
-    int64_t floats = 0;
-    for (int i = 0; i < o.n; i++)
-        floats += T * round_up(o.list[i].depth, 32);
-    float *at = scratch_shared(c, 0, (size_t)floats * sizeof *at);
+    int64_t floats = 0, widest = 0;
     for (int i = 0; i < o.n; i++) {
-        o.list[i].data = at;
-        o.list[i].ld = round_up(o.list[i].depth, 32);
-        c->k->convert_small(at, o.list[i].ld, o.list[i].source, o.list[i].source_ld, T,
-                            o.list[i].depth);
-        at += T * o.list[i].ld;
+        floats += T * round_up(o.list[i].depth, 32);
+        widest = o.list[i].source_type == DT_BF16 && o.list[i].depth > widest ? o.list[i].depth : widest;
+    }
+    float *at = scratch_shared(c, 0, (size_t)(floats + T * widest) * sizeof *at),
+          *wide = at + floats;
+    for (int i = 0; i < o.n; i++) {
+        struct packed_operand *a = &o.list[i];
+        const float *from = a->source;
+        int64_t ld = a->source_ld;
+        if (a->source_type == DT_BF16) {
+            for (int t = 0; t < T; t++)
+                dtype_to_f32(DT_BF16, (const uint16_t *)a->source + t * a->source_ld,
+                             wide + t * a->depth, (size_t)a->depth);
+            from = wide;
+            ld = a->depth;
+        }
+        a->data = at;
+        a->ld = round_up(a->depth, 32);
+        c->k->convert_small(at, a->ld, from, ld, T, a->depth);
+        at += T * a->ld;
     }
     struct small_job j = {.c = c, .T = T, .outputs = outputs, .operands = &o};
+    int64_t rounded = 0;
     for (int i = 0; i < n; i++) {
         const struct mat *w = outputs[i].terms[0].w;
         int64_t cols = SMALL_BLOCK_BYTES / ((int64_t)mat_bytes(w) / (w->rows + 1) + 1);
         j.block_cols[i] = cols < 4 ? 4 : cols / 4 * 4;
         j.first_block[i + 1] =
             j.first_block[i] + (int)((w->rows + j.block_cols[i] - 1) / j.block_cols[i]);
+        if (outputs[i].y_type == DT_BF16 && j.block_cols[i] > rounded)
+            rounded = j.block_cols[i];
     }
+    if (rounded > 0)
+        scratch_slots(c, (size_t)(T * rounded) * sizeof(float));
     pool_run(c->pool, c->role, block_small, &j, j.first_block[n]);
 }
 
-static void check_shapes(const struct matmul_output *outputs, int n, bool nn)
+static bool is_activation(enum dtype t)
 {
+    return t == DT_F32 || t == DT_BF16;
+}
+
+static void check_shapes(const struct compute *c, const struct matmul_output *outputs, int n,
+                         bool nn)
+{
+    const bool exact = c->mode == GM_COMPUTE_F32;
     assert(n >= 1 && n <= MATMUL_OUTPUTS);
     for (int i = 0; i < n; i++) {
-        for (int k = 1; k < outputs[i].n_terms; k++)
-            assert(nn ? outputs[i].terms[k].w->cols == outputs[i].terms[0].w->cols
-                      : outputs[i].terms[k].w->rows == outputs[i].terms[0].w->rows);
+        const struct matmul_output *o = &outputs[i];
+        assert(is_activation(o->y_type) && !(o->y_type == DT_BF16 && (exact || o->accumulate)));
+        for (int k = 0; k < o->n_terms; k++) {
+            assert(nn ? o->terms[k].w->cols == o->terms[0].w->cols
+                      : o->terms[k].w->rows == o->terms[0].w->rows);
+            assert(is_activation(o->terms[k].a_type) && !(o->terms[k].a_type == DT_BF16 && exact));
+        }
     }
 }
 
 static void joined(const struct compute *c, bool nn, const struct matmul_output *outputs, int n,
                    int64_t T)
 {
-    check_shapes(outputs, n, nn);
+    check_shapes(c, outputs, n, nn);
     if (T <= 0)
         return;
     if (c->mode == GM_COMPUTE_F32) {
@@ -212,33 +258,40 @@ void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int6
     joined(c, false, o, n, T);
 }
 
-/* In BF16 mode a gradient of some size takes bf16 operands, summed in f32; small ones are not worth
- * the packing. */
+/* In BF16 mode a gradient of some size takes bf16 operands, summed in f32; small ones of f32 are not
+ * worth the packing. */
 static bool is_large(int64_t m, int64_t n, int64_t T)
 {
     return m * n >= 4096 && T >= 16;
 }
 
-void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda,
-               int64_t m, const float *b, int64_t ldb, int64_t n, int64_t T, float scale,
-               bool accumulate)
+void matmul_tn_typed(const struct compute *c, float *dw, int64_t lddw, const void *a,
+                     enum dtype a_type, int64_t lda, int64_t m, const void *b, enum dtype b_type,
+                     int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate)
 {
+    const bool floats = a_type == DT_F32 && b_type == DT_F32;
+    assert(is_activation(a_type) && is_activation(b_type));
     if (T <= 0) {
         for (int64_t i = 0; i < m && !accumulate; i++)
             memset(dw + i * lddw, 0, (size_t)n * sizeof *dw);
         return;
     }
-    if (c->mode == GM_COMPUTE_F32 || !is_large(m, n, T)) {
+    if (c->mode == GM_COMPUTE_F32 || (floats && !is_large(m, n, T))) {
+        assert(floats);
         f32_tn(c, dw, lddw, a, lda, m, b, ldb, n, T, scale, accumulate);
         return;
     }
-    struct mat right = {
-        .data = b, .type = DT_F32, .rows = T, .cols = n, .row_bytes = (size_t)ldb * sizeof *b};
+    struct mat right = {.data = b,
+                        .type = b_type,
+                        .rows = T,
+                        .cols = n,
+                        .row_bytes = (size_t)ldb * dtype_block_bytes(b_type)};
     struct packed_operand left = {.data = scratch_shared(c, 0, packed_bytes(c, m, T)),
                                   .ld = packed_stride(T),
                                   .depth = T,
                                   .source = a,
-                                  .source_ld = lda};
+                                  .source_ld = lda,
+                                  .source_type = a_type};
     packed_convert_transposed(c, &left, m, scale);
     struct packed_target t = {.c = dw,
                               .ldc = lddw,
@@ -246,4 +299,21 @@ void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a,
                               .n_terms = 1,
                               .terms = {{.a = left, .w = &right}}};
     packed_multiply(c, m, &t, 1, true);
+}
+
+void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda,
+               int64_t m, const float *b, int64_t ldb, int64_t n, int64_t T, float scale,
+               bool accumulate)
+{
+    matmul_tn_typed(c, dw, lddw, a, DT_F32, lda, m, b, DT_F32, ldb, n, T, scale, accumulate);
+}
+
+int64_t matmul_stride(int64_t depth)
+{
+    return packed_stride(depth);
+}
+
+int64_t matmul_rows(int64_t T)
+{
+    return round_up(T, ROW_PAD);
 }

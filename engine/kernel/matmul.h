@@ -2,7 +2,7 @@
  *
  * The stored matrix W is expanded panel by panel while packing, never to memory as a whole. In BF16
  * mode both operands are rounded to bf16 (nearest even) and summed in f32 in a fixed order; in F32
- * mode blocks of f32 go to OpenBLAS on one thread each. All strides (ldx ...) count floats.
+ * mode blocks of f32 go to OpenBLAS on one thread each. All strides (ldx ...) count elements.
  * `accumulate`: add to what is there. Shapes: T rows of activations.
  *
  *     matmul_nt(c, y, out, x, in, T, &w, false);     y[T,out] = x[T,in] Wᵀ       forward
@@ -12,6 +12,10 @@
  *
  * T of 1..4 is not packed: W is read once, row by row (decoding is bound by memory). Thin products
  * (LoRA: rank 4..64 as rows or cols) are supported well.
+ *
+ * In BF16 mode activations may be bf16, in and out (a_type, y_type: DT_F32, which is 0, or DT_BF16). The bits are
+ * those of the same values given as f32: a rounded input is not rounded again, an output is summed
+ * in f32 and rounded once. F32 mode takes f32 alone.
  */
 #ifndef GM_KERNEL_MATMUL_H
 #define GM_KERNEL_MATMUL_H
@@ -27,6 +31,21 @@ void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy,
 void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda,
                int64_t m, const float *b, int64_t ldb, int64_t n, int64_t T, float scale,
                bool accumulate);
+/* The same with operands of other types: a_type and b_type are DT_F32 or DT_BF16. */
+void matmul_tn_typed(const struct compute *c, float *dw, int64_t lddw, const void *a,
+                     enum dtype a_type, int64_t lda, int64_t m, const void *b, enum dtype b_type,
+                     int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate);
+
+/* A bf16 operand is used where it lies, not converted, by the families whose products take pairs of
+ * bf16, when its rows lie a multiple of 32 elements, and at least matmul_stride(depth), apart. Who
+ * lays rows out so promises:
+ *   - matmul_rows(T) rows are readable (what stands in those behind T does not matter);
+ *   - in every row, what stands behind `depth` up to the next multiple of 32 is finite: 0, say.
+ * A buffer that mem_new or an arena gave, of matmul_rows(T) * matmul_stride(depth) elements, keeps
+ * both. Parts of such rows (columns 32 i ... of a wider buffer) do, too. Rows that lie closer are
+ * copied first. */
+int64_t matmul_stride(int64_t depth); /* elements; never a power of two (cache sets) */
+int64_t matmul_rows(int64_t T);
 
 /* y[T,out_i] = x Wᵢᵀ for up to 8 matrices with the same input (q|k|v, gate|up, and their LoRA A): x
  * is converted once. */
@@ -42,14 +61,16 @@ void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int6
  */
 enum { MATMUL_OUTPUTS = 8, MATMUL_TERMS = 8 };
 struct matmul_term {
-    const float *a; /* [T, depth] */
+    const void *a; /* [T, depth] of a_type */
     int64_t lda;
     const struct mat *w;
+    enum dtype a_type; /* DT_F32 or DT_BF16 */
 };
 struct matmul_output {
-    float *y; /* must not overlap any a */
+    void *y; /* [T, columns] of y_type; must not overlap any a */
     int64_t ldy;
-    bool accumulate;
+    enum dtype y_type; /* DT_F32 or DT_BF16 */
+    bool accumulate;   /* not with a bf16 y: it would be rounded twice */
     int n_terms;
     struct matmul_term terms[MATMUL_TERMS];
 };

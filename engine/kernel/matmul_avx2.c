@@ -84,6 +84,23 @@ static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_
     }
 }
 
+static void round_rows(uint16_t *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
+                       int64_t cols)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t i = 0;
+        for (; i + 8 <= cols; i += 8) {
+            __m256i u = _mm256_srli_epi32(
+                _mm256_castps_si256(rounded(_mm256_loadu_ps(src + r * lds + i))), 16);
+            _mm_storeu_si128((__m128i *)(void *)(dst + r * ld + i),
+                             _mm_packus_epi32(_mm256_castsi256_si128(u),
+                                              _mm256_extracti128_si256(u, 1)));
+        }
+        for (; i < cols; i++)
+            dst[r * ld + i] = f32_to_bf16(src[r * lds + i]);
+    }
+}
+
 enum { ROWS = 6 };
 
 /* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
@@ -208,6 +225,7 @@ static const struct kernel_table table = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .convert = convert,
+    .round_rows = round_rows,
     .multiply = multiply,
     .small = small,
     .convert_small = convert_small,

@@ -33,6 +33,7 @@ static const struct kernel_table table = {
     .pack_nt = avx512_pack_nt,
     .pack_nn = avx512_pack_nn,
     .convert = avx512_convert,
+    .round_rows = avx512_round_rows,
     .multiply = multiply,
     .small = avx512_small,
     .convert_small = avx512_convert_small,

@@ -11,6 +11,8 @@
     void set##_pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k); \
     void set##_convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,      \
                        int64_t k, int64_t kpad);                                                \
+    void set##_round_rows(uint16_t *dst, int64_t ld, const float *src, int64_t lds,             \
+                          int64_t rows, int64_t cols);                                          \
     void set##_convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows,   \
                              int64_t k);                                                        \
     void set##_small(float *y, int64_t ldy, const float *x, int64_t ldx, int T,                 \

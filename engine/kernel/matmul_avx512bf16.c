@@ -37,6 +37,7 @@ static const struct kernel_table table = {
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,
     .convert = avx512bf16_convert,
+    .round_rows = avx512bf16_round_rows,
     .multiply = multiply,
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,

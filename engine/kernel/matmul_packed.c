@@ -50,38 +50,74 @@ static int blocks_of_rows(int64_t rows)
     return (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS);
 }
 
-static void clear_padding_rows(const struct compute *c, unsigned char *a, int64_t lda, int64_t rows)
+/* Row r0 of an operand that lies in our scratch. */
+static unsigned char *converted(const struct compute *c, const struct packed_operand *o, int64_t r0)
 {
-    size_t row = (size_t)lda * element_bytes(c);
-    memset(a + (size_t)rows * row, 0, (size_t)(round_up(rows, ROW_PAD) - rows) * row);
+    return (unsigned char *)(uintptr_t)o->data + (size_t)(r0 * o->ld) * element_bytes(c);
+}
+
+static void clear_padding_rows(const struct compute *c, const struct packed_operand *o,
+                               int64_t rows)
+{
+    memset(converted(c, o, rows), 0,
+           (size_t)((round_up(rows, ROW_PAD) - rows) * o->ld) * element_bytes(c));
+}
+
+bool packed_in_place(const struct compute *c, const struct packed_operand *o)
+{
+    return c->k->vnni && o->source_type == DT_BF16 && o->source_ld % 32 == 0 &&
+           o->source_ld >= packed_stride(o->depth);
 }
 
 struct conversions {
     const struct compute *c;
-    const struct packed_operand *operands;
+    const struct packed_operand *operands[PACKED_TARGETS * PACKED_TERMS];
+    int n;
     int64_t rows;
     int n_row_blocks;
 };
 
+/* Rows that are bf16 already: closer together, or widened. */
+static void copy_bf16(const struct compute *c, unsigned char *to, const struct packed_operand *o,
+                      int64_t r0, int64_t rows)
+{
+    const size_t size = element_bytes(c), values = (size_t)o->depth,
+                 padding = (size_t)(round_up(o->depth, 32) - o->depth);
+    for (int64_t r = r0; r < r0 + rows; r++, to += (size_t)o->ld * size) {
+        const uint16_t *from = (const uint16_t *)o->source + r * o->source_ld;
+        if (c->k->vnni)
+            memcpy(to, from, values * size);
+        else
+            dtype_to_f32(DT_BF16, from, (float *)(void *)to, values);
+        memset(to + values * size, 0, padding * size);
+    }
+}
+
 static void block_convert(void *arg, int block, int slot)
 {
     const struct conversions *v = arg;
-    const struct packed_operand *o = &v->operands[block / v->n_row_blocks];
+    const struct packed_operand *o = v->operands[block / v->n_row_blocks];
     int64_t r0 = (int64_t)(block % v->n_row_blocks) * CONVERT_ROWS,
             rows = min64(CONVERT_ROWS, v->rows - r0);
-    v->c->k->convert((unsigned char *)o->data + (size_t)(r0 * o->ld) * element_bytes(v->c), o->ld,
-                     o->source + r0 * o->source_ld, o->source_ld, rows, o->depth,
-                     round_up(o->depth, 32));
+    unsigned char *to = converted(v->c, o, r0);
+    if (o->source_type == DT_BF16)
+        copy_bf16(v->c, to, o, r0, rows);
+    else
+        v->c->k->convert(to, o->ld, (const float *)o->source + r0 * o->source_ld, o->source_ld,
+                         rows, o->depth, round_up(o->depth, 32));
 }
 
 void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
                     int64_t rows)
 {
-    struct conversions v = {
-        .c = c, .operands = operands, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
-    for (int i = 0; i < n; i++)
-        clear_padding_rows(c, operands[i].data, operands[i].ld, rows);
-    pool_run(c->pool, c->role, block_convert, &v, n * v.n_row_blocks);
+    struct conversions v = {.c = c, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
+    for (int i = 0; i < n; i++) {
+        if (operands[i].data == operands[i].source)
+            continue;
+        clear_padding_rows(c, &operands[i], rows);
+        v.operands[v.n++] = &operands[i];
+    }
+    pool_run(c->pool, c->role, block_convert, &v, v.n * v.n_row_blocks);
 }
 
 struct transposition {
@@ -99,17 +135,22 @@ static void block_convert_transposed(void *arg, int block, int slot)
     const struct transposition *v = arg;
     const struct packed_operand *o = v->operand;
     int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
-    unsigned char *to = (unsigned char *)o->data + (size_t)(r0 * o->ld) * element_bytes(v->c);
-    if (v->c->k->convert_transposed) {
-        v->c->k->convert_transposed(to, o->ld, o->source + r0, o->source_ld, rows, o->depth,
-                                    v->scale);
+    unsigned char *to = converted(v->c, o, r0);
+    if (v->c->k->convert_transposed && o->source_type == DT_F32) {
+        v->c->k->convert_transposed(to, o->ld, (const float *)o->source + r0, o->source_ld, rows,
+                                    o->depth, v->scale);
         return;
     }
-    float tile[CONVERT_ROWS][TILE];
+    float tile[CONVERT_ROWS][TILE], row[CONVERT_ROWS];
     for (int64_t k0 = 0; k0 < o->depth; k0 += TILE) {
         int64_t depth = min64(TILE, o->depth - k0);
         for (int64_t k = 0; k < depth; k++) {
-            const float *from = o->source + (k0 + k) * o->source_ld + r0;
+            const int64_t at = (k0 + k) * o->source_ld + r0;
+            const float *from = (const float *)o->source + at;
+            if (o->source_type == DT_BF16) {
+                dtype_to_f32(DT_BF16, (const uint16_t *)o->source + at, row, (size_t)rows);
+                from = row;
+            }
             for (int64_t r = 0; r < rows; r++)
                 tile[r][k] = v->scale * from[r];
         }
@@ -122,7 +163,7 @@ void packed_convert_transposed(const struct compute *c, const struct packed_oper
                                int64_t rows, float scale)
 {
     struct transposition v = {.c = c, .operand = operand, .rows = rows, .scale = scale};
-    clear_padding_rows(c, operand->data, operand->ld, rows);
+    clear_padding_rows(c, operand, rows);
     pool_run(c->pool, c->role, block_convert_transposed, &v, blocks_of_rows(rows));
 }
 
@@ -135,6 +176,7 @@ struct packed_job {
     int64_t block_cols, block_rows;
     int row_blocks;
     int first_block[PACKED_TARGETS + 1];
+    bool whole_sums;  /* a target is bf16: its blocks are summed at once, in the thread's scratch */
     int64_t from, to; /* the part of the sums that this pool_run adds, counted through all terms of
                          a target */
 };
@@ -153,6 +195,11 @@ static int64_t target_depth(const struct packed_target *t)
     return depth;
 }
 
+static size_t panel_bytes(const struct packed_job *j)
+{
+    return (size_t)j->block_cols * KC * element_bytes(j->c);
+}
+
 /* Adds the stretches of the sum that begin in [from, to) to one block of one target. */
 static void block_multiply(void *arg, int block, int slot)
 {
@@ -167,7 +214,13 @@ static void block_multiply(void *arg, int block, int slot)
             before = 0;
     int cols = (int)min64(j->block_cols, target_cols(j, which) - n0),
         rows = (int)min64(j->block_rows, j->rows - r0);
-    void *panel = j->c->scratch->slot[slot].data;
+    unsigned char *panel = j->c->scratch->slot[slot].data;
+    float *sum = (float *)t->c + r0 * t->ldc + n0;
+    int64_t ld = t->ldc;
+    if (t->c_type == DT_BF16) {
+        sum = (float *)(void *)(panel + panel_bytes(j));
+        ld = j->block_cols;
+    }
     for (int i = 0; i < t->n_terms; before += t->terms[i++].a.depth) {
         const struct packed_term *term = &t->terms[i];
         int64_t stretch = packed_stretch(term->a.depth, term->w->type);
@@ -181,10 +234,12 @@ static void block_multiply(void *arg, int block, int slot)
                 k->pack_nt(panel, term->w, n0, cols, k0, depth);
             k->multiply((const unsigned char *)term->a.data +
                             (size_t)(r0 * term->a.ld + k0) * element_bytes(j->c),
-                        term->a.ld, panel, (int)round_up(depth, 32), t->c + r0 * t->ldc + n0,
-                        t->ldc, rows, cols, t->accumulate || before + k0 > 0);
+                        term->a.ld, panel, (int)round_up(depth, 32), sum, ld, rows, cols,
+                        t->accumulate || before + k0 > 0);
         }
     }
+    if (t->c_type == DT_BF16)
+        k->round_rows((uint16_t *)t->c + r0 * t->ldc + n0, t->ldc, sum, ld, rows, cols);
 }
 
 static int64_t target_blocks(const struct packed_job *j, int which)
@@ -223,7 +278,10 @@ static void choose_cut(struct packed_job *j, int threads)
     static const int widths[] = {64, 96, 128, 192, BLOCK_COLS_MAX};
     enum { WIDTHS = sizeof widths / sizeof *widths };
     bool whole = false; /* a block of columns must begin at a block border of the storage */
+    int64_t depth = KC;
     for (int i = 0; i < j->n_targets; i++) {
+        if (j->whole_sums && target_depth(&j->targets[i]) > depth)
+            depth = target_depth(&j->targets[i]);
         for (int k = 0; k < j->targets[i].n_terms; k++)
             whole = whole || (j->nn && dtype_block(j->targets[i].terms[k].w->type) > 32);
     }
@@ -235,7 +293,7 @@ static void choose_cut(struct packed_job *j, int threads)
             j->block_rows = rows;
             j->row_blocks = (int)((j->rows + rows - 1) / rows);
             bool last = rows <= 2 * ROW_PAD,
-                 fits = 2.0 * (double)(rows * j->block_cols) * KC <= j->c->k->block_flops;
+                 fits = 2.0 * (double)(rows * j->block_cols * depth) <= j->c->k->block_flops;
             double cost = cost_of_cut(j, threads);
             if ((fits || (last && (w == 0 || whole))) && (best < 0 || cost < best)) {
                 best = cost;
@@ -256,6 +314,10 @@ void packed_multiply(const struct compute *c, int64_t rows, const struct packed_
         return;
     struct packed_job j = {
         .c = c, .targets = targets, .n_targets = n_targets, .rows = rows, .nn = nn};
+    for (int i = 0; i < n_targets; i++) {
+        assert(targets[i].c_type == DT_F32 || !targets[i].accumulate);
+        j.whole_sums = j.whole_sums || targets[i].c_type == DT_BF16;
+    }
     choose_cut(&j, pool_threads(c->pool));
     int64_t depth = 0;
     for (int i = 0; i < n_targets; i++) {
@@ -263,9 +325,11 @@ void packed_multiply(const struct compute *c, int64_t rows, const struct packed_
         int64_t d = target_depth(&targets[i]);
         depth = d > depth ? d : depth;
     }
-    scratch_slots(c, (size_t)j.block_cols * KC * element_bytes(c));
+    scratch_slots(c, panel_bytes(&j) + (j.whole_sums ? (size_t)(j.block_rows * j.block_cols) *
+                                                           sizeof(float)
+                                                     : 0));
     int64_t step = (int64_t)(c->k->block_flops / (2.0 * (double)(j.block_rows * j.block_cols)));
-    step = step < KC ? KC : step; /* a long sum is added in several turns of the pool */
+    step = j.whole_sums ? depth : step < KC ? KC : step; /* a long sum is added in several turns of the pool */
     for (j.from = 0; j.from < depth; j.from = j.to) {
         j.to = j.from + step;
         pool_run(c->pool, c->role, block_multiply, &j, j.first_block[n_targets]);

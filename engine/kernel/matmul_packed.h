@@ -16,10 +16,11 @@ enum { PACKED_TARGETS = MATMUL_OUTPUTS, PACKED_TERMS = MATMUL_TERMS };
 
 /* A left operand: where its converted form lies, and what it is made of. */
 struct packed_operand {
-    void *data; /* packed_bytes(rows, depth) */
+    const void *data; /* packed_bytes(rows, depth); the source itself if that will do */
     int64_t ld, depth;
-    const float *source;
+    const void *source;
     int64_t source_ld;
+    enum dtype source_type; /* DT_F32 or DT_BF16 */
 };
 struct packed_term {
     struct packed_operand a;
@@ -28,8 +29,9 @@ struct packed_term {
 };
 /* c (+)= sum of a_i B_i with B = Wᵀ, or W when nn. */
 struct packed_target {
-    float *c;
+    void *c; /* of c_type: DT_F32, or DT_BF16, then not accumulated */
     int64_t ldc;
+    enum dtype c_type;
     bool accumulate;
     int n_terms;
     struct packed_term terms[PACKED_TERMS];
@@ -43,7 +45,10 @@ int64_t packed_stride(int64_t depth);
 int64_t packed_stretch(int64_t depth, enum dtype type);
 /* Bytes of rows x packed_stride(depth), with the rows of padding that `multiply` may read. */
 size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth);
-/* To layout; zeros in the padding. Threaded. */
+/* The source is in the layout of the family already, and may be read up to a multiple of ROW_PAD
+ * rows (see matmul_stride). */
+bool packed_in_place(const struct compute *c, const struct packed_operand *operand);
+/* To layout; zeros in the padding. Threaded. Operands whose data is their source are left. */
 void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
                     int64_t rows);
 /* The same of scale * sourceᵀ: source [depth, rows]. */

@@ -65,6 +65,14 @@ static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_
     }
 }
 
+static void round_rows(uint16_t *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
+                       int64_t cols)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++)
+            dst[r * ld + i] = f32_to_bf16(src[r * lds + i]);
+}
+
 static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
                      int rows, int cols, bool accumulate)
 {
@@ -133,6 +141,7 @@ static const struct kernel_table table = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .convert = convert,
+    .round_rows = round_rows,
     .multiply = multiply,
     .small = small,
     .convert_small = convert_small,

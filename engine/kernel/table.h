@@ -35,6 +35,9 @@ struct kernel_table {
      * NULL: the driver then goes by squares. */
     void (*convert_transposed)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
                                int64_t k, float scale);
+    /* rows x cols floats to bf16, nothing behind them is written. */
+    void (*round_rows)(uint16_t *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
+                       int64_t cols);
     /* c[rows, cols] (+)= a[rows, kpad] panels. Rows of `a` exist, readable, up to a multiple of
      * ROW_PAD. */
     void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
