@@ -1,7 +1,7 @@
 /* head.h - cross-entropy over a large vocabulary, fused with the vocabulary projection.
  *
- * Only supervised positions come here (the caller gathers them); logits exist for a block of rows
- * at a time, never all at once.
+ * Only supervised positions come here (the caller gathers them). In BF16 mode logits never leave the
+ * cache; F32 mode, the reference, holds those of a chunk of rows.
  *     logits = h Eᵀ (softcap: c tanh(logits/c))
  *     nll = logsumexp(logits) - logits[target]
  *     dh = weight * (softmax - onehot) E
@@ -11,7 +11,9 @@
 
 #include "engine/kernel/compute.h"
 
-size_t head_workspace_bytes(int64_t n_rows, int64_t vocab);
+/* For n rows; gradient: dh will be asked for. AUTO: enough for either mode. */
+size_t head_workspace_bytes(int64_t n, int64_t vocab, int64_t depth, bool gradient,
+                            enum compute_mode mode);
 /* h [n, d] hidden states after the last norm, targets [n]. nll [n] (f32 each, may be NULL); returns
  * the sum of nll (fixed order, double). dh [n, d] or NULL (no gradient wanted): overwritten with
  * weight * d(sum nll)/dh. d_head [V, d] or NULL: full fine-tuning, += weight * gradient of the head

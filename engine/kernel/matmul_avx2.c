@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define GM_VW 8
+#define GM_PAIRS 0
 #include "engine/kernel/ops_vec.inc"
 #include "engine/kernel/head_rows.inc"
 
@@ -229,8 +230,8 @@ static const struct kernel_table table = {
     .multiply = multiply,
     .small = small,
     .convert_small = convert_small,
-    .softmax_row = softmax_row,
-    .scale_row = scale_row,
+    .softmax_tile = softmax_tile,
+    .softmax_gradient = softmax_gradient,
 };
 
 const struct kernel_table *kernel_table_avx2(void)

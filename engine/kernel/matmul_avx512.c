@@ -37,8 +37,8 @@ static const struct kernel_table table = {
     .multiply = multiply,
     .small = avx512_small,
     .convert_small = avx512_convert_small,
-    .softmax_row = avx512_softmax_row,
-    .scale_row = avx512_scale_row,
+    .softmax_tile = avx512_softmax_tile,
+    .softmax_gradient = avx512_softmax_gradient,
 };
 
 const struct kernel_table *kernel_table_avx512f(void)

@@ -16,12 +16,13 @@
     void set##_convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows,   \
                              int64_t k);                                                        \
     void set##_small(float *y, int64_t ldy, const float *x, int64_t ldx, int T,                 \
-                     const struct mat *w, int64_t n0, int n, bool accumulate)
+                     const struct mat *w, int64_t n0, int n, bool accumulate);                  \
+    int64_t set##_softmax_tile(struct softmax_row *state, void *e, int64_t lde, const float *l, \
+                               int64_t row, int64_t rows, int n, float softcap);                \
+    void set##_softmax_gradient(float *l, float softcap, float shift, float weight)
 AVX512_PARTS(avx512);
 AVX512_PARTS(avx512bf16);
 void avx512bf16_convert_transposed(void *dst, int64_t ld, const float *src, int64_t lds,
                                    int64_t rows, int64_t k, float scale);
-void avx512_softmax_row(uint16_t *e, float *l, int n, float softcap, float *max, float *sum);
-void avx512_scale_row(float *dst, const uint16_t *e, float factor, int n);
 
 #endif

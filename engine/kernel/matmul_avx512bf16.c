@@ -42,8 +42,8 @@ static const struct kernel_table table = {
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,
     .convert_transposed = avx512bf16_convert_transposed,
-    .softmax_row = avx512_softmax_row,
-    .scale_row = avx512_scale_row,
+    .softmax_tile = avx512bf16_softmax_tile,
+    .softmax_gradient = avx512bf16_softmax_gradient,
 };
 
 const struct kernel_table *kernel_table_avx512bf16(void)

@@ -19,6 +19,14 @@
 
 enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 4 };
 
+/* What softmax_tile keeps of a row. */
+enum { HEAD_TILE = 64 };
+struct softmax_row {
+    float shift;   /* a whole number, or -infinity: nothing yet */
+    float limit;   /* the largest logit that fits this shift */
+    float sum[16]; /* by lanes */
+};
+
 struct kernel_table {
     bool vnni;
     double pack_cost; /* packing a weight costs as much as multiplying it with so many rows */
@@ -48,10 +56,15 @@ struct kernel_table {
                   int64_t n0, int n, bool accumulate);
     void (*convert_small)(float *dst, int64_t ld, const float *src, int64_t lds, int rows,
                           int64_t k);
-    /* A row of logits: cap (softcap 0: none), max and sum of exp(l - max); e[n] (may be NULL) =
-     * bf16 of exp(l - max) * slope of the cap. */
-    void (*softmax_row)(uint16_t *e, float *l, int n, float softcap, float *max, float *sum);
-    void (*scale_row)(float *dst, const uint16_t *e, float factor, int n); /* dst = factor * e */
+    /* Rows row..rows-1 of a tile of logits, HEAD_TILE floats apart, n columns of it: soft-cap (0:
+     * none), then 2^(l log2 e - shift) is added to the row's sum, and (e not NULL) times the slope
+     * of the cap goes to e in the layout of activations, HEAD_TILE columns of rows lde apart.
+     * Returns the first row with a logit above its limit, or `rows`: the caller gives that row
+     * another shift and goes on with it. */
+    int64_t (*softmax_tile)(struct softmax_row *state, void *e, int64_t lde, const float *l,
+                            int64_t row, int64_t rows, int n, float softcap);
+    /* One row of a tile: l = weight 2^(l log2 e - shift), times the slope of the cap. */
+    void (*softmax_gradient)(float *l, float softcap, float shift, float weight);
 };
 
 /* NULL where the compiler or the architecture has no such thing. */

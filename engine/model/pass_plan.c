@@ -124,7 +124,10 @@ static void plan_widest(struct pass *p, struct planner *pl, int64_t T, int64_t t
     overlay_next(pl, &o);
     p->head_work =
         targets > 0
-            ? take(pl, 1, (int64_t)head_workspace_bytes(targets, p->m->config.vocab_size), 1)
+            ? take(pl, 1,
+                   (int64_t)head_workspace_bytes(targets, p->m->config.vocab_size, p->d, back > 0,
+                                                 p->limits.mode),
+                   1)
             : NULL;
     overlay_end(pl, &o);
 }

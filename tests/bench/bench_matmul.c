@@ -145,7 +145,7 @@ static void shape(struct bench *b, int64_t T, int64_t in, int64_t out, bool head
            pool_threads(b->c.pool));
     if (head) {
         p.targets = mem_new((size_t)T, sizeof *p.targets);
-        p.workspace = mem_new(head_workspace_bytes(T, out), 1);
+        p.workspace = mem_new(head_workspace_bytes(T, out, in, true, b->c.mode), 1);
         measure(b, "head", &p, run_head, 2 * flops);
         measure(b, "head+dE", &p, run_head_full, 3 * flops);
     } else {

@@ -78,7 +78,7 @@ static void one(struct pool *pool, enum compute_mode mode, enum family family, i
     struct reference r = reference_of(&head, softcap, h, targets, n, 0.25);
     float *nll = mem_new((size_t)n, sizeof *nll), *dh = test_floats((size_t)(n * d), 9),
           *d_head = mem_new((size_t)(V * d), sizeof *d_head);
-    void *workspace = mem_new(head_workspace_bytes(n, V), 1);
+    void *workspace = mem_new(head_workspace_bytes(n, V, d, true, mode), 1);
     char who[100];
     snprintf(who, sizeof who, "%s %s n %d V %d d %d softcap %g", compute_mode_name(mode),
              family_name(family), (int)n, (int)V, (int)d, softcap);
@@ -143,7 +143,7 @@ static void bits_and_extremes(void **state)
     for (int i = 0; i < N; i++)
         targets[i] = i * 131;
     struct mat head = mat_f32(e, V, D);
-    void *workspace = mem_new(head_workspace_bytes(N, V), 1);
+    void *workspace = mem_new(head_workspace_bytes(N, V, D, true, GM_COMPUTE_BF16), 1);
     for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
         if (!family_runs_here((enum family)f))
             continue;
