@@ -39,15 +39,19 @@ int command_bench(int argc, char **argv)
     struct arg train_rows[TRAIN_ARG_ROWS] = {{0}};
     train_args_table(&t, train_rows);
     struct bench_train a = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1};
-    struct arg table[16] = {
+    struct bench_decode decode = {.prompt = 32, .tokens = 32};
+    struct arg table[20] = {
         {"--train-shape", ARG_TEXT, &a.shape, "NAME", SHAPE_NAMES, 0, 0, NULL, NULL},
         {"--seq", ARG_INT, &a.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
         {"--batch", ARG_INT, &a.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
         {"--supervised", ARG_DOUBLE, &a.supervised, "SHARE", "share of each row that carries loss", 0.001, 1, NULL, NULL},
         {"--weights", ARG_CHOICE, &weights, SHAPE_WEIGHT_CHOICES, "storage type of the random weights", 0, 0, NULL, NULL},
         {"--grad-checkpoint", ARG_TRI, &a.checkpoint, NULL, "recompute instead of keeping", 0, 0, NULL, NULL},
-        {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, BENCH_STEPS_MAX, NULL, NULL}};
-    int n = 7;
+        {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, BENCH_STEPS_MAX, NULL, NULL},
+        {"--decode-shape", ARG_TEXT, &decode.shape, "NAME", "generating instead of training: the same names", 0, 0, NULL, NULL},
+        {"--sequences", ARG_FLOATS, &decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
+        {"--tokens", ARG_INT, &decode.tokens, "N", "tokens that each sequence takes", 1, 4096, NULL, NULL}};
+    int n = 10;
     for (int i = 0; train_rows[i].kind != ARG_NONE; i++)
         if (is_of_train(train_rows[i].name))
             table[n++] = train_rows[i];
@@ -60,21 +64,22 @@ int command_bench(int argc, char **argv)
     a.lora = t.o.lora;
     a.lora.dora = t.fine_tune == TUNE_DORA;
     train_options_free(&t.o);
-    a.weights = shape_weights(weights);
+    a.weights = decode.weights = shape_weights(weights);
     struct pool *pool = NULL;
     struct compute c = {0};
     struct model *m = NULL;
     bool ok = true;
     if (t.fine_tune == TUNE_FULL)
         ok = error_set(&err, GM_E_USAGE, "bench --fine-tune-type full: only adapters are measured (lora or dora)");
-    else if (!a.shape) {
+    else if (!a.shape && !decode.shape) {
         ok = error_set(&err, GM_E_USAGE, "find a shape to bench: none is told");
-        error_remedy(&err, "--train-shape " SHAPE_NAMES);
+        error_remedy(&err, "--train-shape or --decode-shape with " SHAPE_NAMES);
     }
     if (ok)
         probe_kernels(&g);
     ok = ok && (pool = pool_new(g.threads, &err)) && compute_init(&c, pool, GM_TRAIN, general_mode(&g), general_family(&g), &err)
-         && (m = shape_model(a.shape, a.weights, &err)) && bench_train(&a, &g, m, &c, &err);
+         && (m = shape_model(decode.shape ? decode.shape : a.shape, a.weights, &err))
+         && (decode.shape ? bench_decode(&decode, &g, m, &c, &err) : bench_train(&a, &g, m, &c, &err));
     model_free(m);
     compute_free(&c);
     pool_free(pool);

@@ -18,4 +18,13 @@ struct bench_train {
 /* One LoRA training step of the model, several times; prints the report. */
 bool bench_train(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct gm_error *err);
 
+struct bench_decode {
+    const char *shape;
+    enum dtype weights;
+    struct float_list sequences; /* rows of the report; none: 1, 4, 16, 64 */
+    int prompt, tokens;          /* length of each prompt; tokens that each sequence then takes */
+};
+/* Tokens a second of several numbers of sequences at once, against the bandwidth of this machine; prints a table, or a line of JSON a row. */
+bool bench_decode(const struct bench_decode *a, const struct general *g, const struct model *m, const struct compute *c, struct gm_error *err);
+
 #endif
