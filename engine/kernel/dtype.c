@@ -185,6 +185,7 @@ struct mat mat_rows(const struct mat *m, int64_t first, int64_t rows)
     size_t skip = (size_t)first * scale_row_bytes(m);
     part.data = (const unsigned char *)m->data + (size_t)first * m->row_bytes;
     part.rows = rows;
+    part.panels = NULL;
     part.scales = m->scales ? (const unsigned char *)m->scales + skip : NULL;
     part.biases = m->biases ? (const unsigned char *)m->biases + skip : NULL;
     return part;

@@ -43,6 +43,7 @@ static inline uint16_t f32_to_bf16(float f)  /* round to nearest even; NaN stays
     return (uint16_t)((v.u + 0x7fffu + ((v.u >> 16) & 1u)) >> 16);
 }
 
+struct panels;
 struct mat {
     const void *data;
     enum dtype type;
@@ -53,6 +54,7 @@ struct mat {
     const void *scales, *biases;
     enum dtype scale_type; /* F32, F16 or BF16; U8 with DT_MLX_FP4 */
     int group;             /* 32, 64 or 128 */
+    const struct panels *panels; /* the same numbers packed, for products with few rows (panels.h); NULL: none */
 };
 struct mat mat_f32(const float *data, int64_t rows, int64_t cols);
 bool dtype_is_mlx(enum dtype t);

@@ -8,7 +8,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
     function(kernel_flags ending)
         file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/engine/kernel/matmul_${ending}.c
             ${CMAKE_SOURCE_DIR}/engine/kernel/matmul_${ending}_*.c
-            ${CMAKE_SOURCE_DIR}/engine/kernel/ops_${ending}.c ${CMAKE_SOURCE_DIR}/engine/kernel/attention_${ending}.c)
+            ${CMAKE_SOURCE_DIR}/engine/kernel/ops_${ending}.c ${CMAKE_SOURCE_DIR}/engine/kernel/attention_${ending}.c
+            ${CMAKE_SOURCE_DIR}/engine/kernel/choose_${ending}.c)
         if(sources)
             set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${ARGN}")
         endif()

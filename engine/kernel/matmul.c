@@ -7,6 +7,7 @@
 #include "engine/kernel/matmul.h"
 
 #include "engine/kernel/matmul_f32.h"
+#include "engine/kernel/matmul_few.h"
 #include "engine/kernel/matmul_packed.h"
 
 #include <assert.h>
@@ -99,7 +100,10 @@ static void packed(const struct compute *c, bool nn, const struct matmul_output 
                 (struct packed_term){.a = o.list[find_operand(&o, t, nn)], .w = t->w};
         }
     }
-    packed_multiply(c, T, targets, n, nn);
+    if (!nn && few_applies(c, T, targets, n))
+        few_multiply(c, T, targets, n);
+    else
+        packed_multiply(c, T, targets, n, nn);
 }
 
 /* Few rows: every block computes some columns of one output, all its terms. */
@@ -212,7 +216,7 @@ static void joined(const struct compute *c, bool nn, const struct matmul_output 
                                        outputs[i].accumulate || k > 0);
             }
         }
-    } else if (!nn && T <= SMALL_ROWS) {
+    } else if (!nn && T <= SMALL_ROWS && !few_panel(c, outputs[0].terms[0].w, 0, 0)) {
         small(c, outputs, n, (int)T);
     } else {
         packed(c, nn, outputs, n, T);

@@ -39,6 +39,7 @@ static const struct kernel_table table = {
     .convert = avx512bf16_convert,
     .round_rows = avx512bf16_round_rows,
     .multiply = multiply,
+    .few = avx512bf16_few,
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,
     .convert_transposed = avx512bf16_convert_transposed,

@@ -8,6 +8,8 @@
  */
 #include "engine/kernel/matmul_packed.h"
 
+#include "engine/kernel/matmul_few.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -228,13 +230,14 @@ static void block_multiply(void *arg, int block, int slot)
             if (before + k0 < j->from || before + k0 >= j->to)
                 continue;
             int depth = (int)min64(stretch, term->a.depth - k0);
+            const void *ready = j->nn ? NULL : few_panel(j->c, term->w, n0, k0);
             if (j->nn)
                 k->pack_nn(panel, term->w, n0, cols, term->w_row0 + k0, depth);
-            else
+            else if (!ready)
                 k->pack_nt(panel, term->w, n0, cols, k0, depth);
             k->multiply((const unsigned char *)term->a.data +
                             (size_t)(r0 * term->a.ld + k0) * element_bytes(j->c),
-                        term->a.ld, panel, (int)round_up(depth, 32), sum, ld, rows, cols,
+                        term->a.ld, ready ? ready : panel, (int)round_up(depth, 32), sum, ld, rows, cols,
                         t->accumulate || before + k0 > 0);
         }
     }

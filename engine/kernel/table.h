@@ -50,6 +50,8 @@ struct kernel_table {
      * ROW_PAD. */
     void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
                      int rows, int cols, bool accumulate);
+    /* The same bits for few rows and panels that come from memory; rows behind the last are not read. NULL: multiply does it. */
+    void (*few)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate);
     /* y[t, n0..n0+n-1] (+)= x wᵀ for T <= SMALL_ROWS rows, reading w once. x is in the layout of
      * convert_small. */
     void (*small)(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w,

@@ -39,7 +39,7 @@ int command_bench(int argc, char **argv)
     struct arg train_rows[TRAIN_ARG_ROWS] = {{0}};
     train_args_table(&t, train_rows);
     struct bench_train a = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1};
-    struct bench_decode decode = {.prompt = 32, .tokens = 32};
+    struct bench_decode decode = {.packed = -1, .prompt = 32, .tokens = 32};
     struct arg table[20] = {
         {"--train-shape", ARG_TEXT, &a.shape, "NAME", SHAPE_NAMES, 0, 0, NULL, NULL},
         {"--seq", ARG_INT, &a.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
@@ -50,8 +50,9 @@ int command_bench(int argc, char **argv)
         {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, BENCH_STEPS_MAX, NULL, NULL},
         {"--decode-shape", ARG_TEXT, &decode.shape, "NAME", "generating instead of training: the same names", 0, 0, NULL, NULL},
         {"--sequences", ARG_FLOATS, &decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
+        {"--packed", ARG_TRI, &decode.packed, NULL, "generate with a second, packed copy of the weights", 0, 0, NULL, NULL},
         {"--tokens", ARG_INT, &decode.tokens, "N", "tokens that each sequence takes", 1, 4096, NULL, NULL}};
-    int n = 10;
+    int n = 11;
     for (int i = 0; train_rows[i].kind != ARG_NONE; i++)
         if (is_of_train(train_rows[i].name))
             table[n++] = train_rows[i];

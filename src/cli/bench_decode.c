@@ -10,7 +10,9 @@
 #include "engine/base/mem.h"
 #include "engine/infer/sampler.h"
 #include "engine/kernel/peak.h"
+#include "engine/kernel/panels.h"
 #include "engine/model/decode.h"
+#include "engine/model/packed.h"
 #include "src/cli/shapes.h"
 
 #include <stdio.h>
@@ -147,11 +149,21 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
         printf("%s %s  prompts of %d tokens, %d more each  %s %s  %d threads  weights %.0f MB\n\n%9s %12s %14s %9s %9s %10s %9s %11s\n", a->shape,
                shape_weights_name(a->weights), a->prompt, a->tokens, compute_mode_name(c->mode), family_name(c->family), pool_threads(c->pool),
                (double)m->weight_bytes / 1e6, "sequences", "tokens/s", "MB per token", "step ms", "sampling", "prompt t/s", "GB/s", "share of it");
-    for (int i = 0; i < rows->n; i++) {
-        struct row row;
-        if (!measure_row((int)rows->items[i], a, m, c, &row, err))
+    struct packed_model *packed = NULL;
+    if (a->packed != 0 && (a->packed == 1 || panels_help(c))) {
+        double began = clock_seconds();
+        if (!(packed = packed_model_new(m, c, err)))
             return false;
-        print_row(a, g, c, &row);
+        cli_note(g, "packed once more: %.0f MB in %.0f ms", (double)packed_model_bytes(m) / 1e6, 1000 * (clock_seconds() - began));
+        m = packed_model_view(packed);
     }
-    return true;
+    bool ok = true;
+    for (int i = 0; ok && i < rows->n; i++) {
+        struct row row;
+        ok = measure_row((int)rows->items[i], a, m, c, &row, err);
+        if (ok)
+            print_row(a, g, c, &row);
+    }
+    packed_model_free(packed);
+    return ok;
 }
