@@ -38,6 +38,7 @@ bool compute_init(struct compute *c, struct pool *pool, enum gm_role role, enum 
                   struct gm_error *err); /* an explicit family that this processor lacks is an error */
 void compute_free(struct compute *c);
 
+const char *processor_name(void); /* "AMD EPYC 9R45", printable */
 bool family_runs_here(enum family f);
 const char *family_name(enum family f); /* as --kernel spells it: "avx512bf16" */
 bool family_parse(const char *name, enum family *f);

@@ -32,14 +32,16 @@ static bool system_allows_amx(void)
 
 static void read_model(void)
 {
+    char model[48];
     unsigned a, b, c, d;
     if (!__get_cpuid(0x80000000u, &a, &b, &c, &d) || a < 0x80000004u)
         return;
     for (unsigned i = 0; i < 3; i++) {
         __get_cpuid(0x80000002u + i, &a, &b, &c, &d);
         const unsigned words[4] = {a, b, c, d};
-        memcpy(processor.model + 16 * i, words, sizeof words);
+        memcpy(model + 16 * i, words, sizeof words);
     }
+    text_clean_fixed(processor.model, sizeof processor.model, model, strnlen(model, sizeof model));
 }
 
 static void look(void)
@@ -91,12 +93,16 @@ const struct kernel_table *family_table(enum family f)
     }
 }
 
+const char *processor_name(void)
+{
+    look_once();
+    return processor.model[0] ? processor.model : "unknown processor";
+}
+
 void processor_describe(struct str *out)
 {
     look_once();
-    char model[sizeof processor.model];
-    text_clean_fixed(model, sizeof model, processor.model, strnlen(processor.model, sizeof processor.model - 1));
-    str_printf(out, "x86-64 %08x %s, features %08x %08x %08x %08x, saved %d%d%d%d", processor.signature, model, processor.features[0], processor.features[1],
+    str_printf(out, "x86-64 %08x %s, features %08x %08x %08x %08x, saved %d%d%d%d", processor.signature, processor.model, processor.features[0], processor.features[1],
                processor.features[2], processor.features[3], processor.avx2, processor.avx512, processor.avx512bf16, processor.amx);
 }
 
@@ -104,6 +110,11 @@ void processor_describe(struct str *out)
 const struct kernel_table *family_table(enum family f)
 {
     return f == FAMILY_PLAIN ? kernel_table_portable() : NULL;
+}
+
+const char *processor_name(void)
+{
+    return "unknown processor";
 }
 
 void processor_describe(struct str *out)

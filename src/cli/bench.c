@@ -1,11 +1,20 @@
-/* bench.c - `gemmaiku bench`: how fast this machine is; the command. */
+/* bench.c - `gemmaiku bench`: how fast this machine is, and how near its limits the program comes; the command. */
 #include "src/cli/bench.h"
 
+#include "engine/base/mem.h"
 #include "engine/kernel/probe.h"
 #include "src/cli/shapes.h"
 #include "src/cli/train_args.h"
 
+#include <stdio.h>
 #include <string.h>
+
+struct bench_args {
+    const char *model;
+    bool quick, steps_given, tokens_given;
+    struct bench_train train;
+    struct bench_decode decode;
+};
 
 /* Options that mean here what they mean for `train`. */
 static bool is_of_train(const char *name)
@@ -29,6 +38,87 @@ static void probe_kernels(const struct general *g)
     str_free(&line);
 }
 
+static bool run_train(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, json_t *into,
+                      struct gm_error *err)
+{
+    struct bench_step *step = mem_new(1, sizeof *step);
+    bool ok = bench_train(a, g, m, c, step, err);
+    if (ok && g->json)
+        json_object_update_new(into, bench_train_json(a, m, c, step));
+    else if (ok)
+        bench_train_print(a, m, c, step);
+    mem_free(step);
+    return ok;
+}
+
+static bool run_products(const struct bench_args *a, const struct general *g, const struct model *m, const char *name, const struct compute *c,
+                         json_t *rows, struct gm_error *err)
+{
+    struct bench_products p;
+    const int64_t T = (int64_t)a->train.seq * a->train.batch;
+    const double seconds = a->quick ? 0.02 : 0.1;
+    if (m)
+        bench_products(m, name, c, T, seconds, &p);
+    else if (!bench_products_of_shape(name, a->train.weights, c, T, seconds, &p, err))
+        return false;
+    if (g->json)
+        bench_products_json(&p, rows);
+    else
+        bench_products_print(&p);
+    return true;
+}
+
+/* A model, or three shapes: the limits, the products of a layer, a step, decoding, the limits again. */
+static bool everything(struct bench_args *a, const struct general *g, const struct compute *c, json_t *into, struct gm_error *err)
+{
+    static const char *const shapes[] = {"gemma3-270m", "gemma3-1b", "tinyllama"};
+    struct bench_machine machine = {0};
+    json_t *products = json_array(), *train = json_object(), *decode = json_array();
+    struct model *m = NULL;
+    a->train.shape = a->decode.shape = a->model ? a->model : shapes[0];
+    bool ok = bench_machine(&machine, c, err);
+    if (ok && !g->json)
+        bench_machine_print(&machine, c);
+    for (int i = 0; ok && !a->model && i < (a->quick ? 1 : 3); i++)
+        ok = run_products(a, g, NULL, shapes[i], c, products, err);
+    ok = ok && (m = a->model ? model_open(a->model, err) : shape_model(a->train.shape, a->train.weights, err))
+         && (!a->model || run_products(a, g, m, a->model, c, products, err));
+    if (ok && !g->json)
+        puts("");
+    ok = ok && run_train(&a->train, g, m, c, train, err);
+    if (ok && !g->json)
+        puts("");
+    ok = ok && bench_decode(&a->decode, g, m, c, decode, err) && bench_machine_after(&machine, c, err);
+    if (ok && !g->json)
+        bench_machine_after_print(&machine, c);
+    if (ok && g->json)
+        json_object_update_new(into, bench_machine_json(&machine, c));
+    json_object_set_new(into, "products", products);
+    json_object_set_new(into, "train", train);
+    json_object_set_new(into, "decode", decode);
+    model_free(m);
+    return ok;
+}
+
+static bool run(struct bench_args *a, const struct general *g, json_t *into, struct gm_error *err)
+{
+    struct compute c = {0};
+    struct model *m = NULL;
+    const char *shape = a->decode.shape ? a->decode.shape : a->train.shape;
+    probe_kernels(g);
+    struct pool *pool = pool_new(g->threads, err);
+    bool ok = pool && compute_init(&c, pool, GM_TRAIN, general_mode(g), general_family(g), err);
+    if (shape)
+        ok = ok && (m = shape_model(shape, a->train.weights, err))
+             && (a->decode.shape ? bench_decode(&a->decode, g, m, &c, NULL, err) : run_train(&a->train, g, m, &c, into, err));
+    else
+        ok = ok && everything(a, g, &c, into, err);
+    model_free(m);
+    compute_free(&c);
+    pool_free(pool);
+    return ok;
+}
+
 int command_bench(int argc, char **argv)
 {
     struct general g = {0};
@@ -38,51 +128,52 @@ int command_bench(int argc, char **argv)
     train_args_init(&t);
     struct arg train_rows[TRAIN_ARG_ROWS] = {{0}};
     train_args_table(&t, train_rows);
-    struct bench_train a = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1};
-    struct bench_decode decode = {.packed = -1, .prompt = 32, .tokens = 32};
+    struct bench_args a = {.train = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1},
+                           .decode = {.packed = -1, .prompt = 32, .tokens = 32}};
     struct arg table[20] = {
-        {"--train-shape", ARG_TEXT, &a.shape, "NAME", SHAPE_NAMES, 0, 0, NULL, NULL},
-        {"--seq", ARG_INT, &a.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
-        {"--batch", ARG_INT, &a.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
-        {"--supervised", ARG_DOUBLE, &a.supervised, "SHARE", "share of each row that carries loss", 0.001, 1, NULL, NULL},
+        {"--quick", ARG_FLAG, &a.quick, NULL, "a few seconds: fewer shapes, steps and tokens", 0, 0, NULL, NULL},
+        {"--model", ARG_TEXT, &a.model, "MODEL", "measure with this model instead of shapes with random weights", 0, 0, NULL, NULL},
+        {"--train-shape", ARG_TEXT, &a.train.shape, "NAME", "a training step only; NAME: " SHAPE_NAMES, 0, 0, NULL, NULL},
+        {"--seq", ARG_INT, &a.train.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
+        {"--batch", ARG_INT, &a.train.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
+        {"--supervised", ARG_DOUBLE, &a.train.supervised, "SHARE", "share of each row that carries loss", 0.001, 1, NULL, NULL},
         {"--weights", ARG_CHOICE, &weights, SHAPE_WEIGHT_CHOICES, "storage type of the random weights", 0, 0, NULL, NULL},
-        {"--grad-checkpoint", ARG_TRI, &a.checkpoint, NULL, "recompute instead of keeping", 0, 0, NULL, NULL},
-        {"--steps", ARG_INT, &a.steps, "N", "measured steps", 1, BENCH_STEPS_MAX, NULL, NULL},
-        {"--decode-shape", ARG_TEXT, &decode.shape, "NAME", "generating instead of training: the same names", 0, 0, NULL, NULL},
-        {"--sequences", ARG_FLOATS, &decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
-        {"--packed", ARG_TRI, &decode.packed, NULL, "generate with a second, packed copy of the weights", 0, 0, NULL, NULL},
-        {"--tokens", ARG_INT, &decode.tokens, "N", "tokens that each sequence takes", 1, 4096, NULL, NULL}};
-    int n = 11;
+        {"--grad-checkpoint", ARG_TRI, &a.train.checkpoint, NULL, "recompute instead of keeping", 0, 0, NULL, NULL},
+        {"--steps", ARG_INT, &a.train.steps, "N", "measured steps", 1, BENCH_STEPS_MAX, &a.steps_given, NULL},
+        {"--decode-shape", ARG_TEXT, &a.decode.shape, "NAME", "generating only; the same names", 0, 0, NULL, NULL},
+        {"--sequences", ARG_FLOATS, &a.decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
+        {"--packed", ARG_TRI, &a.decode.packed, NULL, "generate with a second, packed copy of the weights", 0, 0, NULL, NULL},
+        {"--tokens", ARG_INT, &a.decode.tokens, "N", "tokens that each sequence takes", 1, 4096, &a.tokens_given, NULL}};
+    int n = 13;
     for (int i = 0; train_rows[i].kind != ARG_NONE; i++)
         if (is_of_train(train_rows[i].name))
             table[n++] = train_rows[i];
     struct arg_spec spec = {.command = "bench", .positional = "", .table = table,
-                            .summary = "One training step of a model's real shape, random weights, measured; no model file is needed."};
+                            .summary = "How fast this machine is, and how near its limits the program comes: products, a training step part by part, "
+                                       "generating. Random weights in the shapes of published models; no model file is needed."};
     if (!cli_begin(&spec, argc, argv, &g, &status)) {
         train_options_free(&t.o);
         return status;
     }
-    a.lora = t.o.lora;
-    a.lora.dora = t.fine_tune == TUNE_DORA;
+    a.train.lora = t.o.lora;
+    a.train.lora.dora = t.fine_tune == TUNE_DORA;
     train_options_free(&t.o);
-    a.weights = decode.weights = shape_weights(weights);
-    struct pool *pool = NULL;
-    struct compute c = {0};
-    struct model *m = NULL;
+    a.train.weights = shape_weights(weights);
+    if (a.quick && !a.steps_given)
+        a.train.steps = 2;
+    if (a.quick && !a.tokens_given)
+        a.decode.tokens = 8;
+    if (a.quick && a.decode.sequences.n == 0)
+        a.decode.sequences = (struct float_list){.items = {1, 16}, .n = 2};
+    json_t *result = json_object();
     bool ok = true;
     if (t.fine_tune == TUNE_FULL)
         ok = error_set(&err, GM_E_USAGE, "bench --fine-tune-type full: only adapters are measured (lora or dora)");
-    else if (!a.shape && !decode.shape) {
-        ok = error_set(&err, GM_E_USAGE, "find a shape to bench: none is told");
-        error_remedy(&err, "--train-shape or --decode-shape with " SHAPE_NAMES);
-    }
-    if (ok)
-        probe_kernels(&g);
-    ok = ok && (pool = pool_new(g.threads, &err)) && compute_init(&c, pool, GM_TRAIN, general_mode(&g), general_family(&g), &err)
-         && (m = shape_model(decode.shape ? decode.shape : a.shape, a.weights, &err))
-         && (decode.shape ? bench_decode(&decode, &g, m, &c, &err) : bench_train(&a, &g, m, &c, &err));
-    model_free(m);
-    compute_free(&c);
-    pool_free(pool);
+    else if (a.model && (a.train.shape || a.decode.shape))
+        ok = error_set(&err, GM_E_USAGE, "bench %s: a model is told, and a shape (only one of the two)", a.model);
+    ok = ok && run(&a, &g, result, &err);
+    if (ok && g.json && json_object_size(result) > 0)
+        cli_print_json(json_incref(result));
+    json_decref(result);
     return ok ? cli_end(EXIT_DONE) : cli_fail(&err);
 }

@@ -127,42 +127,52 @@ static bool measure_row(int sequences, const struct bench_decode *a, const struc
     return ok;
 }
 
-static void print_row(const struct bench_decode *a, const struct general *g, const struct compute *c, const struct row *r)
+static const char *weights_name(const struct model *m)
+{
+    return shape_weights_name(m->layers[0].w[PROJ_Q].type);
+}
+
+static void print_row(const struct bench_decode *a, const struct general *g, const struct model *m, const struct compute *c, const struct row *r, json_t *rows)
 {
     if (!g->json) {
-        printf("%9d %12.1f %14.1f %9.2f %9.2f %10.0f %9.1f %9.0f %%\n", r->sequences, r->tokens_per_second, r->bytes_per_token / 1e6, r->step_ms,
+        printf("%9d %9.1f %8.1f %8.2f %9.2f %11.0f %7.1f %6.0f %%\n", r->sequences, r->tokens_per_second, r->bytes_per_token / 1e6, r->step_ms,
                r->sampling_ms, r->prompt_per_second, r->bandwidth / 1e9, 100 * r->share);
         fflush(stdout);
         return;
     }
-    cli_print_json(json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "shape", a->shape, "weights", shape_weights_name(a->weights), "kernel",
+    json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "shape", a->shape, "weights", weights_name(m), "kernel",
                              family_name(c->family), "threads", pool_threads(c->pool), "sequences", r->sequences, "tokens_per_second",
                              r->tokens_per_second, "bytes_per_token", r->bytes_per_token, "bandwidth_share", r->share, "bandwidth_bytes_per_second",
-                             r->bandwidth, "step_ms", r->step_ms, "sampling_ms", r->sampling_ms, "prompt_tokens_per_second", r->prompt_per_second));
+                             r->bandwidth, "step_ms", r->step_ms, "sampling_ms", r->sampling_ms, "prompt_tokens_per_second", r->prompt_per_second);
+    if (rows)
+        json_array_append_new(rows, row);
+    else
+        cli_print_json(row);
 }
 
-bool bench_decode(const struct bench_decode *a, const struct general *g, const struct model *m, const struct compute *c, struct gm_error *err)
+bool bench_decode(const struct bench_decode *a, const struct general *g, const struct model *m, const struct compute *c, json_t *rows, struct gm_error *err)
 {
     static const struct float_list usual = {.items = {1, 4, 16, 64}, .n = 4};
-    const struct float_list *rows = a->sequences.n > 0 ? &a->sequences : &usual;
+    const struct float_list *counts = a->sequences.n > 0 ? &a->sequences : &usual;
     if (!g->json)
-        printf("%s %s  prompts of %d tokens, %d more each  %s %s  %d threads  weights %.0f MB\n\n%9s %12s %14s %9s %9s %10s %9s %11s\n", a->shape,
-               shape_weights_name(a->weights), a->prompt, a->tokens, compute_mode_name(c->mode), family_name(c->family), pool_threads(c->pool),
-               (double)m->weight_bytes / 1e6, "sequences", "tokens/s", "MB per token", "step ms", "sampling", "prompt t/s", "GB/s", "share of it");
+        printf("%s %s, %.0f MB  prompts of %d tokens, %d more each  %s %s  %d threads\n\n%9s %9s %8s %8s %9s %11s %7s %8s\n", a->shape,
+               weights_name(m), (double)m->weight_bytes / 1e6, a->prompt, a->tokens, compute_mode_name(c->mode), family_name(c->family),
+               pool_threads(c->pool), "sequences", "tokens/s", "MB/token", "step ms", "sampling", "prompts t/s", "GB/s", "share");
+    const struct model *runs = m;
     struct packed_model *packed = NULL;
     if (a->packed != 0 && (a->packed == 1 || panels_help(c))) {
         double began = clock_seconds();
         if (!(packed = packed_model_new(m, c, err)))
             return false;
         cli_note(g, "packed once more: %.0f MB in %.0f ms", (double)packed_model_bytes(m) / 1e6, 1000 * (clock_seconds() - began));
-        m = packed_model_view(packed);
+        runs = packed_model_view(packed);
     }
     bool ok = true;
-    for (int i = 0; ok && i < rows->n; i++) {
+    for (int i = 0; ok && i < counts->n; i++) {
         struct row row;
-        ok = measure_row((int)rows->items[i], a, m, c, &row, err);
+        ok = measure_row((int)counts->items[i], a, runs, c, &row, err);
         if (ok)
-            print_row(a, g, c, &row);
+            print_row(a, g, m, c, &row, rows);
     }
     packed_model_free(packed);
     return ok;

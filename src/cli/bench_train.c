@@ -1,11 +1,11 @@
-/* bench_train.c - one LoRA training step, measured. */
+/* bench_train.c - one LoRA training step, measured, and where its time goes. */
 #include "src/cli/bench.h"
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/kernel/peak.h"
-#include "engine/model/pass.h"
 #include "src/cli/shapes.h"
+#include "ui/core/bar.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,14 +13,6 @@
 #include <string.h>
 
 #define PEAK_SECONDS 0.05 /* before, and after */
-
-struct measured {
-    double ms[BENCH_STEPS_MAX];
-    int n;
-    struct pass_part parts[16];
-    int n_parts;
-    double peak_gflops; /* of all threads, mean of before and after */
-};
 
 /* A packed batch of `batch` rows of `seq` random tokens, loss on the last share of each. */
 struct random_batch {
@@ -56,54 +48,73 @@ static void random_batch_init(struct random_batch *r, const struct bench_train *
                           .n_targets = (int64_t)each * a->batch, .target_row = rows, .target_id = targets};
 }
 
-static bool measure(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct measured *out,
-                    struct gm_error *err)
-{
+/* The work of a step, and the memory it needs. */
+struct stepper {
+    const struct model *m;
+    const struct compute *c;
+    struct lora *lora;
+    struct pass *pass;
     struct random_batch data;
-    random_batch_init(&data, a, m->config.vocab_size);
-    struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = data.b.T, .max_targets = data.b.n_targets, .max_seqs = a->batch,
-                                 .max_seq_tokens = a->seq, .recompute_layers = a->checkpoint == 1 ? RECOMPUTE_ALL : 0, .mode = c->mode};
-    struct lora *l = lora_new(&m->config, &a->lora, 1, err);
-    struct pass *p = l ? pass_new(m, &a->lora, &limits, err) : NULL;
-    size_t bytes = l ? l->set.count * sizeof(float) : 0;
-    if (l)
-        lora_bind(l, m, c);
-    float *memory = p ? mem_alloc(3 * bytes, "gradients and moments", err) : NULL;
-    bool ok = memory != NULL;
-    out->peak_gflops = peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
-    for (int i = 0; ok && i <= a->steps; i++) { /* step 0 touches memory for the first time: not counted */
-        float *grads = memory, *m1 = memory + l->set.count, *m2 = m1 + l->set.count;
-        double began = clock_seconds();
-        memset(grads, 0, bytes);
-        double nll = pass_loss_and_grad(p, c, l, &data.b, 1.0f / (float)data.b.n_targets, 1, (uint64_t)i, grads);
-        double norm = sqrt(sum_squares(c, grads, (int64_t)l->set.count));
-        struct adam adam = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .bias1 = 1, .bias2 = 1};
-        adamw_update(c, &adam, l->set.w, m1, m2, grads, norm > 1 ? (float)(1 / norm) : 1, (int64_t)l->set.count);
-        lora_changed(l, c);
-        double ms = 1000 * (clock_seconds() - began);
-        if (!isfinite(nll))
-            ok = error_set(err, GM_E_INPUT, "bench step %d: the loss is no number", i);
-        if (i > 0)
-            out->ms[out->n++] = ms;
-        cli_note(g, "step %d  %.1f ms  loss %.4f%s", i, ms, nll / (double)data.b.n_targets, i ? "" : "  (first touch, not counted)");
-    }
-    out->peak_gflops += peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
-    if (ok)
-        out->n_parts = pass_parts(p, out->parts);
-    mem_free(memory);
-    pass_free(p);
-    lora_free(l);
-    mem_free(data.memory);
-    return ok;
-}
+    float *grads, *m1, *m2; /* one block */
+};
 
-static int by_size(const void *a, const void *b)
+static bool stepper_init(struct stepper *s, const struct bench_train *a, const struct model *m, const struct compute *c, struct gm_error *err)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
+    *s = (struct stepper){.m = m, .c = c};
+    random_batch_init(&s->data, a, m->config.vocab_size);
+    const struct batch *b = &s->data.b;
+    struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = b->T, .max_targets = b->n_targets, .max_seqs = a->batch,
+                                 .max_seq_tokens = a->seq, .recompute_layers = a->checkpoint == 1 ? RECOMPUTE_ALL : 0, .mode = c->mode};
+    s->lora = lora_new(&m->config, &a->lora, 1, err);
+    if (!s->lora || !(s->pass = pass_new(m, &a->lora, &limits, err)))
+        return false;
+    lora_bind(s->lora, m, c);
+    size_t count = s->lora->set.count;
+    if (!(s->grads = mem_alloc(3 * count * sizeof *s->grads, "gradients and moments", err)))
+        return false;
+    s->m1 = s->grads + count;
+    s->m2 = s->m1 + count;
+    return true;
 }
 
-/* Flops that the mathematics needs: base products forward and back to the input, adapters, attention, head where there is loss. */
+static void stepper_free(struct stepper *s)
+{
+    mem_free(s->grads);
+    pass_free(s->pass);
+    lora_free(s->lora);
+    mem_free(s->data.memory);
+}
+
+/* One update, as a trainer does it; its parts add up to its time. */
+static double step(struct stepper *s, int number, struct bench_step *out)
+{
+    const int64_t count = (int64_t)s->lora->set.count;
+    struct bench_parts *p = &out->parts[number];
+    double began = clock_seconds();
+    memset(s->grads, 0, (size_t)count * sizeof *s->grads);
+    double nll = pass_loss_and_grad(s->pass, s->c, s->lora, &s->data.b, 1.0f / (float)s->data.b.n_targets, 1, (uint64_t)number, s->grads);
+    double passed = clock_seconds();
+    double norm = sqrt(sum_squares(s->c, s->grads, count));
+    struct adam adam = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .bias1 = 1, .bias2 = 1};
+    adamw_update(s->c, &adam, s->lora->set.w, s->m1, s->m2, s->grads, norm > 1 ? (float)(1 / norm) : 1, count);
+    lora_changed(s->lora, s->c);
+    double ended = clock_seconds(), known = 0;
+    p->seconds = ended - began;
+    p->n = pass_parts(s->pass, p->part);
+    for (int i = 0; i < p->n; i++)
+        known += p->part[i].seconds;
+    p->part[p->n++] = (struct pass_part){.name = "clip and update", .seconds = ended - passed, .bytes = 8.0 * (double)count * sizeof(float)};
+    p->part[p->n++] = (struct pass_part){.name = "rest", .seconds = passed - began - known};
+    return nll / (double)s->data.b.n_targets;
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+    double x = ((const struct bench_parts *)a)->seconds, y = ((const struct bench_parts *)b)->seconds;
+    return (x > y) - (x < y);
+}
+
+/* Flops that the mathematics needs: base products forward and back to the input, adapters, attention, head where there is loss. Nothing that is recomputed. */
 static double useful_flops(const struct model_config *c, const struct bench_train *a)
 {
     double T = (double)a->seq * a->batch, q = (double)c->n_heads * c->head_dim, kv = (double)c->n_kv_heads * c->head_dim;
@@ -116,53 +127,81 @@ static double useful_flops(const struct model_config *c, const struct bench_trai
         if (a->lora.keys >> p & 1)
             lora += (sizes[p][0] + sizes[p][1]) * a->lora.rank;
     }
-    double attention = 2 * q * a->seq; /* forward, per token: causal half of q·k and p·v */
-    return T * (2 * body * (c->n_layers + adapted) + 6 * lora * adapted + attention * (c->n_layers + 2.5 * adapted)
+    double attention = 2 * q * a->seq; /* forward, per token: causal half of q·k and p·v; backward twice that */
+    return T * (2 * body * (c->n_layers + adapted) + 6 * lora * adapted + attention * (c->n_layers + 2 * adapted)
                 + 4 * a->supervised * (double)c->d_model * c->vocab_size);
 }
 
-static void report(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct measured *r)
+bool bench_train(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct bench_step *out,
+                 struct gm_error *err)
 {
-    qsort(r->ms, (size_t)r->n, sizeof *r->ms, by_size);
-    double median = r->n % 2 ? r->ms[r->n / 2] : (r->ms[r->n / 2 - 1] + r->ms[r->n / 2]) / 2;
-    double tokens = (double)a->seq * a->batch, share = useful_flops(&m->config, a) / (median * 1e6) / r->peak_gflops;
-    if (g->json) {
-        json_t *parts = json_array(), *o = json_object();
-        for (int i = 0; i < r->n_parts; i++) {
-            const struct pass_part *p = &r->parts[i];
-            json_array_append_new(parts, json_pack("{s:s, s:f, s:f, s:f}", "name", p->name, "ms", 1000 * p->seconds, "gflops",
-                                                   p->seconds > 0 ? p->flops / p->seconds / 1e9 : 0, "bytes", p->bytes));
-        }
-        json_object_set_new(o, "shape", json_string(a->shape));
-        json_object_set_new(o, "tokens_per_second", json_real(1000 * tokens / median));
-        json_object_set_new(o, "step_ms", json_real(median));
-        json_object_set_new(o, "step_ms_min", json_real(r->ms[0]));
-        json_object_set_new(o, "step_ms_max", json_real(r->ms[r->n - 1]));
-        json_object_set_new(o, "peak_memory_bytes", json_integer((json_int_t)mem_rss_peak_bytes()));
-        json_object_set_new(o, "weights", json_string(shape_weights_name(a->weights)));
-        json_object_set_new(o, "weight_bytes", json_integer((json_int_t)m->weight_bytes));
-        json_object_set_new(o, "compute", json_string(compute_mode_name(c->mode)));
-        json_object_set_new(o, "kernel", json_string(family_name(c->family)));
-        json_object_set_new(o, "threads", json_integer(pool_threads(c->pool)));
-        json_object_set_new(o, "share_of_peak", json_real(share));
-        json_object_set_new(o, "parts", parts);
-        cli_print_json(o);
-        return;
+    struct stepper s;
+    *out = (struct bench_step){0};
+    bool ok = stepper_init(&s, a, m, c, err);
+    out->peak_gflops = peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
+    for (int i = 0; ok && i <= a->steps; i++) {
+        double loss = step(&s, i, out);
+        if (!isfinite(loss))
+            ok = error_set(err, GM_E_INPUT, "bench step %d: the loss is no number", i);
+        cli_note(g, "step %d  %.1f ms  loss %.4f%s", i, 1000 * out->parts[i].seconds, loss, i ? "" : "  (first touch, not counted)");
     }
-    printf("%s %s  %d x %d tokens  %s %s  %d threads\n", a->shape, shape_weights_name(a->weights), a->batch, a->seq, compute_mode_name(c->mode), family_name(c->family),
-           pool_threads(c->pool));
-    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak memory %.0f MB   %.0f %% of the measured peak\n\n", 1000 * tokens / median, median,
-           r->ms[0], r->ms[r->n - 1], (double)m->weight_bytes / 1e6, (double)mem_rss_peak_bytes() / 1e6, 100 * share);
-    for (int i = 0; i < r->n_parts; i++)
-        printf("%-24s %9.2f ms %9.1f GFLOP/s\n", r->parts[i].name, 1000 * r->parts[i].seconds,
-               r->parts[i].seconds > 0 ? r->parts[i].flops / r->parts[i].seconds / 1e9 : 0);
+    out->peak_gflops += peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
+    stepper_free(&s);
+    qsort(out->parts + 1, (size_t)a->steps, sizeof *out->parts, by_seconds); /* step 0 touched its memory for the first time */
+    out->median = &out->parts[1 + (a->steps - 1) / 2];
+    out->ms = 1000 * out->median->seconds;
+    out->ms_min = 1000 * out->parts[1].seconds;
+    out->ms_max = 1000 * out->parts[a->steps].seconds;
+    out->tokens_per_second = (double)a->seq * a->batch / out->median->seconds;
+    out->share_of_peak = useful_flops(&m->config, a) / out->median->seconds * 1e-9 / out->peak_gflops;
+    return ok;
 }
 
-bool bench_train(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct gm_error *err)
+/* Share of the measured peak; NAN where a part counts no flops. */
+static double part_share(const struct bench_step *s, const struct pass_part *p)
 {
-    struct measured r = {0};
-    if (!measure(a, g, m, c, &r, err))
-        return false;
-    report(a, g, m, c, &r);
-    return true;
+    return p->flops > 0 && p->seconds > 0 ? p->flops / p->seconds * 1e-9 / s->peak_gflops : NAN;
+}
+
+json_t *bench_train_json(const struct bench_train *a, const struct model *m, const struct compute *c, const struct bench_step *s)
+{
+    json_t *parts = json_array();
+    for (int i = 0; i < s->median->n; i++) {
+        const struct pass_part *p = &s->median->part[i];
+        double share = part_share(s, p);
+        json_array_append_new(parts, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:o}", "name", p->name, "ms", 1000 * p->seconds, "gflops",
+                                               p->seconds > 0 ? p->flops / p->seconds * 1e-9 : 0, "flops", p->flops, "bytes", p->bytes, "share_of_step",
+                                               p->seconds / s->median->seconds, "share_of_peak", isnan(share) ? json_null() : json_real(share)));
+    }
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:s, s:I, s:s, s:s, s:i, s:f, s:f, s:o}", "shape", a->shape, "tokens_per_second",
+                     s->tokens_per_second, "step_ms", s->ms, "step_ms_min", s->ms_min, "step_ms_max", s->ms_max, "peak_memory_bytes",
+                     (json_int_t)mem_rss_peak_bytes(), "weights", shape_weights_name(m->layers[0].w[PROJ_Q].type), "weight_bytes",
+                     (json_int_t)m->weight_bytes, "compute", compute_mode_name(c->mode), "kernel", family_name(c->family), "threads",
+                     pool_threads(c->pool), "peak_gflops", s->peak_gflops, "share_of_peak", s->share_of_peak, "parts", parts);
+}
+
+void bench_train_print(const struct bench_train *a, const struct model *m, const struct compute *c, const struct bench_step *s)
+{
+    enum { CELLS = 26 };
+    double longest = 0;
+    printf("%s %s  %d x %d tokens  %s %s  %d threads\n", a->shape, shape_weights_name(m->layers[0].w[PROJ_Q].type), a->batch, a->seq,
+           compute_mode_name(c->mode), family_name(c->family), pool_threads(c->pool));
+    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak memory %.0f MB\n", s->tokens_per_second, s->ms, s->ms_min, s->ms_max,
+           (double)m->weight_bytes / 1e6, (double)mem_rss_peak_bytes() / 1e6);
+    printf("%.0f %% of the measured peak of %.0f GFLOP/s\n\n", 100 * s->share_of_peak, s->peak_gflops);
+    for (int i = 0; i < s->median->n; i++)
+        longest = fmax(longest, s->median->part[i].seconds);
+    printf("%-23s%8s %5s %8s %5s\n", "where the time goes", "ms", "step", "GFLOP/s", "peak");
+    for (int i = 0; i < s->median->n; i++) {
+        const struct pass_part *p = &s->median->part[i];
+        char bar[BAR_CELLS_MAX + 1], rate[24] = "", share[24] = "";
+        double of_peak = part_share(s, p);
+        if (!isnan(of_peak)) {
+            snprintf(rate, sizeof rate, "%.0f", p->flops / p->seconds * 1e-9);
+            snprintf(share, sizeof share, "%.0f %%", 100 * of_peak);
+        }
+        bar_text(bar, CELLS, p->seconds / longest, isnan(of_peak) ? 0 : of_peak);
+        printf("%-23s%8.1f %3.0f %% %8s %5s  %s\n", p->name, 1000 * p->seconds, 100 * p->seconds / s->median->seconds, rate, share, bar);
+    }
+    printf("%-23s%8.1f\n# the time that its products need at the peak, . what comes to it\n", "step", s->ms);
 }

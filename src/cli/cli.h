@@ -34,7 +34,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
     X(check, "what a path is, and whether it would work") \
     X(runs, "the runs that are here: list, show") \
     X(vocab, "a vocabulary from a text, to make a model from nothing") \
-    X(bench, "how fast this machine trains a model of a given shape")
+    X(bench, "how fast this machine is, and how near its limits the program comes")
 #define X(name, summary) int command_##name(int argc, char **argv);
 CLI_COMMANDS(X)
 #undef X

@@ -323,6 +323,15 @@ cp -r "$m" near && printf 'Z' | dd of=near/model.safetensors bs=1 seek=$(($(wc -
 broken "a rate far too high" "not finite" "$g" train --model "$m" --data set --iters 90 --learning-rate 10 --lr-schedule constant --weight-decay 10 \
     --warmup 0 --sample-every 0 --run burst
 [ ! -e runs/bad ] || fail "a run that could not start left a folder"
+# what this machine can do
+expect 0 "bench" "$g" bench --quick --model nano --seq 32 --steps 1 --tokens 1 --quiet
+wide "bench"
+has "bench" "where the time goes"
+expect 0 "bench --json" "$g" bench --quick --model nano --seq 32 --steps 1 --tokens 1 --quiet --json
+for field in processor families read_bytes_per_second '"pass":"backward"' share_of_peak '"name":"clip and update"' bandwidth_share; do has "bench --json" "$field"; done
+[ "$(wc -l <stdout)" = 1 ] || fail "bench --json: not one object"
+expect 2 "bench of a shape that nobody knows" "$g" bench --train-shape nosuch
+expect 2 "bench of a model and a shape" "$g" bench --model nano --train-shape tinyllama
 # a closed pipe and a full disk
 "$g" --help >/dev/full 2>err
 [ $? = 1 ] || fail "a full disk behind stdout is no failure"
