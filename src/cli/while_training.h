@@ -1,0 +1,29 @@
+/* while_training.h - how it feels to work while the machine trains: one LoRA training thread, one thread that answers and one that wakes up like a screen, on the
+ * program's own pool and gate.
+ *
+ *     struct while_training_result r;
+ *     while_training(model, pool, GM_COMPUTE_AUTO, FAMILY_AUTO, 512, 10, &r, &err);
+ */
+#ifndef GM_CLI_WHILE_TRAINING_H
+#define GM_CLI_WHILE_TRAINING_H
+
+#include "engine/kernel/compute.h"
+#include "engine/model/model.h"
+
+struct answers { /* several, one after another; a prompt of 48 tokens, 33 tokens each */
+    double first_token_s, first_token_most_s; /* median, longest; of an answer */
+    double tokens_per_second;                 /* median of the answers, from the first token to the last */
+};
+struct lateness { /* how much later than it asked a thread at normal priority woke up, seconds */
+    double p50, p99, most;
+};
+struct while_training_result {
+    struct answers alone, training;
+    double trained_alone, trained_meanwhile; /* tokens per second of training, while nobody asks and while answers are made */
+    struct lateness idle, busy;              /* of the screen's thread: nothing trains; training and answers */
+};
+/* seq: tokens of an update. Takes about 3 * seconds. */
+bool while_training(const struct model *m, struct pool *pool, enum compute_mode mode, enum family family, int seq, double seconds,
+                    struct while_training_result *r, struct gm_error *err);
+
+#endif
