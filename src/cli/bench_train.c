@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/kernel/peak.h"
+#include "src/cli/random_batch.h"
 #include "src/cli/shapes.h"
 #include "ui/core/bar.h"
 
@@ -13,40 +14,6 @@
 #include <string.h>
 
 #define PEAK_SECONDS 0.05 /* before, and after */
-
-/* A packed batch of `batch` rows of `seq` random tokens, loss on the last share of each. */
-struct random_batch {
-    struct batch b;
-    int32_t *memory;
-};
-
-static void random_batch_init(struct random_batch *r, const struct bench_train *a, int vocab)
-{
-    int64_t T = (int64_t)a->seq * a->batch;
-    int first = (int)((1 - a->supervised) * a->seq), each = a->seq - first;
-    if (first < 1) {
-        first = 1;
-        each = a->seq - 1;
-    }
-    r->memory = mem_new((size_t)(4 * T + a->batch + 1), sizeof(int32_t));
-    int32_t *ids = r->memory, *positions = ids + T, *rows = positions + T, *targets = rows + T, *borders = targets + T;
-    struct rng rng = rng_stream(1, "bench", 0);
-    int64_t n = 0;
-    for (int s = 0; s < a->batch; s++) {
-        borders[s] = s * a->seq;
-        for (int i = 0; i < a->seq; i++) {
-            ids[s * a->seq + i] = (int32_t)rng_below(&rng, (uint64_t)vocab);
-            positions[s * a->seq + i] = i;
-        }
-        for (int i = first; i < a->seq; i++, n++) {
-            rows[n] = s * a->seq + i - 1;
-            targets[n] = ids[s * a->seq + i];
-        }
-    }
-    borders[a->batch] = (int32_t)T;
-    r->b = (struct batch){.T = T, .ids = ids, .positions = positions, .n_seqs = a->batch, .seq_start = borders,
-                          .n_targets = (int64_t)each * a->batch, .target_row = rows, .target_id = targets};
-}
 
 /* The work of a step, and the memory it needs. */
 struct stepper {
@@ -61,7 +28,7 @@ struct stepper {
 static bool stepper_init(struct stepper *s, const struct bench_train *a, const struct model *m, const struct compute *c, struct gm_error *err)
 {
     *s = (struct stepper){.m = m, .c = c};
-    random_batch_init(&s->data, a, m->config.vocab_size);
+    random_batch_init(&s->data, a->seq, a->batch, a->supervised, m->config.vocab_size);
     const struct batch *b = &s->data.b;
     struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = b->T, .max_targets = b->n_targets, .max_seqs = a->batch,
                                  .max_seq_tokens = a->seq, .recompute_layers = a->checkpoint == 1 ? RECOMPUTE_ALL : 0, .mode = c->mode};
@@ -82,7 +49,7 @@ static void stepper_free(struct stepper *s)
     mem_free(s->grads);
     pass_free(s->pass);
     lora_free(s->lora);
-    mem_free(s->data.memory);
+    random_batch_free(&s->data);
 }
 
 /* One update, as a trainer does it; its parts add up to its time. */

@@ -5,7 +5,7 @@
 #include "engine/base/mem.h"
 #include "engine/model/decode.h"
 #include "engine/train/step.h"
-#include "src/cli/bench.h"
+#include "src/cli/random_batch.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -104,20 +104,23 @@ static void *trainer_thread(void *arg)
 static bool trainer_open(struct trainer_side *t, const struct model *m, struct pool *pool, enum compute_mode mode, enum family family, int seq,
                          struct gm_error *err)
 {
-    struct lora_options lora = {.rank = 16, .scale = 2, .keys = PROJ_ALL, .num_layers = -1};
+    struct train_options o = train_options_default();
     random_batch_init(&t->batch, seq, 1, 1.0 / 3, m->config.vocab_size);
-    if (!compute_init(&t->compute, pool, GM_TRAIN, mode, family, err))
+    if (!compute_init(&t->compute, pool, GM_TRAIN, mode, family, err)) {
+        train_options_free(&o);
         return false;
+    }
     struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = seq, .max_targets = t->batch.b.n_targets, .max_seqs = 1, .max_seq_tokens = seq,
                                  .mode = t->compute.mode};
-    struct lora *l = lora_new(&m->config, &lora, 1, err);
+    struct lora *l = lora_new(&m->config, &o.lora, 1, err);
     t->step = (struct step){.compute = &t->compute, .lora = l};
-    if (!l || !(t->step.pass = pass_new(m, &lora, &limits, err)))
-        return false;
-    lora_bind(l, m, &t->compute);
-    struct optimizer_options o = {.kind = OPT_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .bias_correction = true};
-    return (t->step.optimizer = optimizer_new(&o, l->set.count, err))
-           && (t->step.grads = mem_alloc(l->set.count * sizeof(float), "gradients", err));
+    bool ok = l && (t->step.pass = pass_new(m, &o.lora, &limits, err));
+    if (ok)
+        lora_bind(l, m, &t->compute);
+    ok = ok && (t->step.optimizer = optimizer_new(&o, l->set.count, err))
+         && (t->step.grads = mem_alloc(l->set.count * sizeof(float), "gradients", err));
+    train_options_free(&o);
+    return ok;
 }
 
 static void trainer_close(struct trainer_side *t)
