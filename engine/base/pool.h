@@ -38,6 +38,7 @@ double pool_training_held_share(struct pool *p);
 /* Puts the calling thread behind interactive ones (SCHED_BATCH, nice +5). Workers do it themselves; the trainer and tasting threads,
  * which work beside them, should too. */
 void thread_background(void);
+void thread_interactive(void); /* the opposite, for a thread that sleeps most of the time and shall not be late when it wakes */
 /* Writes every page of a block once (its contents stay), so that no step has to wait for the system to make them. */
 void mem_touch(struct pool *p, enum gm_role role, void *block, size_t bytes);
 int cpu_physical_cores(void); /* that this process may run on */

@@ -50,6 +50,7 @@ struct screen {
 static void *screen_thread(void *arg)
 {
     struct screen *s = arg;
+    thread_interactive();
     while (!atomic_load(&s->stop) && s->n < WAKES_MAX) {
         double due = clock_seconds() + WAKE_S;
         sleep_until(due);
@@ -219,6 +220,14 @@ static void taster_close(struct taster_side *t)
 
 /* ---- together ---- */
 
+/* Waits for the end of an update; when that was. */
+static double next_update(struct trainer_side *t)
+{
+    for (long before = atomic_load(&t->tokens); atomic_load(&t->tokens) == before;)
+        sleep_until(clock_seconds() + 0.001);
+    return clock_seconds();
+}
+
 static bool measure(struct trainer_side *trainer, struct taster_side *taster, struct screen *screen, double seconds, struct while_training_result *r,
                     struct gm_error *err)
 {
@@ -232,13 +241,11 @@ static bool measure(struct trainer_side *trainer, struct taster_side *taster, st
         return error_set(err, GM_E_IO, "start a thread: %s", strerror(failed));
     if (!ok)
         return false;
-    while (atomic_load(&trainer->tokens) == 0) /* the first update touches memory for the first time */
-        sleep_until(clock_seconds() + 0.01);
-    double began = clock_seconds();
+    double began = next_update(trainer), ended = began; /* the first touches memory for the first time */
     long before = atomic_load(&trainer->tokens);
-    while (clock_seconds() < began + seconds || atomic_load(&trainer->tokens) == before)
-        sleep_until(clock_seconds() + 0.001);
-    r->trained_alone = (double)(atomic_load(&trainer->tokens) - before) / (clock_seconds() - began);
+    while (ended < began + seconds)
+        ended = next_update(trainer);
+    r->trained_alone = (double)(atomic_load(&trainer->tokens) - before) / (ended - began);
     ok = screen_start(screen, err);
     if (ok) {
         ok = answers(taster, seconds, &r->training, &trainer->tokens, &r->trained_meanwhile, err);

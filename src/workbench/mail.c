@@ -1,6 +1,7 @@
 /* mail.c - the box in which other threads leave what the UI thread should know: a list, so that putting in and taking out cost the same at any length. */
 #include "src/workbench/state.h"
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 
 #include <fcntl.h>
@@ -73,6 +74,7 @@ static void post(struct workbench *w, const struct mail *mail, bool patient)
     struct mail *m = mem_new(1, sizeof *m), *dropped = NULL;
     *m = *mail;
     m->next = NULL;
+    m->posted_s = clock_seconds();
     pthread_mutex_lock(&w->mail_lock);
     while (patient && w->n_mails >= MAIL_MAX && !w->mail_closed)
         pthread_cond_wait(&w->mail_room, &w->mail_lock);

@@ -15,6 +15,7 @@
 #include "engine/train/trainer.h"
 #include "engine/verse/form.h"
 #include "src/cli/args.h"
+#include "src/workbench/lateness.h"
 #include "ui/term/term.h"
 
 #include <pthread.h>
@@ -53,6 +54,7 @@ struct mail {
     void *pointer;
     double number;
     bool flag;
+    double posted_s; /* set by mail_post */
     struct mail *next;
 };
 
@@ -162,6 +164,7 @@ struct workbench {
     bool dirty, quit;
     int wake[2];
     double drawn_s;
+    struct lateness_count lateness;
 
     pthread_mutex_t mail_lock;
     pthread_cond_t mail_room;

@@ -90,7 +90,9 @@ static void read_mails(struct workbench *w)
     struct mail *m;
     double until = clock_seconds() + MAIL_S; /* a long journal in pieces: keys come between */
     drain(w->wake[0]);
-    while (clock_seconds() < until && (m = mail_take(w))) {
+    for (bool first = true; clock_seconds() < until && (m = mail_take(w)); first = false) {
+        if (first) /* the others came behind it */
+            lateness_add(&w->lateness, clock_seconds() - m->posted_s);
         feed_mail(w, m);
         mail_free(m);
     }
@@ -138,7 +140,11 @@ static void loop(struct workbench *w)
     draw(w);
     while (!w->quit) {
         struct pollfd fds[3] = {{w->wake[0], POLLIN, 0}, {signals_pipe(), POLLIN, 0}, {terminal ? term_input_fd(w->term) : -1, POLLIN, 0}};
-        int n = poll(fds, 3, wait_ms(w, terminal));
+        int ms = wait_ms(w, terminal);
+        double due = clock_seconds() + 1e-3 * ms;
+        int n = poll(fds, 3, ms);
+        if (n == 0 && ms > 0)
+            lateness_add(&w->lateness, clock_seconds() - due);
         if (n < 0 && errno != EINTR)
             break;
         read_signals(w);
@@ -162,6 +168,7 @@ static void loop(struct workbench *w)
 static bool open_all(struct workbench *w, struct gm_error *err)
 {
     char *history = cli_state_folder();
+    thread_interactive();
     feed_reset_run(w);
     mail_init(w);
     w->chat_sampling = sampling_default();
@@ -196,6 +203,16 @@ static void close_all(struct workbench *w)
     pool_free(w->pool);
 }
 
+static void tell_lateness(const struct workbench *w)
+{
+    struct str line = {0};
+    if (getenv("GEMMAIKU_LATENESS")) {
+        lateness_tell(&w->lateness, &line);
+        cli_say("", str_text(&line));
+    }
+    str_free(&line);
+}
+
 /* begin: what happens first, once everything stands. */
 static int run(struct workbench *w, bool (*begin)(struct workbench *, const char *, struct gm_error *), const char *what)
 {
@@ -212,6 +229,7 @@ static int run(struct workbench *w, bool (*begin)(struct workbench *, const char
     close_all(w);
     dup2(stderr_before, 2);
     close(stderr_before);
+    tell_lateness(w);
     int status = EXIT_DONE;
     if (!ok) {
         status = cli_fail(&err);

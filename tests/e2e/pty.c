@@ -75,6 +75,16 @@ void pty_drain(struct pty *p, double seconds)
     }
 }
 
+bool pty_wait(struct pty *p, double seconds)
+{
+    struct pollfd fd = {p->fd, POLLIN, 0};
+    size_t before = p->bytes;
+    if (poll(&fd, 1, (int)(1000 * seconds) + 1) > 0 && fd.revents & POLLHUP)
+        usleep(20000);
+    read_some(p);
+    return p->bytes > before;
+}
+
 void pty_keys(struct pty *p, const char *keys)
 {
     for (size_t n = strlen(keys); n > 0;) {
@@ -145,7 +155,7 @@ bool pty_keys_show(struct pty *p, const char *keys, const char *text, double sec
     pty_drain(p, 0.1);
     p->n_recent = 0;
     pty_keys(p, keys);
-    for (double end = pty_now() + seconds; pty_now() < end; pty_drain(p, 0.001))
+    for (double end = pty_now() + seconds; pty_now() < end; pty_wait(p, end - pty_now()))
         if (memmem(p->recent, p->n_recent, text, strlen(text)))
             return true;
     fprintf(stderr, "\"%s\" never came\n", text);

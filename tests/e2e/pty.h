@@ -32,6 +32,7 @@ const char *pty_screen(struct pty *p);                                  /* by :s
 bool pty_wait_screen(struct pty *p, const char *text, double seconds);  /* until a screen holds it */
 /* Presses keys and waits until what the program sends holds the text: for what :shot cannot see, because typing it closes it. */
 bool pty_keys_show(struct pty *p, const char *keys, const char *text, double seconds);
+bool pty_wait(struct pty *p, double seconds);                           /* until anything comes, and takes it; false: nothing came */
 void pty_drain(struct pty *p, double seconds);                          /* reads what comes, for so long */
 int pty_wait_end(struct pty *p, double seconds);                        /* exit status; 128 + signal; -1: still there (killed then) */
 void pty_clean(struct pty *p);                                          /* removes the folder */
