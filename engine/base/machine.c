@@ -57,6 +57,25 @@ size_t mem_rss_bytes(void)
     return proc_field("/proc/self/status", "VmRSS");
 }
 
+size_t mem_rss_file_bytes(void)
+{
+    return proc_field("/proc/self/status", "RssFile");
+}
+
+/* Pages of files that count as used by a container, but can be had. */
+static size_t container_cache_bytes(void)
+{
+    FILE *f = fopen("/sys/fs/cgroup/memory.stat", "re");
+    char line[128];
+    size_t bytes = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "active_file ", 12) == 0 || strncmp(line, "inactive_file ", 14) == 0)
+            bytes += (size_t)strtoull(strchr(line, ' '), NULL, 10);
+    if (f)
+        fclose(f);
+    return bytes;
+}
+
 size_t mem_available_bytes(void)
 {
     size_t bytes = proc_field("/proc/meminfo", "MemAvailable");
@@ -65,7 +84,7 @@ size_t mem_available_bytes(void)
     if (first_line("/sys/fs/cgroup/memory.max", limit, sizeof limit) && limit[0] >= '0' && limit[0] <= '9'
         && first_line("/sys/fs/cgroup/memory.current", current, sizeof current)) {
         size_t max = (size_t)strtoull(limit, NULL, 10), used = (size_t)strtoull(current, NULL, 10);
-        size_t left = max > used ? max - used : 0;
+        size_t left = (max > used ? max - used : 0) + container_cache_bytes();
         if (bytes == 0 || left < bytes)
             bytes = left;
     }

@@ -26,6 +26,7 @@ size_t mem_peak_bytes(void);     /* their maximum */
 uint64_t mem_allocations(void);  /* calls so far: a steady training step makes none */
 size_t mem_rss_peak_bytes(void); /* VmHWM of the process, mapped pages included; 0 where unknown */
 size_t mem_rss_bytes(void);      /* resident now */
+size_t mem_rss_file_bytes(void); /* of these, pages of mapped files, which the system can take away; 0 where unknown */
 size_t mem_available_bytes(void); /* what the machine could still give */
 
 /* A bump arena over one block: workspace planned before the first step, reset between steps, no per-step malloc. */

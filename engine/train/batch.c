@@ -48,22 +48,37 @@ static int64_t sum_of_largest(int *numbers, int n, int k, int64_t times)
     return sum;
 }
 
-static void plan_sizes(struct batcher *b)
+/* Sizes of the largest batch of k rows, each cut at `longest` tokens (0: none is). */
+struct sizes {
+    int64_t tokens, targets, row;
+};
+
+static struct sizes sizes_of(const struct batcher *b, int k, int longest)
 {
-    const int k = b->rows_per_batch;
+    struct sizes most = {0};
     int64_t times = 1;
+    const int cut = longest > 0 ? longest : INT32_MAX;
     for (const struct share *s = b->shares; s < b->shares + b->n_shares; s++)
         times = s->whole + (s->extra > 0) > times ? s->whole + (s->extra > 0) : times;
     times *= k > 1 ? (k - 2) / b->n_pass + 2 : 1; /* passes that k rows in a row can touch */
     int *numbers = mem_new((size_t)b->n_rows, sizeof *numbers);
     for (int i = 0; i < b->n_rows; i++)
-        numbers[i] = b->dataset->rows[b->rows[i]].n;
-    b->max_tokens = sum_of_largest(numbers, b->n_rows, k, times);
-    b->longest_row = numbers[0];
+        numbers[i] = b->dataset->rows[b->rows[i]].n < cut ? b->dataset->rows[b->rows[i]].n : cut;
+    most.tokens = sum_of_largest(numbers, b->n_rows, k, times);
+    most.row = numbers[0];
     for (int i = 0; i < b->n_rows; i++)
-        numbers[i] = b->dataset->rows[b->rows[i]].n_supervised;
-    b->max_targets = sum_of_largest(numbers, b->n_rows, k, times);
+        numbers[i] = b->dataset->rows[b->rows[i]].n_supervised < cut ? b->dataset->rows[b->rows[i]].n_supervised : cut;
+    most.targets = sum_of_largest(numbers, b->n_rows, k, times);
     mem_free(numbers);
+    return most;
+}
+
+static void plan_sizes(struct batcher *b)
+{
+    struct sizes most = sizes_of(b, b->rows_per_batch, 0);
+    b->max_tokens = most.tokens;
+    b->max_targets = most.targets;
+    b->longest_row = most.row;
 }
 
 static bool allocate(struct batcher *b, struct gm_error *err)
@@ -166,14 +181,38 @@ int batcher_rows(const struct batcher *b)
 
 void batcher_limits(const struct batcher *b, struct pass_limits *limits)
 {
-    if (b->max_tokens > limits->max_tokens)
-        limits->max_tokens = b->max_tokens;
-    if (b->max_targets > limits->max_targets)
-        limits->max_targets = b->max_targets;
-    if (b->longest_row > limits->max_seq_tokens)
-        limits->max_seq_tokens = b->longest_row;
-    if (b->rows_per_batch > limits->max_seqs)
-        limits->max_seqs = b->rows_per_batch;
+    batcher_limits_of(b, b->rows_per_batch, 0, limits);
+}
+
+static void raise_to(int64_t *most, int64_t n)
+{
+    *most = n > *most ? n : *most;
+}
+
+void batcher_limits_of(const struct batcher *b, int rows_per_batch, int longest, struct pass_limits *limits)
+{
+    struct sizes most = rows_per_batch == b->rows_per_batch && longest == 0 ? (struct sizes){b->max_tokens, b->max_targets, b->longest_row}
+                                                                            : sizes_of(b, rows_per_batch, longest);
+    raise_to(&limits->max_tokens, most.tokens);
+    raise_to(&limits->max_targets, most.targets);
+    raise_to(&limits->max_seq_tokens, most.row);
+    limits->max_seqs = rows_per_batch > limits->max_seqs ? rows_per_batch : limits->max_seqs;
+}
+
+void batcher_means(const struct batcher *b, int longest, double *tokens, double *targets)
+{
+    const int cut = longest > 0 ? longest : INT32_MAX;
+    *tokens = *targets = 0;
+    for (const struct share *s = b->shares; s < b->shares + b->n_shares; s++) {
+        double each = (double)s->whole + (double)s->extra / s->n; /* times that a row comes in a pass */
+        for (int i = s->first; i < s->first + s->n; i++) {
+            const struct row *r = &b->dataset->rows[b->rows[i]];
+            *tokens += each * (r->n < cut ? r->n : cut);
+            *targets += each * (r->n_supervised < cut ? r->n_supervised : cut);
+        }
+    }
+    *tokens /= b->n_pass;
+    *targets /= b->n_pass;
 }
 
 /* Shuffled from a stream of its own for each pass. */

@@ -33,5 +33,10 @@ const struct batch *batcher_fill(struct batcher *b, int64_t position,
 /* The largest batch that can come: of the rows_per_batch longest rows. Raises what stands in
  * limits. */
 void batcher_limits(const struct batcher *b, struct pass_limits *limits);
+/* For plans: the same with other batches, of rows cut at `longest` tokens (0: as they are); and how long a row of the tape is on
+ * average, with how many targets. */
+void batcher_limits_of(const struct batcher *b, int rows_per_batch, int longest,
+                       struct pass_limits *limits);
+void batcher_means(const struct batcher *b, int longest, double *tokens, double *targets);
 
 #endif

@@ -1,6 +1,7 @@
 /* samples.c - see samples.h. */
 #include "engine/train/samples.h"
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -249,4 +250,37 @@ bool samples_run(struct samples *s, const struct compute *c, const struct lora *
         generated_free(g);
     }
     return ok;
+}
+
+/* One set with answers of n tokens. */
+static bool time_answers(struct samples *s, const struct compute *c, const struct lora *lora, int n, double *seconds, struct gm_error *err)
+{
+    struct generate_hooks hooks = {0};
+    double began = clock_seconds();
+    plan_requests(s, lora, 0);
+    for (int i = 0; i < s->n_requests; i++) {
+        s->requests[i].sampling.max_tokens = n;
+        s->requests[i].n_stop_ids = 0;
+    }
+    if (!generator_run(s->generator, c, s->requests, s->n_requests, s->results, &hooks, err))
+        return false;
+    *seconds = clock_seconds() - began;
+    for (int i = 0; i < s->n_requests; i++)
+        generated_free(&s->results[i]);
+    return true;
+}
+
+bool samples_time(struct samples *s, const struct compute *c, const struct lora *lora, double answer, double *seconds, struct gm_error *err)
+{
+    enum { MORE = 4 };
+    double first, longer;
+    const int most = s->o->sample_max_tokens, more = most > MORE ? MORE : most - 1;
+    /* the first time of all makes the pages of the caches */
+    if (!time_answers(s, c, lora, 1, &first, err) || !time_answers(s, c, lora, 1, &first, err) ||
+        !time_answers(s, c, lora, 1 + more, &longer, err))
+        return false;
+    if (answer > most)
+        answer = most;
+    *seconds = first + (more > 0 && longer > first ? (answer - 1) * (longer - first) / more : 0);
+    return true;
 }

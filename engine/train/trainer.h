@@ -13,6 +13,7 @@
 #define GM_TRAIN_TRAINER_H
 
 #include "engine/train/dataset.h"
+#include "engine/train/forecast.h"
 #include "engine/train/run.h"
 #include "engine/infer/generate.h"
 
@@ -63,6 +64,9 @@ struct trainer *trainer_resume_with(const char *run_dir, const struct resume_opt
                                     struct gm_error *err);
 bool trainer_run(struct trainer *t, struct gm_error *err);
 void trainer_free(struct trainer *t);
+/* Looks only: opens model and data, measures for about `seconds`, and says what a run would take (trainer_forecast), also where that does
+ * not fit. No run is made, and the workspace is not; trainer_free is all that may follow. */
+struct trainer *trainer_plan(const struct train_options *o, double seconds, struct pool *pool, struct gm_error *err);
 
 /* Any thread, at any time. */
 void trainer_ask_stop(struct trainer *t); /* save and end at the next step border */
@@ -81,5 +85,8 @@ const struct chat_template *trainer_template(const struct trainer *t);
 const struct dataset *trainer_dataset(const struct trainer *t);
 const struct train_options *trainer_options(const struct trainer *t);
 const char *trainer_run_dir(const struct trainer *t);
+const struct compute *trainer_compute(const struct trainer *t);
+const struct forecast *trainer_forecast(const struct trainer *t); /* of what was to do when it was opened */
+int trainer_changes(const struct trainer *t, struct forecast_change changes[FORECAST_CHANGES]);
 
 #endif

@@ -73,6 +73,7 @@ bool trainer_tell_start(struct trainer *t, struct gm_error *err)
     json_object_set_new(j, "compute", json_string(compute_mode_name(t->compute.mode)));
     json_object_set_new(j, "kernel", json_string(family_name(t->compute.family)));
     json_object_set_new(j, "threads", json_integer(pool_threads(t->pool)));
+    json_object_set_new(j, "plan", forecast_json(&t->plan));
     struct train_event e = event(t, TRAIN_STARTED, now);
     e.text = t->name;
     return journal_write(&t->journal, j, true, err) && tell(t, &e);

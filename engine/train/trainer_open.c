@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PROBE_SECONDS 0.2 /* of measuring before a run: a few steps of a small model, one of a few layers of a large one */
+
 /* ---- model and text ---- */
 
 /* Only the shape and the tokenizer come from the folder; the weights are drawn. */
@@ -101,17 +103,21 @@ static bool load_start_adapter(struct trainer *t, struct gm_error *err)
     return ok;
 }
 
+/* Values of the adapter; those of full fine-tuning are the model's. */
 static bool open_trained(struct trainer *t, struct gm_error *err)
 {
-    size_t count = t->model->full.count;
-    if (t->o.tune != TUNE_FULL) {
-        t->lora = lora_new(&t->model->config, &t->o.lora, t->o.init_seed, err);
-        if (t->lora)
-            lora_bind(t->lora, t->model, &t->compute);
-        if (!t->lora || (t->o.resume_adapter && !t->resumed && !load_start_adapter(t, err)))
-            return false;
-        count = t->lora->set.count;
-    }
+    if (t->o.tune == TUNE_FULL)
+        return true;
+    t->lora = lora_new(&t->model->config, &t->o.lora, t->o.init_seed, err);
+    if (t->lora)
+        lora_bind(t->lora, t->model, &t->compute);
+    return t->lora && (!t->o.resume_adapter || t->resumed || load_start_adapter(t, err));
+}
+
+/* Gradients and moments. */
+static bool open_optimizer(struct trainer *t, struct gm_error *err)
+{
+    const size_t count = t->lora ? t->lora->set.count : t->model->full.count;
     t->optimizer = optimizer_new(&t->o, count, err);
     t->grads = t->optimizer ? mem_alloc(count * sizeof *t->grads, "gradients", err) : NULL;
     if (!t->grads)
@@ -145,20 +151,13 @@ static bool open_batches(struct trainer *t, struct gm_error *err)
     return true;
 }
 
-/* The workspace of the largest batch; layers keep only their inputs where the rest would take much
- * of the machine's memory. */
+/* The workspace of the largest batch, with as many layers computed again as the plan says. */
 static bool open_pass(struct trainer *t, struct gm_error *err)
 {
-    const struct lora_options *lora = t->lora ? &t->lora->options : NULL;
-    struct pass_limits limits = {.kind = t->lora ? PASS_LORA : PASS_FULL, .mode = t->compute.mode};
-    batcher_limits(t->train, &limits);
-    if (t->valid)
-        batcher_limits(t->valid, &limits);
-    if (t->o.checkpoint_layers < 0) /* decided once: a resume must not decide otherwise */
-        t->o.checkpoint_layers =
-            pass_bytes(&t->model->config, lora, &limits) > mem_available_bytes() / 5 * 2;
-    limits.recompute_layers = t->o.checkpoint_layers == 1 ? RECOMPUTE_ALL : 0;
-    t->pass = pass_new(t->model, lora, &limits, err);
+    struct pass_limits limits;
+    forecast_limits(&t->input, &t->o, &limits);
+    limits.recompute_layers = t->o.recompute_layers = t->plan.recomputed;
+    t->pass = pass_new(t->model, t->lora ? &t->lora->options : NULL, &limits, err);
     if (t->pass)
         pass_touch(t->pass, &t->compute);
     return t->pass != NULL;
@@ -173,16 +172,71 @@ static bool open_samples(struct trainer *t, struct gm_error *err)
     return t->samples || why.code == GM_OK || error_set(err, why.code, "%s", why.text);
 }
 
-/* Everything but the run on disk. t->o is set. */
-static bool open_parts(struct trainer *t, struct gm_error *err)
+/* ---- what it will take ---- */
+
+static const struct batch *batch_of_tape(void *arg, int i)
+{
+    struct trainer *t = arg;
+    return batcher_fill(t->train, (int64_t)i * t->o.batch_size, t->o.batch_size);
+}
+
+/* Seconds to hash and write a byte of a checkpoint; of the disk only that it takes no longer than hashing. */
+static double time_of_a_byte(void)
+{
+    enum { BYTES = 1 << 18 };
+    char hash[65];
+    void *block = mem_new(BYTES, 1);
+    double began = clock_seconds();
+    sha256_bytes(block, BYTES, hash);
+    double seconds = clock_seconds() - began;
+    mem_free(block);
+    return 2 * seconds / BYTES;
+}
+
+/* What follows from the parts that are open; measures for about `seconds`. */
+static bool measure(struct trainer *t, size_t resident, double seconds, struct gm_error *err)
+{
+    struct forecast_input *in = &t->input;
+    struct probe_request probe = {.model = t->model, .options = &t->o, .compute = &t->compute, .batch = batch_of_tape, .arg = t, .seconds = seconds};
+    double tokens, answer;
+    const uint64_t weights = t->model->weight_bytes, masters = t->model->full.count * sizeof(float);
+    in->weights = weights;
+    in->program = resident > weights + masters ? resident - weights - masters : 0;
+    in->own = resident - mem_rss_file_bytes();
+    in->available = mem_available_bytes();
+    in->byte_s = time_of_a_byte();
+    in->samples_s = NAN;
+    forecast_limits(in, &t->o, &probe.limits);
+    batcher_means(t->train, 0, &tokens, &answer);
+    return probe_run(&probe, &in->probe, err) && (!t->samples || samples_time(t->samples, &t->compute, t->lora, answer, &in->samples_s, err));
+}
+
+/* All that a plan rests on. t->o is set. */
+static bool open_inputs(struct trainer *t, double seconds, struct gm_error *err)
 {
     if (!train_options_check(&t->o, err) ||
         !compute_init(&t->compute, t->pool, GM_TRAIN, t->o.compute, t->o.kernel, err))
         return false;
     t->o.compute = t->compute.mode;
     t->o.kernel = t->compute.family;
-    if (!open_model(t, err) || !open_text(t, err) || !dataset_check_ids(t->dataset, t->model->config.vocab_size, err) || !open_trained(t, err) ||
-        !open_batches(t, err) || !open_pass(t, err) || !open_samples(t, err))
+    if (!open_model(t, err) || !open_text(t, err) || !dataset_check_ids(t->dataset, t->model->config.vocab_size, err) || !open_batches(t, err))
+        return false;
+    t->input = (struct forecast_input){.config = &t->model->config, .options = &t->o, .mode = t->compute.mode, .train = t->train, .valid = t->valid,
+                                       .start = t->now.step};
+    const size_t resident = mem_rss_bytes();
+    if (!open_trained(t, err))
+        return false;
+    const size_t live = mem_live_bytes();
+    if (!open_samples(t, err))
+        return false;
+    t->input.samples = t->samples ? mem_live_bytes() - live : 0;
+    return measure(t, resident, seconds, err);
+}
+
+/* Everything but the run on disk. */
+static bool open_parts(struct trainer *t, struct gm_error *err)
+{
+    if (!open_inputs(t, PROBE_SECONDS, err) || !forecast_choose(&t->input, &t->plan, err) || !open_optimizer(t, err) || !open_pass(t, err))
         return false;
     t->step = (struct step){.pass = t->pass,
                             .compute = &t->compute,
@@ -271,6 +325,19 @@ struct trainer *trainer_new(const struct train_options *o, const char *runs_root
     return t;
 }
 
+struct trainer *trainer_plan(const struct train_options *o, double seconds, struct pool *pool, struct gm_error *err)
+{
+    struct trainer *t = trainer_empty(pool, NULL);
+    struct gm_error too_much = {0};
+    t->o = train_options_copy(o);
+    if (!open_inputs(t, seconds, err)) {
+        trainer_free(t);
+        return NULL;
+    }
+    forecast_choose(&t->input, &t->plan, &too_much); /* what does not fit is told with its plan */
+    return t;
+}
+
 /* ---- resume ---- */
 
 /* The newest checkpoint that is whole; damaged ones are named. With none at all the run begins
@@ -353,6 +420,8 @@ static bool take_up(struct trainer *t, const struct resume_options *how, char **
         !run_origin_check(&then, &now, &t->o, err) || !load_newest(t, damaged, err) ||
         !check_goal(t, err) || !check_space(t, err))
         return false;
+    t->input.start = t->now.step;
+    forecast_make(&t->input, &t->o, t->o.recompute_layers, &t->plan); /* of what is left */
     trainer_set_origin(t, &then);
     if (t->o.kernel != before)
         str_printf(damaged,
@@ -470,4 +539,19 @@ const struct train_options *trainer_options(const struct trainer *t)
 const char *trainer_run_dir(const struct trainer *t)
 {
     return t->run_dir;
+}
+
+const struct compute *trainer_compute(const struct trainer *t)
+{
+    return &t->compute;
+}
+
+const struct forecast *trainer_forecast(const struct trainer *t)
+{
+    return &t->plan;
+}
+
+int trainer_changes(const struct trainer *t, struct forecast_change changes[FORECAST_CHANGES])
+{
+    return forecast_changes(&t->input, &t->plan, changes);
 }

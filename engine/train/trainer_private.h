@@ -5,6 +5,7 @@
 
 #include "engine/train/checkpoint.h"
 #include "engine/train/eval.h"
+#include "engine/train/forecast.h"
 #include "engine/train/journal.h"
 #include "engine/train/samples.h"
 #include "engine/train/step.h"
@@ -16,7 +17,7 @@
 #include <stdatomic.h>
 
 struct trainer {
-    struct train_options o; /* iters, kernel, compute, checkpoint_layers are resolved here */
+    struct train_options o; /* iters, kernel, compute, recompute_layers are resolved here */
     char *run_dir, *name;
     struct train_listener listener;
     struct pool *pool;
@@ -38,6 +39,8 @@ struct trainer {
     struct pass *pass;
     struct samples *samples; /* NULL: none wanted */
     struct step step;
+    struct forecast_input input; /* what the plan was made of */
+    struct forecast plan;
 
     struct lock lock;
     struct journal journal, samples_journal;

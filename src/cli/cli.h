@@ -20,6 +20,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CHECK = 3 };
     X(demo, "the built-in model learns the built-in haiku, in the workbench") \
     X(train, "a training run without a screen") \
     X(resume, "go on with a run that was stopped or killed") \
+    X(plan, "memory, time and disk of a run, before it starts") \
     X(lora, "mlx-lm's command line for training and testing") \
     X(fuse, "mlx-lm's command line for a fused model") \
     X(generate, "text from a prompt") \

@@ -41,6 +41,12 @@ void train_test_print(const struct evaluation *e)
     printf("Test loss %.3f, Test ppl %.3f.\n", e->loss, exp(e->loss));
 }
 
+static void note_plan(const struct trainer *t, const struct general *g)
+{
+    char line[FORECAST_LINE];
+    cli_note(g, "plan: %s", forecast_line(trainer_forecast(t), line));
+}
+
 /* What a run leaves behind for its caller. */
 struct ending {
     int status;
@@ -53,6 +59,7 @@ static struct ending run_trainer(struct trainer *t, struct progress *p, const st
 {
     struct gm_error err = {0};
     double began = clock_seconds();
+    note_plan(t, g);
     bool ok = progress_run(p, t, &err);
     struct ending e = {.dir = mem_copy(trainer_run_dir(t)), .told = json_object()};
     json_object_set_new(e.told, "run", json_text(e.dir));
@@ -62,6 +69,7 @@ static struct ending run_trainer(struct trainer *t, struct progress *p, const st
     json_object_set_new(e.told, "best_val_loss", json_number(p->best_val_loss));
     json_object_set_new(e.told, "seconds", json_real(clock_seconds() - began));
     json_object_set_new(e.told, "reason", json_string(p->reason));
+    json_object_set_new(e.told, "peak_memory_bytes", json_integer((json_int_t)mem_rss_peak_bytes()));
     if (ok && !g->json)
         cli_note(g, "run %s: %s at step %d, %.1f s", e.dir, p->reason, p->last_step, clock_seconds() - began);
     int stopped = signals_caught();

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { ALL_KEYS = (1u << PROJ_COUNT) - 1 };
 
@@ -125,6 +126,32 @@ static bool parse_betas(void *target, const char *value, struct gm_error *err)
     return true;
 }
 
+/* Bytes of "auto", "2GB", "1.5g", "800 MiB", "2000000000". */
+static bool parse_size(void *target, const char *value, struct gm_error *err)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1}, {"k", 1e3}, {"kb", 1e3}, {"m", 1e6}, {"mb", 1e6}, {"g", 1e9}, {"gb", 1e9}, {"t", 1e12}, {"tb", 1e12},
+                 {"kib", 1024}, {"mib", 1048576}, {"gib", 1073741824}, {"tib", 1099511627776}};
+    uint64_t *bytes = target;
+    char *end;
+    if (strcmp(value, "auto") == 0) {
+        *bytes = 0;
+        return true;
+    }
+    double x = strtod(value, &end);
+    bool number = end > value;
+    while (*end == ' ')
+        end++;
+    for (size_t i = 0; number && i < sizeof units / sizeof *units; i++)
+        if (strcasecmp(end, units[i].name) == 0 && x * units[i].bytes >= 1 && x * units[i].bytes <= 1e18) {
+            *bytes = (uint64_t)(x * units[i].bytes);
+            return true;
+        }
+    return error_set(err, GM_E_USAGE, "read option --memory-budget: \"%s\" is no amount of memory (write auto, 2GB or 800MB)", value);
+}
+
 static bool parse_keys(void *target, const char *value, struct gm_error *err)
 {
     unsigned *keys = target;
@@ -205,7 +232,10 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
         {"--max-seq-length", ARG_INT, &o->max_seq_length, "N", "longer rows are cut, counted and named", 8, 1e6, NULL, NULL},
         {"--mask-prompt", ARG_ON_OFF, &o->mask_prompt, NULL, "loss on the answers only", 0, 0, NULL, NULL},
         {"--no-shuffle", ARG_OFF, &o->shuffle, NULL, "rows in file order", 0, 0, NULL, NULL},
-        {"--grad-checkpoint", ARG_TRI, &o->checkpoint_layers, NULL, "keep layer inputs only and recompute the rest", 0, 0, NULL, NULL},
+        {"--grad-checkpoint", ARG_TRI, &o->checkpoint_layers, NULL, "of every layer keep the input only and compute the rest again; auto: of as many as --memory-budget wants; the bits "
+         "are the same", 0, 0, NULL, NULL},
+        {"--memory-budget", ARG_CUSTOM, &o->memory_budget, "SIZE", "what the whole program may use: 2GB, 800MB; default auto: what the machine has "
+         "free, less a fifth", 0, 0, NULL, parse_size},
         {"--steps-per-report", ARG_INT, &o->steps_per_report, "N", "a report every N updates", 1, 1e9, NULL, NULL},
         {"--steps-per-eval", ARG_INT, &o->steps_per_eval, "N", "validation loss every N updates", 1, 1e9, NULL, NULL},
         {"--val-batches", ARG_INT, &o->val_batches, "N", "batches of a validation; -1 = all", -1, 1e9, NULL, NULL},

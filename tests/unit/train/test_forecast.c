@@ -1,0 +1,187 @@
+/* Forecasts: the sizes are those that opening a run then takes; a smaller budget computes more layers again, and never goes over it; what does
+ * not fit is refused by an error that names changes; a plan leaves nothing behind. */
+#include "tests/unit/train/train_test.h"
+
+#include "engine/train/trainer.h"
+#include "tests/unit/fixtures.h"
+
+#include <math.h>
+
+static char *root, *data;
+
+static const char *const MODELS[] = {"gemma3_text", "gemma2", "llama", "smollm2", "phi3"};
+enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
+
+static struct train_options options(const char *model)
+{
+    struct train_options o = train_options_default();
+    o.model = mem_printf("%s/models/%s", fixtures_dir(), model);
+    o.data = mem_copy(data);
+    o.run = mem_copy("forecast");
+    o.iters = 6;
+    o.batch_size = 4;
+    o.lora.rank = 4;
+    o.lora.keys = (1u << PROJ_COUNT) - 1;
+    o.sample_every = 0;
+    o.compute = GM_COMPUTE_BF16;
+    return o;
+}
+
+static struct trainer *must_plan(const struct train_options *o, struct pool *pool)
+{
+    struct gm_error err = {0};
+    struct trainer *t = trainer_plan(o, 0, pool, &err);
+    if (!t)
+        fail_msg("%s: %s", o->model, err.text);
+    return t;
+}
+
+/* Parameters as an adapter lays them out, the workspace as a pass plans it, and all of it as accounted memory says. */
+static void sizes_are_those_of_the_run(void **state)
+{
+    for (int i = 0; i < 3 * N_MODELS; i++) {
+        struct gm_error err = {0};
+        struct pool *pool = pool_new(2, &err);
+        struct train_options o = options(MODELS[i / 3]);
+        if (i % 3 == 1)
+            train_options_tune(&o, TUNE_DORA);
+        if (i % 3 == 2)
+            train_options_tune(&o, TUNE_FULL);
+        struct trainer *t = must_plan(&o, pool);
+        const struct forecast f = *trainer_forecast(t);
+        if (i % 3 < 2) {
+            struct lora *l = lora_new(&trainer_model(t)->config, &o.lora, 1, &err);
+            assert_int_equal(f.parameters, l->set.count);
+            lora_free(l);
+        } else {
+            const double count = (double)trainer_model(t)->full.count; /* the configuration does not count every norm */
+            assert_true(fabs((double)f.parameters - count) < 0.01 * count);
+        }
+        assert_true(f.time.step > 0 && f.time.evaluation > 0 && f.time.total > 6 * f.time.step && f.tokens > f.targets && f.targets > 0);
+        const size_t planned = mem_live_bytes();
+        trainer_free(t);
+        t = trainer_new(&o, root, pool, NULL, &err);
+        if (!t)
+            fail_msg("%s", err.text);
+        /* The plan stood there with all but gradients, moments and activations. */
+        const double took = (double)mem_live_bytes() - (double)planned;
+        const double arrays = (double)f.parameters * 4 * 3, said = (double)f.memory.activations + arrays;
+        if (fabs(took - said) > 0.02 * said + 4096)
+            fail_msg("%s %d: planned %.0f bytes, took %.0f", MODELS[i / 3], i % 3, said, took);
+        trainer_free(t);
+        char *dir = path_join(root, "forecast");
+        assert_true(dir_remove(dir, NULL));
+        mem_free(dir);
+        train_options_free(&o);
+        pool_free(pool);
+    }
+}
+
+static void budget_decides(void **state)
+{
+    struct gm_error err = {0};
+    struct pool *pool = pool_new(2, &err);
+    struct train_options o = options("llama");
+    o.max_seq_length = 512;
+    struct trainer *t = must_plan(&o, pool);
+    const struct forecast all = *trainer_forecast(t);
+    assert_int_equal(all.recomputed, 0);
+    assert_true(all.memory.total <= all.budget);
+    struct forecast_change changes[FORECAST_CHANGES];
+    int n = trainer_changes(t, changes);
+    assert_true(n >= 4 && n <= FORECAST_CHANGES);
+    for (int i = 1; i < n; i++)
+        assert_true(changes[i - 1].f.memory.total <= changes[i].f.memory.total);
+    trainer_free(t);
+
+    /* The memory of the process moves a little between two plans, so budgets are tried against what the plan itself says. */
+    int before = 0;
+    bool refused = false, some = false;
+    for (int percent = 100; percent >= 40 && !refused; percent -= 2) {
+        o.memory_budget = all.memory.total * (uint64_t)percent / 100;
+        t = must_plan(&o, pool);
+        struct forecast f = *trainer_forecast(t);
+        refused = f.memory.total > f.budget;
+        assert_int_equal(f.budget, o.memory_budget);
+        assert_true(f.recomputed >= before || f.memory.program + 65536 < all.memory.program);
+        assert_true(!refused || f.recomputed == f.walked);
+        some |= f.recomputed > 0;
+        before = f.recomputed;
+        trainer_free(t);
+    }
+    assert_true(refused && some);
+    assert_null(trainer_new(&o, root, pool, NULL, &err));
+    assert_int_equal(err.code, GM_E_MEMORY);
+    assert_non_null(strstr(err.text, "--batch-size 2 saves"));
+    assert_non_null(strstr(err.text, "--memory-budget"));
+    o.checkpoint_layers = 1; /* told: not decided by the budget */
+    o.memory_budget = 0;
+    t = must_plan(&o, pool);
+    assert_int_equal(trainer_forecast(t)->recomputed, trainer_forecast(t)->walked);
+    assert_true(trainer_forecast(t)->memory.activations < all.memory.activations);
+    assert_true(trainer_forecast(t)->time.step > 0);
+    trainer_free(t);
+    train_options_free(&o);
+    pool_free(pool);
+}
+
+static void a_plan_leaves_nothing(void **state)
+{
+    struct gm_error err = {0};
+    struct pool *pool = pool_new(1, &err);
+    struct train_options o = options("smollm2");
+    const size_t live = mem_live_bytes();
+    trainer_free(must_plan(&o, pool));
+    assert_int_equal(mem_live_bytes(), live);
+    char *dir = path_join(root, "forecast");
+    assert_false(dir_exists(dir));
+    mem_free(dir);
+    train_options_free(&o);
+    pool_free(pool);
+}
+
+static void words(void **state)
+{
+    char text[24], line[FORECAST_LINE];
+    assert_string_equal(forecast_bytes(1200, text), "2 kB");
+    assert_string_equal(forecast_bytes(5185536, text), "5.2 MB");
+    assert_string_equal(forecast_bytes(714000000, text), "714 MB");
+    assert_string_equal(forecast_bytes(1034000000, text), "1.03 GB");
+    assert_string_equal(forecast_seconds(0.0452, text), "45 ms");
+    assert_string_equal(forecast_seconds(0.45, text), "0.45 s");
+    assert_string_equal(forecast_seconds(3.2, text), "3.2 s");
+    assert_string_equal(forecast_seconds(240, text), "4 min");
+    assert_string_equal(forecast_seconds(9000, text), "2.5 h");
+    assert_string_equal(forecast_seconds(NAN, text), "unknown");
+    struct forecast f = {.memory.total = 714000000, .time = {.step = 0.45, .total = 240}, .disk.total = 12000000};
+    assert_string_equal(forecast_line(&f, line), "714 MB, 0.45 s a step, done in 4 min, 12 MB on disk");
+    f.time.total = NAN;
+    assert_string_equal(forecast_line(&f, line), "714 MB, 12 MB on disk");
+}
+
+static int set_up(void **state)
+{
+    root = new_folder();
+    char *rows = many_rows(40);
+    data = put_file(root, "rows.jsonl", rows);
+    mem_free(rows);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    remove_folder(root);
+    mem_free(data);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_are_those_of_the_run),
+        cmocka_unit_test(budget_decides),
+        cmocka_unit_test(a_plan_leaves_nothing),
+        cmocka_unit_test(words),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
