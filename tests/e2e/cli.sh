@@ -41,7 +41,7 @@ has() { grep -q -- "$2" stdout || fail "$1: stdout lacks $2"; }
 expect 0 version "$g" --version
 expect 0 help "$g" --help
 has help "tokenize"
-for c in demo train resume generate chat eval data syllables tokenize logits export runs bench; do
+for c in demo train resume plan generate chat eval data syllables tokenize logits export runs bench; do
     expect 0 "$c --help" "$g" $c --help
     has "$c --help" "--threads"
 done
@@ -122,6 +122,23 @@ expect 0 "train on a mixture" "$g" train --model "$m" --data set:2 --data more.c
 [ -d runs/smollm2-set+more-001 ] || fail "train on a mixture: its name is $(ls runs)"
 
 # a run, its resume, its exports
+# plan: before anything is there; what does not fit is told with what would help
+expect 0 plan "$g" plan --model "$m" --data set --iters 6 --batch-size 2 --rank 4 --compute f32 --json
+has plan '"fits":true'
+has plan '"change":"--rank 2"'
+has plan '"trained_layers":'
+[ ! -e runs/smollm2-set-001 ] || fail "plan: it left a run"
+expect 0 "plan as text" "$g" plan --model "$m" --data set --iters 6
+has "plan as text" "a step of"
+has "plan as text" "in all"
+expect 3 "plan that does not fit" "$g" plan --model "$m" --data set --memory-budget 1MB
+has "plan that does not fit" "It does not fit"
+expect 0 "plan of a shape" "$g" plan --train-shape smollm2-135m --weights q4_0 --max-seq-length 64 --batch-size 1 --json
+has "plan of a shape" '"recompute_layers":0'
+expect 2 "budget" "$g" plan --memory-budget much
+broken "train over its budget" "raise --memory-budget" "$g" train --model "$m" --data set --memory-budget 1MB
+[ ! -e runs/smollm2-set-001 ] || fail "train over its budget: it left a run"
+
 train="$g train --model $m --data set --iters 6 --batch-size 2 --steps-per-eval 3 --save-every 3 --sample-every 0 --rank 4 --compute f32 --quiet"
 expect 0 train $train --run one --json
 has train '"step":6'
