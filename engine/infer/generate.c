@@ -1,6 +1,7 @@
 /* generate.c - the loop of batched generation: admit, decode, sample, let go.
  *
- * Requests with the same prompt and adapter that are admitted together share one prompt computation: the first computes, the others copy its cache and logits.
+ * Prompts are computed once: a request that begins as another one did (a system message, the same question) copies that part of the cache, whether the
+ * other is still being answered, has left its place, or is admitted with it.
  */
 #include "engine/infer/generate.h"
 
@@ -14,9 +15,12 @@
 #include <math.h>
 #include <string.h>
 
+enum { SHARE_FROM = 8 }; /* tokens: fewer are computed faster than copied and waited for */
+
 struct sequence {
-    int request;     /* -1: the place is free */
+    int request;     /* -1: the place is free; its cache stays until the next request */
     int slot;
+    const struct lora *lora; /* of what the cache holds */
     struct rng rng;
     struct detok detok;
     struct str text; /* whole characters so far */
@@ -34,8 +38,10 @@ struct generator {
     int n_slots, max_tokens, vocab;
     struct sequence *sequences;
     struct decode_item *items;
-    int *item_sequence;
-    float *logits; /* [n_slots, vocab] */
+    int *item_sequence, *free, *leader;
+    bool shares; /* what a cache holds does not depend on how long its sequence is */
+    struct draw *rows;
+    float *logits; /* [n_slots, vocab], in the order of the items */
     void *scratch;
 };
 
@@ -76,9 +82,10 @@ struct generator *generator_new(const struct model *m, const struct tokenizer *t
     g->n_slots = n_slots;
     g->max_tokens = max_tokens;
     g->vocab = m->config.vocab_size;
+    g->shares = m->config.rope.kind != ROPE_LONG; /* there the length of a sequence decides how its keys are turned */
     g->decoder = decoder_new(m, n_slots, max_tokens, c->mode == GM_COMPUTE_F32, err);
     g->logits = mem_alloc((size_t)n_slots * (size_t)g->vocab * sizeof(float), "logits", err);
-    g->scratch = mem_alloc(sampler_scratch_bytes(g->vocab), "sampling", err);
+    g->scratch = mem_alloc(sampler_draw_scratch_bytes(c, g->vocab), "sampling", err);
     if (!g->decoder || !g->logits || !g->scratch) {
         generator_free(g);
         return NULL;
@@ -86,8 +93,12 @@ struct generator *generator_new(const struct model *m, const struct tokenizer *t
     g->sequences = mem_new((size_t)n_slots, sizeof *g->sequences);
     g->items = mem_new((size_t)n_slots, sizeof *g->items);
     g->item_sequence = mem_new((size_t)n_slots, sizeof *g->item_sequence);
+    g->free = mem_new((size_t)n_slots, sizeof *g->free);
+    g->leader = mem_new((size_t)n_slots, sizeof *g->leader);
+    g->rows = mem_new((size_t)n_slots, sizeof *g->rows);
     for (int i = 0; i < n_slots; i++) {
         g->sequences[i].request = -1;
+        g->sequences[i].slot = decoder_take(g->decoder);
         g->sequences[i].history = mem_new((size_t)max_tokens + 1, sizeof(int32_t));
     }
     return g;
@@ -106,6 +117,9 @@ void generator_free(struct generator *g)
     mem_free(g->sequences);
     mem_free(g->items);
     mem_free(g->item_sequence);
+    mem_free(g->free);
+    mem_free(g->leader);
+    mem_free(g->rows);
     mem_free(g->logits);
     mem_free(g->scratch);
     mem_free(g);
@@ -130,21 +144,6 @@ static bool check_request(const struct generator *g, const struct generate_reque
         if (r->prompt[i] < 0 || r->prompt[i] >= g->vocab)
             return error_set(err, GM_E_INPUT, "generate text: prompt id %d lies outside the model's vocabulary of %d", r->prompt[i], g->vocab);
     return true;
-}
-
-static void admit(struct generator *g, struct sequence *s, const struct generate_request *r, int number)
-{
-    s->request = number;
-    s->slot = decoder_take(g->decoder);
-    assert(s->slot >= 0);
-    s->rng = rng_stream(r->sampling.seed, "sample", 0);
-    detok_init(&s->detok, g->tokenizer);
-    str_clear(&s->text);
-    s->shown = 0;
-    memcpy(s->history, r->prompt, (size_t)r->n_prompt * sizeof *s->history);
-    s->n_history = r->n_prompt;
-    s->n_tokens = 0;
-    s->began = clock_seconds();
 }
 
 /* Where a stop string begins at or after `from`, else the length. *partial: where the tail could still become one. */
@@ -191,15 +190,13 @@ static void finish(struct generator *g, struct sequence *s, const struct generat
     out->text = mem_copy_n(str_text(&s->text), s->text.len);
     if (g->syllables)
         form_judge(g->syllables, g->form, out->text, s->text.len, &out->verdict);
-    decoder_release(g->decoder, s->slot);
     s->request = -1;
 }
 
-/* Takes the next token of a sequence from its logits; finishes it when that was the last. */
-static void advance(struct generator *g, struct sequence *s, float *logits, const struct generate_request *r, struct generated *out,
+/* Goes on with the next token of a sequence; finishes it when that was the last. */
+static void advance(struct generator *g, struct sequence *s, int32_t id, const struct generate_request *r, struct generated *out,
                     const struct generate_hooks *hooks)
 {
-    int32_t id = sample_token(logits, g->vocab, &r->sampling, &s->rng, s->history, s->n_history, g->scratch);
     s->n_tokens++;
     for (int i = 0; i < r->n_stop_ids; i++)
         if (id == r->stop_ids[i]) {
@@ -224,12 +221,6 @@ static void advance(struct generator *g, struct sequence *s, float *logits, cons
         finish(g, s, r, out, STOP_LENGTH, hooks);
 }
 
-static bool same_prompt(const struct generate_request *a, const struct generate_request *b)
-{
-    return a->lora == b->lora && a->n_prompt == b->n_prompt
-           && memcmp(a->prompt, b->prompt, (size_t)a->n_prompt * sizeof *a->prompt) == 0;
-}
-
 static bool decode(struct generator *g, const struct compute *c, int n_items, struct gm_error *err)
 {
     if (c->role == GM_TASTE)
@@ -240,45 +231,153 @@ static bool decode(struct generator *g, const struct compute *c, int n_items, st
     return ok;
 }
 
-/* Fills free places from the waiting requests and computes their prompts; new ones take their first token here. */
+/* Tokens of the first n sequences of item_sequence from their logits, all at once; then each goes on. */
+static void take_tokens(struct generator *g, const struct compute *c, int n, const struct generate_request *requests, struct generated *results,
+                        const struct generate_hooks *hooks)
+{
+    for (int k = 0; k < n; k++) {
+        struct sequence *s = &g->sequences[g->item_sequence[k]];
+        g->rows[k] = (struct draw){.logits = g->logits + (size_t)k * (size_t)g->vocab, .sampling = &requests[s->request].sampling,
+                                         .rng = &s->rng, .recent = s->history, .n_recent = s->n_history};
+    }
+    sampler_draw(c, g->rows, n, g->vocab, g->scratch);
+    for (int k = 0; k < n; k++) {
+        struct sequence *s = &g->sequences[g->item_sequence[k]];
+        advance(g, s, g->rows[k].id, &requests[s->request], &results[s->request], hooks);
+    }
+}
+
+/* How many of the first tokens of the request stand in the cache of a place already, for the same adapter. */
+static int shared_prefix(const struct generator *g, const struct sequence *at, const struct generate_request *r)
+{
+    int n = decoder_length(g->decoder, at->slot), same = 0;
+    n = at->lora != r->lora || !g->shares ? 0 : n < r->n_prompt ? n : r->n_prompt;
+    while (same < n && at->history[same] == r->prompt[same])
+        same++;
+    return same;
+}
+
+/* The place whose cache shares most with the request, its own included; *shared: how many tokens, at least SHARE_FROM, else 0. */
+static const struct sequence *find_source(const struct generator *g, const struct generate_request *r, int *shared)
+{
+    const struct sequence *best = NULL;
+    *shared = 0;
+    for (int i = 0; i < g->n_slots; i++) {
+        int n = shared_prefix(g, &g->sequences[i], r);
+        if (n >= SHARE_FROM && n > *shared) {
+            best = &g->sequences[i];
+            *shared = n;
+        }
+    }
+    return best;
+}
+
+/* Puts the request into the place; what the cache of another place shares with it is copied. One token at least is left to compute: its logits are
+ * wanted. */
+static void admit(struct generator *g, struct sequence *s, const struct generate_request *r, int number)
+{
+    int shared;
+    const struct sequence *source = find_source(g, r, &shared);
+    shared = shared == r->n_prompt ? shared - 1 : shared;
+    if (source && source != s)
+        decoder_copy(g->decoder, s->slot, source->slot, shared);
+    else
+        decoder_truncate(g->decoder, s->slot, shared);
+    s->request = number;
+    s->lora = r->lora;
+    s->rng = rng_stream(r->sampling.seed, "sample", 0);
+    detok_init(&s->detok, g->tokenizer);
+    str_clear(&s->text);
+    s->shown = 0;
+    memcpy(s->history, r->prompt, (size_t)r->n_prompt * sizeof *s->history);
+    s->n_history = r->n_prompt;
+    s->n_tokens = 0;
+    s->began = clock_seconds();
+}
+
+static int common_prefix(const struct generate_request *a, const struct generate_request *b)
+{
+    int n = a->n_prompt < b->n_prompt ? a->n_prompt : b->n_prompt, same = 0;
+    while (a->lora == b->lora && same < n && a->prompt[same] == b->prompt[same])
+        same++;
+    return same;
+}
+
+/* What becomes of the new requests: the number of an earlier one with the same prompt, which gives it all; or LEADS: its prompt is computed; or WAITS: until one
+ * before it that begins alike stands in the cache. */
+enum { LEADS = -1, WAITS = -2 };
+static void find_leaders(struct generator *g, const struct generate_request *new, int n)
+{
+    for (int i = 0; i < n; i++) {
+        g->leader[i] = LEADS;
+        for (int j = 0; j < i && g->leader[i] < 0; j++) {
+            int same = common_prefix(&new[i], &new[j]);
+            if (g->leader[j] == LEADS && same == new[i].n_prompt && same == new[j].n_prompt)
+                g->leader[i] = j;
+            else if (g->shares && same >= SHARE_FROM)
+                g->leader[i] = WAITS;
+        }
+    }
+}
+
+/* Computes the prompts of those new requests whose leader is `which`; *n: items so far, each a sequence with logits. */
+static bool compute_prompts(struct generator *g, const struct compute *c, const struct generate_request *new, int first, int n_new, int which,
+                            int *n, struct gm_error *err)
+{
+    for (int i = 0; i < n_new; i++) {
+        if (g->leader[i] != which)
+            continue;
+        struct sequence *s = &g->sequences[g->free[i]];
+        admit(g, s, &new[i], first + i);
+        int cached = decoder_length(g->decoder, s->slot);
+        g->item_sequence[*n] = g->free[i];
+        g->items[*n] = (struct decode_item){.slot = s->slot, .lora = new[i].lora, .ids = new[i].prompt + cached, .n = new[i].n_prompt - cached,
+                                            .logits = g->logits + (size_t)*n * (size_t)g->vocab};
+        ++*n;
+    }
+    return decode(g, c, *n, err);
+}
+
+/* Those with the prompt of another one take its cache and its logits. */
+static void copy_prompts(struct generator *g, const struct generate_request *new, int first, int n_new, int *n)
+{
+    const int computed = *n;
+    for (int i = 0; i < n_new; i++) {
+        if (g->leader[i] < 0)
+            continue;
+        struct sequence *s = &g->sequences[g->free[i]];
+        const int from = g->free[g->leader[i]];
+        int item = 0;
+        while (item < computed && g->item_sequence[item] != from)
+            item++;
+        admit(g, s, &new[i], first + i);
+        decoder_copy(g->decoder, s->slot, g->sequences[from].slot, new[i].n_prompt);
+        memcpy(g->logits + (size_t)*n * (size_t)g->vocab, g->logits + (size_t)item * (size_t)g->vocab, (size_t)g->vocab * sizeof(float));
+        g->item_sequence[*n] = g->free[i];
+        ++*n;
+    }
+}
+
+/* Fills free places from the waiting requests, computes their prompts and takes their first tokens. */
 static bool admit_waiting(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, int *next,
                           struct generated *results, const struct generate_hooks *hooks, struct gm_error *err)
 {
-    int n_items = 0, n_new = 0, first = *next;
-    for (int i = 0; i < g->n_slots && *next < n; i++) {
-        struct sequence *s = &g->sequences[i];
-        if (s->request >= 0)
-            continue;
-        admit(g, s, &requests[*next], *next);
-        g->item_sequence[n_new++] = i;
-        (*next)++;
-    }
-    if (n_new == 0)
-        return true;
-    for (int i = 0; i < n_new; i++) {
-        const struct generate_request *r = &requests[first + i];
-        bool leads = true;
-        for (int j = 0; j < i && leads; j++)
-            leads = !same_prompt(&requests[first + j], r);
-        if (leads)
-            g->items[n_items++] = (struct decode_item){.slot = g->sequences[g->item_sequence[i]].slot, .lora = r->lora, .ids = r->prompt,
-                                                       .n = r->n_prompt, .logits = g->logits + (size_t)g->item_sequence[i] * (size_t)g->vocab};
-    }
-    if (!decode(g, c, n_items, err))
+    const int first = *next;
+    int n_free = 0, n_items = 0;
+    for (int i = 0; i < g->n_slots; i++)
+        if (g->sequences[i].request < 0)
+            g->free[n_free++] = i;
+    const int n_new = n_free < n - first ? n_free : n - first;
+    find_leaders(g, requests + first, n_new);
+    *next = first + n_new;
+    if (!compute_prompts(g, c, requests + first, first, n_new, LEADS, &n_items, err))
         return false;
-    for (int i = 0; i < n_new; i++) /* the leader of each stands before it */
-        for (int j = 0; j < i; j++)
-            if (same_prompt(&requests[first + j], &requests[first + i])) {
-                int to = g->item_sequence[i], from = g->item_sequence[j];
-                decoder_copy(g->decoder, g->sequences[to].slot, g->sequences[from].slot);
-                memcpy(g->logits + (size_t)to * (size_t)g->vocab, g->logits + (size_t)from * (size_t)g->vocab,
-                       (size_t)g->vocab * sizeof(float));
-                break;
-            }
-    for (int i = 0; i < n_new; i++) {
-        int k = g->item_sequence[i];
-        advance(g, &g->sequences[k], g->logits + (size_t)k * (size_t)g->vocab, &requests[first + i], &results[first + i], hooks);
-    }
+    copy_prompts(g, requests + first, first, n_new, &n_items);
+    take_tokens(g, c, n_items, requests, results, hooks);
+    n_items = 0;
+    if (!compute_prompts(g, c, requests + first, first, n_new, WAITS, &n_items, err))
+        return false;
+    take_tokens(g, c, n_items, requests, results, hooks);
     return true;
 }
 
@@ -291,15 +390,13 @@ static bool next_tokens(struct generator *g, const struct compute *c, const stru
         if (s->request < 0)
             continue;
         g->item_sequence[n_items] = i;
-        g->items[n_items++] = (struct decode_item){.slot = s->slot, .lora = requests[s->request].lora, .ids = &s->history[s->n_history - 1],
-                                                   .n = 1, .logits = g->logits + (size_t)i * (size_t)g->vocab};
+        g->items[n_items] = (struct decode_item){.slot = s->slot, .lora = requests[s->request].lora, .ids = &s->history[s->n_history - 1],
+                                                 .n = 1, .logits = g->logits + (size_t)n_items * (size_t)g->vocab};
+        n_items++;
     }
     if (!decode(g, c, n_items, err))
         return false;
-    for (int k = 0; k < n_items; k++) {
-        int i = g->item_sequence[k], r = g->sequences[i].request;
-        advance(g, &g->sequences[i], g->logits + (size_t)i * (size_t)g->vocab, &requests[r], &results[r], hooks);
-    }
+    take_tokens(g, c, n_items, requests, results, hooks);
     return true;
 }
 
@@ -319,7 +416,6 @@ static void abandon(struct generator *g, struct generated *results, int n)
         if (s->request < 0)
             continue;
         detok_free(&s->detok);
-        decoder_release(g->decoder, s->slot);
         s->request = -1;
     }
     for (int i = 0; i < n; i++)
@@ -330,6 +426,8 @@ bool generator_run(struct generator *g, const struct compute *c, const struct ge
                    const struct generate_hooks *hooks, struct gm_error *err)
 {
     int next = 0;
+    for (int i = 0; i < g->n_slots; i++) /* adapters may be others by now, at the same address */
+        decoder_truncate(g->decoder, g->sequences[i].slot, 0);
     for (int i = 0; i < n; i++) {
         if (!check_request(g, &requests[i], err))
             return false;

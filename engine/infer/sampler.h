@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/rng.h"
+#include "engine/kernel/compute.h"
 
 #include <stdbool.h>
 
@@ -23,8 +24,21 @@ struct sampling sampling_default(void);
 bool sampling_check(const struct sampling *s, struct gm_error *err); /* ranges */
 
 enum { SAMPLER_RECENT = 64 }; /* tokens that the repeat penalty looks back at */
-/* logits [n] are overwritten; a NaN among them is never chosen. recent: the last tokens, oldest first. scratch: sampler_scratch_bytes(n). */
+/* logits [n] are overwritten; a NaN among them is never chosen. recent: the last tokens, oldest first. scratch: sampler_scratch_bytes(n), 64-byte aligned
+ * as mem_alloc's. */
 int32_t sample_token(float *logits, int n, const struct sampling *s, struct rng *rng, const int32_t *recent, int n_recent, void *scratch);
 size_t sampler_scratch_bytes(int n);
+
+/* Many rows at once, on the threads of the pool; each as sample_token() alone would have it. */
+struct draw {
+    float *logits; /* overwritten */
+    const struct sampling *sampling;
+    struct rng *rng;
+    const int32_t *recent;
+    int n_recent;
+    int32_t id; /* the token */
+};
+void sampler_draw(const struct compute *c, struct draw *rows, int n_rows, int n, void *scratch);
+size_t sampler_draw_scratch_bytes(const struct compute *c, int n);
 
 #endif

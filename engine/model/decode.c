@@ -32,7 +32,8 @@ struct decoder {
     unsigned char *keys, *values;
     struct arena arena;
     float *x, *n, *o, *qs, *ks, *vs, *att, *gate, *up, *h;
-    float *hidden, *logits; /* [n_slots, ...] */
+    float *hidden;          /* [n_slots, d] */
+    float **logits;         /* [n_slots]: where the rows of hidden want theirs */
     float *u[3];            /* grows with the largest rank seen */
     int rank;
     int32_t *ids, *positions;
@@ -73,14 +74,13 @@ static size_t take_floats(struct decoder *d, float **to, int64_t rows, int64_t c
 
 static size_t plan(struct decoder *d)
 {
-    int64_t T = d->block_rows, vocab = d->m->config.vocab_size;
+    int64_t T = d->block_rows;
     return take_floats(d, &d->x, T, d->d) + take_floats(d, &d->n, T, d->d) +
            take_floats(d, &d->o, T, d->d) + take_floats(d, &d->qs, T, d->q) +
            take_floats(d, &d->ks, T, d->kv) + take_floats(d, &d->vs, T, d->kv) +
            take_floats(d, &d->att, T, d->q) + take_floats(d, &d->gate, T, d->ff) +
            take_floats(d, &d->up, T, d->ff) + take_floats(d, &d->h, T, d->ff) +
-           take_floats(d, &d->hidden, d->n_slots, d->d) +
-           take_floats(d, &d->logits, d->n_slots, vocab);
+           take_floats(d, &d->hidden, d->n_slots, d->d);
 }
 
 static void describe(struct decoder *d, const struct model *m, int n_slots, int max_tokens,
@@ -144,6 +144,7 @@ struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, 
     d->spans = mem_new((size_t)n_slots, sizeof *d->spans);
     d->chunks = mem_new((size_t)n_slots, sizeof *d->chunks);
     d->chunk_start = mem_new((size_t)n_slots + 1, sizeof *d->chunk_start);
+    d->logits = mem_new((size_t)n_slots, sizeof *d->logits);
     d->lengths = mem_new((size_t)n_slots, sizeof *d->lengths);
     return d;
 }
@@ -166,6 +167,7 @@ void decoder_free(struct decoder *d)
     mem_free(d->chunks);
     mem_free(d->chunk_start);
     mem_free(d->lengths);
+    mem_free(d->logits);
     mem_free(d);
 }
 
@@ -191,17 +193,15 @@ void decoder_truncate(struct decoder *d, int slot, int n)
     d->slots[slot].length = n;
 }
 
-void decoder_copy(struct decoder *d, int to, int from)
+void decoder_copy(struct decoder *d, int to, int from, int n)
 {
-    assert(d->slots[to].taken && d->slots[from].taken);
-    if (to == from)
-        return;
-    size_t bytes = (size_t)d->slots[from].length * d->row_bytes;
+    assert(to != from && d->slots[to].taken && d->slots[from].taken && n >= 0 && n <= d->slots[from].length);
+    size_t bytes = (size_t)n * d->row_bytes;
     for (int i = 0; i < d->m->config.n_layers; i++) {
         memcpy(cached(d, d->keys, i, to), cached(d, d->keys, i, from), bytes);
         memcpy(cached(d, d->values, i, to), cached(d, d->values, i, from), bytes);
     }
-    d->slots[to].length = d->slots[from].length;
+    d->slots[to].length = n;
 }
 
 int decoder_length(const struct decoder *d, int slot)
@@ -281,27 +281,27 @@ static int make_spans(struct decoder *d, int n_chunks)
     return n;
 }
 
-/* Logits of the requests that end in this block and want them. */
+/* Logits of the requests that end in this block and want them; those whose places lie one behind another are made together. */
 static void give_logits(struct decoder *d, const struct compute *c, int n_chunks)
 {
     const struct model *m = d->m;
     const int64_t vocab = m->config.vocab_size;
-    int n = 0;
+    int n = 0, done = 0;
     for (int i = 0; i < n_chunks; i++) {
         const struct chunk *k = &d->chunks[i];
-        if (k->last && k->item->logits)
-            memcpy(d->hidden + n++ * d->d, d->x + (k->row0 + k->n - 1) * d->d,
-                   (size_t)d->d * sizeof(float));
+        if (!k->last || !k->item->logits)
+            continue;
+        memcpy(d->hidden + n * d->d, d->x + (k->row0 + k->n - 1) * d->d, (size_t)d->d * sizeof(float));
+        d->logits[n++] = k->item->logits;
     }
     if (n == 0)
         return;
     rmsnorm(c, d->hidden, NULL, d->hidden, m->norm_final, n, d->d, m->config.rms_norm_eps);
-    head_logits(c, &m->head, m->config.final_softcap, d->logits, d->hidden, n);
-    n = 0;
-    for (int i = 0; i < n_chunks; i++)
-        if (d->chunks[i].last && d->chunks[i].item->logits)
-            memcpy(d->chunks[i].item->logits, d->logits + n++ * vocab,
-                   (size_t)vocab * sizeof(float));
+    for (int i = 1; i <= n; i++)
+        if (i == n || d->logits[i] != d->logits[i - 1] + vocab) {
+            head_logits(c, &m->head, m->config.final_softcap, d->logits[done], d->hidden + done * d->d, i - done);
+            done = i;
+        }
 }
 
 static void run_block(struct decoder *d, const struct compute *c, int64_t T, int n_chunks)

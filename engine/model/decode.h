@@ -22,7 +22,7 @@ struct decode_item {
     const struct lora *lora; /* NULL: the base */
     const int32_t *ids;
     int n;
-    float *logits; /* [vocab] of the last token; NULL: not wanted */
+    float *logits; /* [vocab] of the last token; NULL: not wanted. Best where those of the items lie one behind another: made in one product */
 };
 struct decoder;
 /* Cache in bf16 (f32 when `f32_cache`: the f32 compute path). */
@@ -33,8 +33,7 @@ size_t decoder_bytes(const struct model_config *c, int n_slots, int max_tokens, 
 int decoder_take(struct decoder *d); /* a free slot, empty; -1: none */
 void decoder_release(struct decoder *d, int slot);
 void decoder_truncate(struct decoder *d, int slot, int n); /* keeps the first n tokens */
-void decoder_copy(struct decoder *d, int to,
-                  int from); /* shares a prompt: copies the cached prefix */
+void decoder_copy(struct decoder *d, int to, int from, int n); /* shares a prompt: the first n tokens */
 int decoder_length(const struct decoder *d, int slot);
 /* false only when a sequence would outgrow max_tokens (err says so). Prompts are cut into blocks
  * inside. */

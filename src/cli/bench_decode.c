@@ -45,7 +45,7 @@ struct run {
     struct decode_item *items;
     struct rng *rngs;
     int32_t *ids; /* [sequences, prompt] */
-    int32_t *next;
+    struct draw *rows;
     float *logits;
     void *scratch;
     int n;
@@ -69,9 +69,11 @@ static bool step(struct run *r, double *sampling, struct gm_error *err)
 {
     const struct sampling s = sampling_default();
     double began = clock_seconds();
+    for (int i = 0; i < r->n; i++)
+        r->rows[i] = (struct draw){.logits = r->items[i].logits, .sampling = &s, .rng = &r->rngs[i]};
+    sampler_draw(r->c, r->rows, r->n, r->m->config.vocab_size, r->scratch);
     for (int i = 0; i < r->n; i++) {
-        r->next[i] = sample_token(r->items[i].logits, r->m->config.vocab_size, &s, &r->rngs[i], NULL, 0, r->scratch);
-        r->items[i].ids = &r->next[i];
+        r->items[i].ids = &r->rows[i].id;
         r->items[i].n = 1;
     }
     *sampling += clock_seconds() - began;
@@ -113,15 +115,15 @@ static bool measure_row(int sequences, const struct bench_decode *a, const struc
     r.logits = mem_alloc(n * (size_t)m->config.vocab_size * sizeof *r.logits, "logits", err);
     r.items = mem_new(n, sizeof *r.items);
     r.rngs = mem_new(n, sizeof *r.rngs);
-    r.next = mem_new(n, sizeof *r.next);
+    r.rows = mem_new(n, sizeof *r.rows);
     r.ids = mem_new(n * (size_t)a->prompt, sizeof *r.ids);
-    r.scratch = mem_new(sampler_scratch_bytes(m->config.vocab_size), 1);
+    r.scratch = mem_new(sampler_draw_scratch_bytes(c, m->config.vocab_size), 1);
     bool ok = r.decoder && r.logits && measure(&r, a, out, err);
     decoder_free(r.decoder);
     mem_free(r.logits);
     mem_free(r.items);
     mem_free(r.rngs);
-    mem_free(r.next);
+    mem_free(r.rows);
     mem_free(r.ids);
     mem_free(r.scratch);
     return ok;

@@ -173,7 +173,7 @@ static void test_copy_and_limits(void **state)
     int one = decoder_take(d), two = decoder_take(d);
     struct decode_item item = {.slot = one, .ids = ids->data, .n = 20};
     run(d, &t.compute, &item, 1);
-    decoder_copy(d, two, one);
+    decoder_copy(d, two, one, 20);
     struct decode_item next[2] = {
         {.slot = one, .ids = (const int32_t *)ids->data + 20, .n = 1, .logits = logits},
         {.slot = two, .ids = (const int32_t *)ids->data + 20, .n = 1, .logits = logits + vocab}};
