@@ -105,7 +105,7 @@ static void logits_of_tile(const struct walk *w, void *panel, float *tile, int64
     for (int64_t k0 = 0; k0 < w->t->depth; k0 += w->stretch) {
         int depth = (int)min64(w->stretch, w->t->depth - k0);
         k->pack_nt(panel, w->t->head, v0, cols, k0, depth);
-        k->multiply((const unsigned char *)w->h + (size_t)(r0 * w->lda + k0) * w->element, w->lda,
+        multiply_panels(k, (const unsigned char *)w->h + (size_t)(r0 * w->lda + k0) * w->element, w->lda,
                     panel, (int)round_up(depth, 32), tile, HEAD_TILE, (int)rows, cols, k0 > 0);
     }
 }
@@ -183,7 +183,7 @@ static void backward_part(const struct walk *w, const struct part *p, void *pane
     for (int64_t n0 = 0; n0 < t->depth; n0 += w->back_cols) {
         int cols = (int)min64(w->back_cols, t->depth - n0);
         k->pack_nn(panel, t->head, n0, cols, p->v0, (int)p->cols);
-        k->multiply(p->e, w->e_stride, panel, (int)round_up(p->cols, 32), p->sums + n0, t->depth,
+        multiply_panels(k, p->e, w->e_stride, panel, (int)round_up(p->cols, 32), p->sums + n0, t->depth,
                     (int)p->rows, cols, !p->first);
     }
 }
@@ -304,7 +304,7 @@ static void block_weight_gradient(void *arg, int block, int slot)
             row[target] -= t->weight * slope;
     }
     transpose_tile(w, scratch + w->e_at, ld, tile, cols, turned);
-    t->c->k->multiply(scratch + w->e_at, ld, w->hidden_panel, (int)w->hidden_kpad,
+    multiply_panels(t->c->k, scratch + w->e_at, ld, w->hidden_panel, (int)w->hidden_kpad,
                       t->d_head + v0 * t->depth, t->depth, cols, (int)t->depth, true);
 }
 

@@ -31,19 +31,17 @@ static void configure_tiles(void)
 }
 
 /* 32 rows x 32 columns (or 16: one panel) into a square that is all there. */
-static inline __attribute__((always_inline)) void square(const uint16_t *a, size_t row_bytes,
-                                                         const uint16_t *b, int kpad, float *c,
-                                                         size_t c_bytes, bool two_panels,
-                                                         bool accumulate)
+static inline __attribute__((always_inline)) void square(const struct block_sum *s, int r0, int j, const float *from, size_t from_bytes, float *c,
+                                                         size_t c_bytes, bool two_panels)
 {
-    const uint16_t *a2 = a + TILE * row_bytes / sizeof *a, *b2 = b + (size_t)kpad * PANEL;
     float *c2 = (float *)(void *)((unsigned char *)c + TILE * c_bytes);
-    if (accumulate) {
-        _tile_loadd(0, c, c_bytes);
-        _tile_loadd(2, c2, c_bytes);
+    if (from) {
+        const float *from2 = (const float *)(const void *)((const unsigned char *)from + TILE * from_bytes);
+        _tile_loadd(0, from, from_bytes);
+        _tile_loadd(2, from2, from_bytes);
         if (two_panels) {
-            _tile_loadd(1, c + TILE, c_bytes);
-            _tile_loadd(3, c2 + TILE, c_bytes);
+            _tile_loadd(1, from + TILE, from_bytes);
+            _tile_loadd(3, from2 + TILE, from_bytes);
         }
     } else {
         _tile_zero(0);
@@ -51,16 +49,22 @@ static inline __attribute__((always_inline)) void square(const uint16_t *a, size
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (int k = 0; k < kpad; k += 32, b += 32 * TILE, b2 += 32 * TILE) {
-        _tile_loadd(6, b, 64);
-        _tile_loadd(4, a + k, row_bytes);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, a2 + k, row_bytes);
-        _tile_dpbf16ps(2, 5, 6);
-        if (two_panels) {
-            _tile_loadd(7, b2, 64);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_dpbf16ps(3, 5, 7);
+    for (int n = 0; n < s->n_slices; n++) {
+        const struct slice *part = &s->slices[n];
+        const size_t row_bytes = (size_t)part->lda * sizeof(uint16_t), panel = (size_t)part->kpad * PANEL;
+        const uint16_t *a = (const uint16_t *)part->a + r0 * part->lda, *a2 = a + TILE * part->lda,
+                       *b = (const uint16_t *)part->panel + (size_t)(j / PANEL) * panel, *b2 = b + panel;
+        for (int k = 0; k < part->k; k += 32, b += 32 * TILE, b2 += 32 * TILE) {
+            _tile_loadd(6, b, 64);
+            _tile_loadd(4, a + k, row_bytes);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_loadd(5, a2 + k, row_bytes);
+            _tile_dpbf16ps(2, 5, 6);
+            if (two_panels) {
+                _tile_loadd(7, b2, 64);
+                _tile_dpbf16ps(1, 4, 7);
+                _tile_dpbf16ps(3, 5, 7);
+            }
         }
     }
     _tile_stored(0, c, c_bytes);
@@ -71,35 +75,37 @@ static inline __attribute__((always_inline)) void square(const uint16_t *a, size
     }
 }
 
-static void edge(const uint16_t *a, size_t row_bytes, const uint16_t *b, int kpad, float *c,
-                 int64_t ldc, int rows, int cols, bool accumulate)
+/* At the edges, and where the result is rounded: by a square of our own. */
+static void by_square(const struct block_sum *s, int r0, int j, int rows, int cols)
 {
-    _Alignas(64) float s[SIDE][SIDE] = {{0}};
-    for (int r = 0; accumulate && r < rows; r++)
-        memcpy(s[r], c + r * ldc, (size_t)cols * sizeof(float));
+    _Alignas(64) float sums[SIDE][SIDE] = {{0}};
+    for (int r = 0; s->from && r < rows; r++)
+        memcpy(sums[r], s->from + (r0 + r) * s->ld_from + j, (size_t)cols * sizeof(float));
+    const float *from = s->from ? sums[0] : NULL;
     if (cols > TILE)
-        square(a, row_bytes, b, kpad, s[0], sizeof s[0], true, accumulate);
+        square(s, r0, j, from, sizeof sums[0], sums[0], sizeof sums[0], true);
     else
-        square(a, row_bytes, b, kpad, s[0], sizeof s[0], false, accumulate);
-    for (int r = 0; r < rows; r++)
-        memcpy(c + r * ldc, s[r], (size_t)cols * sizeof(float));
+        square(s, r0, j, from, sizeof sums[0], sums[0], sizeof sums[0], false);
+    const int64_t at = r0 * s->ld_to + j;
+    if (s->to_bf16)
+        avx512bf16_round_rows((uint16_t *)s->to + at, s->ld_to, sums[0], SIDE, rows, cols);
+    else
+        for (int r = 0; r < rows; r++)
+            memcpy((float *)s->to + at + r * s->ld_to, sums[r], (size_t)cols * sizeof(float));
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
-                     int rows, int cols, bool accumulate)
+static void sum_block(const struct block_sum *s)
 {
-    size_t row_bytes = (size_t)lda * sizeof(uint16_t), c_bytes = (size_t)ldc * sizeof(float);
     configure_tiles();
-    for (int j = 0; j < cols; j += SIDE) {
-        const uint16_t *b = (const uint16_t *)panel + (size_t)j * (size_t)kpad;
-        for (int r = 0; r < rows; r += SIDE) {
-            const uint16_t *x = (const uint16_t *)a + r * lda;
-            float *to = c + r * ldc + j;
-            if (rows - r >= SIDE && cols - j >= SIDE)
-                square(x, row_bytes, b, kpad, to, c_bytes, true, accumulate);
+    for (int j = 0; j < s->cols; j += SIDE) {
+        const int cols = s->cols - j < SIDE ? s->cols - j : SIDE;
+        for (int r = 0; r < s->rows; r += SIDE) {
+            const int rows = s->rows - r < SIDE ? s->rows - r : SIDE;
+            if (rows == SIDE && cols == SIDE && !s->to_bf16)
+                square(s, r, j, s->from ? s->from + r * s->ld_from + j : NULL, (size_t)s->ld_from * sizeof(float),
+                       (float *)s->to + r * s->ld_to + j, (size_t)s->ld_to * sizeof(float), true);
             else
-                edge(x, row_bytes, b, kpad, to, ldc, rows - r < SIDE ? rows - r : SIDE,
-                     cols - j < SIDE ? cols - j : SIDE, accumulate);
+                by_square(s, r, j, rows, cols);
         }
     }
     _tile_release();
@@ -109,11 +115,13 @@ static const struct kernel_table table = {
     .vnni = true,
     .pack_cost = 110,
     .block_flops = 300e6,
+    .strip_flops = 1000e6,
+    .step_rows = 128,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,
     .convert = avx512bf16_convert,
     .round_rows = avx512bf16_round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,
     .convert_transposed = avx512bf16_convert_transposed,

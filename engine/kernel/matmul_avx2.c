@@ -105,28 +105,31 @@ static void round_rows(uint16_t *dst, int64_t ld, const float *src, int64_t lds,
 enum { ROWS = 6 };
 
 /* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
-static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc,
-                 int rows, int cols, bool accumulate)
+static void tile(const struct block_sum *s, int r0, int j)
 {
-    const float *row[ROWS];
+    const int rows = s->rows - r0 < ROWS ? s->rows - r0 : ROWS, cols = s->cols - j < PANEL ? s->cols - j : PANEL;
     __m256 low[ROWS], high[ROWS];
     float edge[ROWS][PANEL] = {{0}};
-    bool full = cols >= PANEL;
+    for (int r = 0; r < rows && s->from; r++)
+        memcpy(edge[r], s->from + (r0 + r) * s->ld_from + j, (size_t)cols * sizeof(float));
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; r++) {
-        row[r] = a + (r < rows ? r : rows - 1) * lda;
-        if (accumulate && r < rows)
-            memcpy(edge[r], c + r * ldc, (size_t)(full ? PANEL : cols) * sizeof(float));
         low[r] = _mm256_loadu_ps(edge[r]);
         high[r] = _mm256_loadu_ps(edge[r] + 8);
     }
-    for (int k = 0; k < kpad; k++, b += PANEL) {
-        __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + 8);
+    for (const struct slice *part = s->slices; part < s->slices + s->n_slices; part++) {
+        const float *b = (const float *)part->panel + (size_t)j * (size_t)part->kpad, *row[ROWS];
 #pragma GCC unroll 6
-        for (int r = 0; r < ROWS; r++) {
-            __m256 x = _mm256_broadcast_ss(row[r] + k);
-            low[r] = _mm256_fmadd_ps(x, b0, low[r]);
-            high[r] = _mm256_fmadd_ps(x, b1, high[r]);
+        for (int r = 0; r < ROWS; r++)
+            row[r] = (const float *)part->a + (r0 + (r < rows ? r : rows - 1)) * part->lda;
+        for (int k = 0; k < part->k; k++, b += PANEL) {
+            __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + 8);
+#pragma GCC unroll 6
+            for (int r = 0; r < ROWS; r++) {
+                __m256 x = _mm256_broadcast_ss(row[r] + k);
+                low[r] = _mm256_fmadd_ps(x, b0, low[r]);
+                high[r] = _mm256_fmadd_ps(x, b1, high[r]);
+            }
         }
     }
 #pragma GCC unroll 6
@@ -134,19 +137,20 @@ static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c
         _mm256_storeu_ps(edge[r], low[r]);
         _mm256_storeu_ps(edge[r] + 8, high[r]);
     }
-    for (int r = 0; r < rows; r++)
-        memcpy(c + r * ldc, edge[r], (size_t)(full ? PANEL : cols) * sizeof(float));
+    for (int r = 0; r < rows; r++) {
+        const int64_t at = (r0 + r) * s->ld_to + j;
+        if (s->to_bf16)
+            round_rows((uint16_t *)s->to + at, 0, edge[r], 0, 1, cols);
+        else
+            memcpy((float *)s->to + at, edge[r], (size_t)cols * sizeof(float));
+    }
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
-                     int rows, int cols, bool accumulate)
+static void sum_block(const struct block_sum *s)
 {
-    for (int j = 0; j < cols; j += PANEL) {
-        const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
-        for (int r = 0; r < rows; r += ROWS)
-            tile((const float *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc,
-                 rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
-    }
+    for (int j = 0; j < s->cols; j += PANEL)
+        for (int r = 0; r < s->rows; r += ROWS)
+            tile(s, r, j);
 }
 
 static void convert_small(float *dst, int64_t ld, const float *src, int64_t lds, int rows,
@@ -223,11 +227,13 @@ static const struct kernel_table table = {
     .vnni = false,
     .pack_cost = 10,
     .block_flops = 25e6,
+    .strip_flops = 100e6,
+    .step_rows = 6,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .convert = convert,
     .round_rows = round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .small = small,
     .convert_small = convert_small,
     .softmax_tile = softmax_tile,

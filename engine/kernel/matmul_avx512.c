@@ -2,9 +2,9 @@
 #include "engine/kernel/matmul_avx512.h"
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-#include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define GM_VNNI 0
+#include "engine/kernel/matmul_avx512_round.inc"
 enum { STEP = 1 };
 #define ELEMENT float
 #define VECTOR __m512
@@ -30,11 +30,13 @@ static const struct kernel_table table = {
     .vnni = false,
     .pack_cost = 10,
     .block_flops = 40e6,
+    .strip_flops = 250e6,
+    .step_rows = 6,
     .pack_nt = avx512_pack_nt,
     .pack_nn = avx512_pack_nn,
     .convert = avx512_convert,
     .round_rows = avx512_round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .small = avx512_small,
     .convert_small = avx512_convert_small,
     .softmax_tile = avx512_softmax_tile,

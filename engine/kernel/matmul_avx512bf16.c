@@ -3,10 +3,10 @@
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
     defined(__AVX512VL__)
-#include <immintrin.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define GM_VNNI 1
+#include "engine/kernel/matmul_avx512_round.inc"
 enum { STEP = 2 };
 #define ELEMENT uint16_t
 #define VECTOR __m512bh
@@ -34,11 +34,13 @@ static const struct kernel_table table = {
     .vnni = true,
     .pack_cost = 6,
     .block_flops = 40e6,
+    .strip_flops = 500e6,
+    .step_rows = 6,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,
     .convert = avx512bf16_convert,
     .round_rows = avx512bf16_round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .few = avx512bf16_few,
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,

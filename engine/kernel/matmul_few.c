@@ -115,8 +115,13 @@ static void block_few(void *arg, int block, int slot)
                 k->pack_nt(scratch, term->w, n0, cols, k0, depth);
                 panel = scratch;
             }
-            (k->few ? k->few : k->multiply)((const uint16_t *)term->a.data + k0, term->a.ld, panel, (int)round_up(depth, 32), sum, ld, j->rows,
-                                            cols, t->accumulate || i > 0 || k0 > 0);
+            const uint16_t *a = (const uint16_t *)term->a.data + k0;
+            const int kpad = (int)round_up(depth, 32);
+            const bool accumulate = t->accumulate || i > 0 || k0 > 0;
+            if (k->few)
+                k->few(a, term->a.ld, panel, kpad, sum, ld, j->rows, cols, accumulate);
+            else
+                multiply_panels(k, a, term->a.ld, panel, kpad, sum, ld, j->rows, cols, accumulate);
         }
     }
     if (t->c_type == DT_BF16)

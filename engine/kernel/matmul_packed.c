@@ -1,19 +1,20 @@
 /* matmul_packed.c - the packed driver of BF16 mode.
  *
- * Activations are converted once (threaded), then blocks of columns x rows are handed to the pool:
- * a block packs its columns of W, stretch by stretch of the sum, and multiplies its rows with them.
- * Several products with the same rows run as one job, and the terms of a sum meet in a block that
- * is still in the cache. Cuts follow the thread count and the speed of the family; bits do not (see
- * table.h).
+ * A product is cut into strips of columns, and a strip into pieces of rows; those are the blocks of the pool. A block takes the sum in turns:
+ * it packs stretches of its columns of W, as many as stay in the second cache, of one term or of several (an adapter is added in the
+ * registers that hold its weight's sum), and multiplies its rows with them; meanwhile it asks for the weights of the turn that it expects
+ * next. Sums of several turns wait in the thread's scratch, and the last turn writes the result.
+ *
+ * Strips are whole, so that packing pays for as many rows as there are; the last ones are cut finer, so that all threads end together. Cuts
+ * follow the number of threads and the speed of the family; bits do not (see table.h).
  */
 #include "engine/kernel/matmul_packed.h"
 
 #include "engine/kernel/matmul_few.h"
 
 #include <assert.h>
-#include <string.h>
 
-enum { BLOCK_COLS_MAX = 256, CONVERT_ROWS = 32 };
+enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_DEPTH = KC + 128, DEEP = 128 };
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -24,169 +25,9 @@ static int64_t round_up(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-int64_t packed_stride(int64_t depth)
+static int64_t target_cols(const struct packed_target *t, bool nn)
 {
-    int64_t lines = round_up(depth, 32) / 32;
-    return (lines | 1) * 32;
-}
-
-int64_t packed_stretch(int64_t depth, enum dtype type)
-{
-    int64_t parts = (depth + KC - 1) / KC, border = dtype_block(type) > 32 ? 256 : 32;
-    int64_t even = parts > 0 ? round_up((depth + parts - 1) / parts, border) : border;
-    return even <= KC ? even : 512;
-}
-
-static size_t element_bytes(const struct compute *c)
-{
-    return c->k->vnni ? 2 : 4;
-}
-
-size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth)
-{
-    return (size_t)(round_up(rows, ROW_PAD) * packed_stride(depth)) * element_bytes(c);
-}
-
-static int blocks_of_rows(int64_t rows)
-{
-    return (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS);
-}
-
-/* Row r0 of an operand that lies in our scratch. */
-static unsigned char *converted(const struct compute *c, const struct packed_operand *o, int64_t r0)
-{
-    return (unsigned char *)(uintptr_t)o->data + (size_t)(r0 * o->ld) * element_bytes(c);
-}
-
-static void clear_padding_rows(const struct compute *c, const struct packed_operand *o,
-                               int64_t rows)
-{
-    memset(converted(c, o, rows), 0,
-           (size_t)((round_up(rows, ROW_PAD) - rows) * o->ld) * element_bytes(c));
-}
-
-bool packed_in_place(const struct compute *c, const struct packed_operand *o)
-{
-    return c->k->vnni && o->source_type == DT_BF16 && o->source_ld % 32 == 0 &&
-           o->source_ld >= packed_stride(o->depth);
-}
-
-struct conversions {
-    const struct compute *c;
-    const struct packed_operand *operands[PACKED_TARGETS * PACKED_TERMS];
-    int n;
-    int64_t rows;
-    int n_row_blocks;
-};
-
-/* Rows that are bf16 already: closer together, or widened. */
-static void copy_bf16(const struct compute *c, unsigned char *to, const struct packed_operand *o,
-                      int64_t r0, int64_t rows)
-{
-    const size_t size = element_bytes(c), values = (size_t)o->depth,
-                 padding = (size_t)(round_up(o->depth, 32) - o->depth);
-    for (int64_t r = r0; r < r0 + rows; r++, to += (size_t)o->ld * size) {
-        const uint16_t *from = (const uint16_t *)o->source + r * o->source_ld;
-        if (c->k->vnni)
-            memcpy(to, from, values * size);
-        else
-            dtype_to_f32(DT_BF16, from, (float *)(void *)to, values);
-        memset(to + values * size, 0, padding * size);
-    }
-}
-
-static void block_convert(void *arg, int block, int slot)
-{
-    const struct conversions *v = arg;
-    const struct packed_operand *o = v->operands[block / v->n_row_blocks];
-    int64_t r0 = (int64_t)(block % v->n_row_blocks) * CONVERT_ROWS,
-            rows = min64(CONVERT_ROWS, v->rows - r0);
-    unsigned char *to = converted(v->c, o, r0);
-    if (o->source_type == DT_BF16)
-        copy_bf16(v->c, to, o, r0, rows);
-    else
-        v->c->k->convert(to, o->ld, (const float *)o->source + r0 * o->source_ld, o->source_ld,
-                         rows, o->depth, round_up(o->depth, 32));
-}
-
-void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
-                    int64_t rows)
-{
-    struct conversions v = {.c = c, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
-    for (int i = 0; i < n; i++) {
-        if (operands[i].data == operands[i].source)
-            continue;
-        clear_padding_rows(c, &operands[i], rows);
-        v.operands[v.n++] = &operands[i];
-    }
-    pool_run(c->pool, c->role, block_convert, &v, v.n * v.n_row_blocks);
-}
-
-struct transposition {
-    const struct compute *c;
-    const struct packed_operand *operand;
-    int64_t rows;
-    float scale;
-};
-
-/* A strip of CONVERT_ROWS rows of the transposed matrix, a tile at a time, so that both sides stay
- * in the first cache. */
-static void block_convert_transposed(void *arg, int block, int slot)
-{
-    enum { TILE = 64 };
-    const struct transposition *v = arg;
-    const struct packed_operand *o = v->operand;
-    int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
-    unsigned char *to = converted(v->c, o, r0);
-    if (v->c->k->convert_transposed && o->source_type == DT_F32) {
-        v->c->k->convert_transposed(to, o->ld, (const float *)o->source + r0, o->source_ld, rows,
-                                    o->depth, v->scale);
-        return;
-    }
-    float tile[CONVERT_ROWS][TILE], row[CONVERT_ROWS];
-    for (int64_t k0 = 0; k0 < o->depth; k0 += TILE) {
-        int64_t depth = min64(TILE, o->depth - k0);
-        for (int64_t k = 0; k < depth; k++) {
-            const int64_t at = (k0 + k) * o->source_ld + r0;
-            const float *from = (const float *)o->source + at;
-            if (o->source_type == DT_BF16) {
-                dtype_to_f32(DT_BF16, (const uint16_t *)o->source + at, row, (size_t)rows);
-                from = row;
-            }
-            for (int64_t r = 0; r < rows; r++)
-                tile[r][k] = v->scale * from[r];
-        }
-        v->c->k->convert(to + (size_t)k0 * element_bytes(v->c), o->ld, tile[0], TILE, rows, depth,
-                         round_up(depth, 32));
-    }
-}
-
-void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,
-                               int64_t rows, float scale)
-{
-    struct transposition v = {.c = c, .operand = operand, .rows = rows, .scale = scale};
-    clear_padding_rows(c, operand, rows);
-    pool_run(c->pool, c->role, block_convert_transposed, &v, blocks_of_rows(rows));
-}
-
-struct packed_job {
-    const struct compute *c;
-    const struct packed_target *targets;
-    int n_targets;
-    int64_t rows;
-    bool nn;
-    int64_t block_cols, block_rows;
-    int row_blocks;
-    int first_block[PACKED_TARGETS + 1];
-    bool whole_sums;  /* a target is bf16: its blocks are summed at once, in the thread's scratch */
-    int64_t from, to; /* the part of the sums that this pool_run adds, counted through all terms of
-                         a target */
-};
-
-static int64_t target_cols(const struct packed_job *j, int which)
-{
-    const struct mat *w = j->targets[which].terms[0].w;
-    return j->nn ? w->cols : w->rows;
+    return nn ? t->terms[0].w->cols : t->terms[0].w->rows;
 }
 
 static int64_t target_depth(const struct packed_target *t)
@@ -197,144 +38,328 @@ static int64_t target_depth(const struct packed_target *t)
     return depth;
 }
 
-static size_t panel_bytes(const struct packed_job *j)
+/* --- a sum in turns --- */
+
+/* A stretch of a term. */
+struct part {
+    const struct packed_term *term;
+    int64_t k0;
+    int depth, kpad;
+};
+struct turn {
+    struct part parts[TURN_PARTS];
+    int n;
+    int64_t depth; /* of all panels */
+    int term;      /* where the next turn begins */
+    int64_t k0;
+    bool last;
+};
+
+/* The turn after `turn` (zero: before the first). */
+static void next_turn(const struct packed_target *t, struct turn *turn)
 {
-    return (size_t)j->block_cols * KC * element_bytes(j->c);
+    turn->n = 0;
+    turn->depth = 0;
+    while (turn->term < t->n_terms && turn->n < TURN_PARTS) {
+        const struct packed_term *term = &t->terms[turn->term];
+        int64_t depth = min64(packed_stretch(term->a.depth, term->w->type), term->a.depth - turn->k0),
+                kpad = round_up(depth, 32);
+        if (turn->n > 0 && turn->depth + kpad > TURN_DEPTH)
+            break;
+        turn->parts[turn->n++] = (struct part){.term = term, .k0 = turn->k0, .depth = (int)depth, .kpad = (int)kpad};
+        turn->depth += kpad;
+        turn->k0 += depth;
+        if (turn->k0 == term->a.depth) {
+            turn->k0 = 0;
+            turn->term++;
+        }
+    }
+    turn->last = turn->term == t->n_terms;
 }
 
-/* Adds the stretches of the sum that begin in [from, to) to one block of one target. */
-static void block_multiply(void *arg, int block, int slot)
+static void pack(const struct kernel_table *k, bool nn, const struct part *p, int64_t n0, int cols, void *panel)
 {
-    const struct packed_job *j = arg;
-    const struct kernel_table *k = j->c->k;
+    if (nn)
+        k->pack_nn(panel, p->term->w, n0, cols, p->term->w_row0 + p->k0, p->depth);
+    else
+        k->pack_nt(panel, p->term->w, n0, cols, p->k0, p->depth);
+}
+
+/* Panels of the stretch that were packed before (panels.h); NULL: none. */
+static const void *ready_panels(const struct compute *c, bool nn, const struct part *p, int64_t n0)
+{
+    return nn ? NULL : few_panel(c, p->term->w, n0, p->k0);
+}
+
+static struct slice slice_of(const struct compute *c, const struct part *p, int64_t r0, const void *panel)
+{
+    const struct packed_operand *a = &p->term->a;
+    return (struct slice){.a = (const unsigned char *)a->data + (size_t)(r0 * a->ld + p->k0) * packed_element(c),
+                          .lda = a->ld,
+                          .panel = panel,
+                          .kpad = p->kpad,
+                          .k = p->depth};
+}
+
+/* --- strips --- */
+
+struct strips {
+    const struct compute *c;
+    const struct packed_target *targets;
+    int n_targets;
+    int64_t rows, cols; /* of the product; of a strip */
+    bool nn;
+    int first[PACKED_TARGETS + 1]; /* strip of each target */
+    int whole;                     /* the first strips have pieces of `piece` rows, the rest of `tail` */
+    int64_t piece, tail;
+    int threads;
+};
+
+static int pieces_of(const struct strips *s, int64_t rows)
+{
+    return (int)((s->rows + rows - 1) / rows);
+}
+
+static int blocks_of(const struct strips *s)
+{
+    return s->whole * pieces_of(s, s->piece) + (s->first[s->n_targets] - s->whole) * pieces_of(s, s->tail);
+}
+
+/* A block: some columns and rows of one target. */
+struct place {
+    const struct packed_target *target;
+    int64_t n0, r0;
+    int cols, rows;
+};
+
+static struct place place_of(const struct strips *s, int block)
+{
+    const int first_tail = s->whole * pieces_of(s, s->piece);
+    const int64_t rows = block < first_tail ? s->piece : s->tail;
+    const int index = block < first_tail ? block : block - first_tail, pieces = pieces_of(s, rows);
+    const int strip = index / pieces + (block < first_tail ? 0 : s->whole);
     int which = 0;
-    while (block >= j->first_block[which + 1])
+    while (strip >= s->first[which + 1])
         which++;
-    const struct packed_target *t = &j->targets[which];
-    block -= j->first_block[which];
-    int64_t n0 = block / j->row_blocks * j->block_cols, r0 = block % j->row_blocks * j->block_rows,
-            before = 0;
-    int cols = (int)min64(j->block_cols, target_cols(j, which) - n0),
-        rows = (int)min64(j->block_rows, j->rows - r0);
-    unsigned char *panel = j->c->scratch->slot[slot].data;
-    float *sum = (float *)t->c + r0 * t->ldc + n0;
-    int64_t ld = t->ldc;
-    if (t->c_type == DT_BF16) {
-        sum = (float *)(void *)(panel + panel_bytes(j));
-        ld = j->block_cols;
-    }
-    for (int i = 0; i < t->n_terms; before += t->terms[i++].a.depth) {
-        const struct packed_term *term = &t->terms[i];
-        int64_t stretch = packed_stretch(term->a.depth, term->w->type);
-        for (int64_t k0 = 0; k0 < term->a.depth; k0 += stretch) {
-            if (before + k0 < j->from || before + k0 >= j->to)
-                continue;
-            int depth = (int)min64(stretch, term->a.depth - k0);
-            const void *ready = j->nn ? NULL : few_panel(j->c, term->w, n0, k0);
-            if (j->nn)
-                k->pack_nn(panel, term->w, n0, cols, term->w_row0 + k0, depth);
-            else if (!ready)
-                k->pack_nt(panel, term->w, n0, cols, k0, depth);
-            k->multiply((const unsigned char *)term->a.data +
-                            (size_t)(r0 * term->a.ld + k0) * element_bytes(j->c),
-                        term->a.ld, ready ? ready : panel, (int)round_up(depth, 32), sum, ld, rows, cols,
-                        t->accumulate || before + k0 > 0);
-        }
-    }
-    if (t->c_type == DT_BF16)
-        k->round_rows((uint16_t *)t->c + r0 * t->ldc + n0, t->ldc, sum, ld, rows, cols);
+    struct place p = {.target = &s->targets[which], .n0 = (strip - s->first[which]) * s->cols, .r0 = index % pieces * rows};
+    p.cols = (int)min64(s->cols, target_cols(p.target, s->nn) - p.n0);
+    p.rows = (int)min64(rows, s->rows - p.r0);
+    return p;
 }
 
-static int64_t target_blocks(const struct packed_job *j, int which)
+/* The stored bytes of a turn, asked for line by line while the one before is multiplied. */
+struct ahead {
+    const struct compute *c;
+    bool nn;
+    struct place place;
+    struct turn turn;
+    int part;
+    const unsigned char *row; /* of what is left of this part */
+    size_t row_bytes, line, lines;
+    int64_t rows;
+};
+
+static void ask_part(struct ahead *a)
 {
-    return (target_cols(j, which) + j->block_cols - 1) / j->block_cols * j->row_blocks;
+    const struct part *p = &a->turn.parts[a->part];
+    const struct mat *w = p->term->w;
+    const int64_t row = a->nn ? p->term->w_row0 + p->k0 : a->place.n0, col = a->nn ? a->place.n0 : p->k0,
+                  cols = a->nn ? a->place.cols : p->depth, block = dtype_block(w->type);
+    const size_t bytes = dtype_block_bytes(w->type), first = (size_t)(col / block) * bytes,
+                 last = (size_t)((col + cols + block - 1) / block) * bytes;
+    const unsigned char *at = (const unsigned char *)w->data + (size_t)row * w->row_bytes + first;
+    const size_t skew = (uintptr_t)at % 64;
+    a->row = at - skew;
+    a->row_bytes = w->row_bytes;
+    a->line = 0;
+    a->lines = (last - first + skew + 63) / 64;
+    a->rows = ready_panels(a->c, a->nn, p, a->place.n0) ? 0 : a->nn ? p->depth : a->place.cols;
 }
 
-/* Time of the whole job with the cut in `j`, counted in products of one column and one row: blocks
- * go to the threads in turns, and each costs its products, the packing of its columns (worse in
- * short pieces of rows, when nn) and the way of its rows through the cache. */
-static double cost_of_cut(const struct packed_job *j, int threads)
+/* Goes to the first part; how many lines there are in all. */
+static int64_t ask_from_start(struct ahead *a)
 {
-    const double in_cache_bytes = 1 << 20;
-    double pack = j->c->k->pack_cost, rows = (double)j->block_rows, cols = (double)j->block_cols,
-           blocks = 0, most = 0;
-    double packing = j->nn ? pack * (1 + 64 / cols) : pack;
-    for (int i = 0; i < j->n_targets; i++) {
-        double depth = (double)target_depth(&j->targets[i]);
-        double stream = (double)j->rows * depth * (double)element_bytes(j->c) > in_cache_bytes
-                            ? pack
-                            : pack / 5;
-        double width = cols < (double)target_cols(j, i) ? cols : (double)target_cols(j, i);
-        double block = depth * (rows * width + width * packing + rows * stream);
-        blocks += (double)target_blocks(j, i) * block;
-        most = block > most ? block : most;
+    int64_t lines = 0;
+    for (a->part = a->turn.n - 1; a->part >= 0; a->part--) {
+        ask_part(a);
+        lines += a->rows * (int64_t)a->lines;
     }
-    double turns =
-        blocks / most /
-        threads; /* in the coin of the longest block; the last turn is full only by luck */
-    return most * (turns > 1 ? (double)(int64_t)(turns + 0.999) : 1);
+    a->part = 0;
+    return lines;
 }
 
-/* Columns and rows of a block: the cheapest cut whose blocks are short enough for the gate. */
-static void choose_cut(struct packed_job *j, int threads)
+static void ask(struct ahead *a, int64_t lines)
 {
-    static const int widths[] = {64, 96, 128, 192, BLOCK_COLS_MAX};
-    enum { WIDTHS = sizeof widths / sizeof *widths };
-    bool whole = false; /* a block of columns must begin at a block border of the storage */
-    int64_t depth = KC;
-    for (int i = 0; i < j->n_targets; i++) {
-        if (j->whole_sums && target_depth(&j->targets[i]) > depth)
-            depth = target_depth(&j->targets[i]);
-        for (int k = 0; k < j->targets[i].n_terms; k++)
-            whole = whole || (j->nn && dtype_block(j->targets[i].terms[k].w->type) > 32);
-    }
-    double best = -1;
-    struct packed_job chosen = *j;
-    for (int w = whole ? WIDTHS - 1 : 0; w < WIDTHS; w++) {
-        for (int64_t rows = round_up(j->rows, ROW_PAD);; rows = round_up(rows / 2, ROW_PAD)) {
-            j->block_cols = widths[w];
-            j->block_rows = rows;
-            j->row_blocks = (int)((j->rows + rows - 1) / rows);
-            bool last = rows <= 2 * ROW_PAD,
-                 fits = 2.0 * (double)(rows * j->block_cols * depth) <= j->c->k->block_flops;
-            double cost = cost_of_cut(j, threads);
-            if ((fits || (last && (w == 0 || whole))) && (best < 0 || cost < best)) {
-                best = cost;
-                chosen = *j;
+    while (lines > 0 && a->part < a->turn.n) {
+        for (; lines > 0 && a->rows > 0; lines--) {
+            __builtin_prefetch(a->row + 64 * a->line, 0, 2);
+            if (++a->line == a->lines) {
+                a->line = 0;
+                a->row += a->row_bytes;
+                a->rows--;
             }
-            if (last)
-                break;
         }
+        if (a->rows == 0 && ++a->part < a->turn.n)
+            ask_part(a);
     }
-    *j = chosen;
 }
 
-void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets,
-                     int n_targets, bool nn)
+/* What this thread will want after the turn `now`: the next one of the block, or the first of the block that comes to it if all
+ * threads go at one speed. */
+static struct ahead look_ahead(const struct strips *s, int block, const struct place *p, const struct turn *now)
+{
+    struct ahead a = {.c = s->c, .nn = s->nn, .place = *p, .turn = *now};
+    if (now->last) {
+        a.turn = (struct turn){0};
+        if (block + s->threads >= blocks_of(s))
+            return a;
+        a.place = place_of(s, block + s->threads);
+        if (a.place.target == p->target && a.place.n0 == p->n0)
+            return a;
+    }
+    next_turn(a.place.target, &a.turn);
+    return a;
+}
+
+static size_t panel_bytes(const struct compute *c, int64_t cols)
+{
+    return (size_t)(round_up(cols, PANEL) * TURN_DEPTH) * packed_element(c);
+}
+
+static void block_strip(void *arg, int block, int slot)
+{
+    const struct strips *s = arg;
+    const struct compute *c = s->c;
+    const struct kernel_table *k = c->k;
+    const struct place p = place_of(s, block);
+    const struct packed_target *t = p.target;
+    const bool bf16 = t->c_type == DT_BF16;
+    const size_t at = (size_t)(p.r0 * t->ldc + p.n0) * (bf16 ? sizeof(uint16_t) : sizeof(float));
+    unsigned char *panels = c->scratch->slot[slot].data, *y = (unsigned char *)t->c + at;
+    float *waiting = (float *)(void *)(panels + panel_bytes(c, s->cols));
+    struct turn turn = {0};
+    bool first = true;
+    do {
+        next_turn(t, &turn);
+        struct slice slices[TURN_PARTS];
+        unsigned char *panel = panels;
+        for (int i = 0; i < turn.n; i++) {
+            const void *ready = ready_panels(c, s->nn, &turn.parts[i], p.n0);
+            slices[i] = slice_of(c, &turn.parts[i], p.r0, ready ? ready : panel);
+            if (ready)
+                continue;
+            pack(k, s->nn, &turn.parts[i], p.n0, p.cols, panel);
+            panel += (size_t)(round_up(p.cols, PANEL) * turn.parts[i].kpad) * packed_element(c);
+        }
+        struct block_sum sum = {.slices = slices,
+                                .n_slices = turn.n,
+                                .from = !first ? waiting : t->accumulate ? (const float *)(const void *)y : NULL,
+                                .ld_from = first ? t->ldc : s->cols,
+                                .to = turn.last ? (void *)y : waiting,
+                                .ld_to = turn.last ? t->ldc : s->cols,
+                                .to_bf16 = turn.last && bf16,
+                                .cols = p.cols};
+        struct ahead ahead = look_ahead(s, block, &p, &turn);
+        const int step = turn.depth >= DEEP ? k->step_rows : p.rows;
+        int64_t lines = 0;
+        if (ahead.turn.n > 0)
+            lines = ask_from_start(&ahead) * step / p.rows + 1;
+        for (int r = 0; r < p.rows; r += step) {
+            ask(&ahead, lines);
+            sum.rows = p.rows - r < step ? p.rows - r : step;
+            k->sum_block(&sum);
+            for (int i = 0; i < turn.n; i++)
+                slices[i].a = (const unsigned char *)slices[i].a + (size_t)(step * slices[i].lda) * packed_element(c);
+            if (sum.from)
+                sum.from += step * sum.ld_from;
+            sum.to = (unsigned char *)sum.to + (size_t)(step * sum.ld_to) * (sum.to_bf16 ? sizeof(uint16_t) : sizeof(float));
+        }
+        first = false;
+    } while (!turn.last);
+}
+
+/* --- the cut --- */
+
+/* Of some strips; costs are counted in products of one column and one row. */
+static double cost_of_strips(const struct strips *s, int strips, int64_t piece)
+{
+    double cost = 0, all = s->first[s->n_targets];
+    const double pack = s->c->k->pack_cost * pieces_of(s, piece);
+    for (int i = 0; i < s->n_targets; i++)
+        cost += (double)target_depth(&s->targets[i]) * (double)target_cols(&s->targets[i], s->nn) * ((double)s->rows + pack);
+    return cost * strips / all;
+}
+
+/* Time of the job: as the blocks come, whoever is free takes one; in the end a thread waits half a block for the others. */
+static double cost_of_cut(const struct strips *s)
+{
+    const int whole_blocks = s->whole * pieces_of(s, s->piece), strips = s->first[s->n_targets], tails = strips - s->whole,
+              tail_blocks = tails * pieces_of(s, s->tail);
+    const double whole_cost = s->whole > 0 ? cost_of_strips(s, s->whole, s->piece) : 0,
+                 tail_cost = tails > 0 ? cost_of_strips(s, tails, s->tail) : 0,
+                 longest = whole_blocks > 0 ? (whole_blocks + s->threads - 1) / s->threads * whole_cost / whole_blocks : 0,
+                 last = tail_blocks > 0 ? tail_cost / tail_blocks : whole_cost / whole_blocks,
+                 even = (whole_cost + tail_cost) / s->threads + (s->threads > 1 ? last / 2 : 0);
+    return longest > even ? longest : even;
+}
+
+static void cut_columns(struct strips *s, int64_t cols)
+{
+    s->cols = cols;
+    for (int i = 0; i < s->n_targets; i++)
+        s->first[i + 1] = s->first[i] + (int)((target_cols(&s->targets[i], s->nn) + cols - 1) / cols);
+}
+
+/* The cheapest cut whose blocks are short enough for the gate. */
+static void choose_cut(struct strips *s)
+{
+    bool blocked = false; /* a strip must begin at a block border of the storage */
+    int64_t depth = 0;
+    for (int i = 0; i < s->n_targets; i++) {
+        const struct packed_target *t = &s->targets[i];
+        depth = target_depth(t) > depth ? target_depth(t) : depth;
+        for (int k = 0; k < t->n_terms; k++)
+            blocked = blocked || (s->nn && dtype_block(t->terms[k].w->type) > STRIP);
+    }
+    cut_columns(s, blocked ? STRIP_MAX : STRIP);
+    const double most = s->c->k->strip_flops / (2.0 * (double)(s->cols * depth));
+    int64_t piece = round_up(s->rows, ROW_PAD);
+    while ((double)piece > most && piece > ROW_PAD)
+        piece = round_up(piece / 2, ROW_PAD);
+    const int strips = s->first[s->n_targets];
+    s->whole = strips;
+    s->piece = s->tail = piece;
+    double least = cost_of_cut(s);
+    for (int64_t tail = piece; s->threads > 1 && tail > ROW_PAD;) {
+        tail = round_up(tail / 2, ROW_PAD);
+        for (int cut = strips % s->threads; cut <= strips; cut += s->threads) {
+            struct strips t = *s;
+            t.whole = strips - cut;
+            t.tail = tail;
+            double cost = cost_of_cut(&t);
+            if (cost < least) {
+                least = cost;
+                *s = t;
+            }
+        }
+    }
+}
+
+void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets, int n_targets, bool nn)
 {
     assert(n_targets >= 1 && n_targets <= PACKED_TARGETS);
     if (rows <= 0)
         return;
-    struct packed_job j = {
-        .c = c, .targets = targets, .n_targets = n_targets, .rows = rows, .nn = nn};
+    struct strips s = {.c = c, .targets = targets, .n_targets = n_targets, .rows = rows, .nn = nn, .threads = pool_threads(c->pool)};
+    choose_cut(&s);
+    bool wait = false;
     for (int i = 0; i < n_targets; i++) {
+        struct turn turn = {0};
         assert(targets[i].c_type == DT_F32 || !targets[i].accumulate);
-        j.whole_sums = j.whole_sums || targets[i].c_type == DT_BF16;
+        next_turn(&targets[i], &turn);
+        wait = wait || !turn.last;
     }
-    choose_cut(&j, pool_threads(c->pool));
-    int64_t depth = 0;
-    for (int i = 0; i < n_targets; i++) {
-        j.first_block[i + 1] = j.first_block[i] + (int)target_blocks(&j, i);
-        int64_t d = target_depth(&targets[i]);
-        depth = d > depth ? d : depth;
-    }
-    scratch_slots(c, panel_bytes(&j) + (j.whole_sums ? (size_t)(j.block_rows * j.block_cols) *
-                                                           sizeof(float)
-                                                     : 0));
-    int64_t step = (int64_t)(c->k->block_flops / (2.0 * (double)(j.block_rows * j.block_cols)));
-    step = j.whole_sums ? depth : step < KC ? KC : step; /* a long sum is added in several turns of the pool */
-    for (j.from = 0; j.from < depth; j.from = j.to) {
-        j.to = j.from + step;
-        pool_run(c->pool, c->role, block_multiply, &j, j.first_block[n_targets]);
-    }
+    const int64_t longest = s.whole > 0 ? s.piece : s.tail;
+    scratch_slots(c, panel_bytes(c, s.cols) + (wait ? (size_t)(longest * s.cols) * sizeof(float) : 0));
+    pool_run(c->pool, c->role, block_strip, &s, blocks_of(&s));
 }

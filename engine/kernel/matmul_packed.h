@@ -37,6 +37,10 @@ struct packed_target {
     struct packed_term terms[PACKED_TERMS];
 };
 
+static inline size_t packed_element(const struct compute *c)
+{
+    return c->k->vnni ? 2 : 4;
+}
 /* Row length (elements) of converted activations: `depth` padded, never a power of two apart (cache
  * sets). */
 int64_t packed_stride(int64_t depth);

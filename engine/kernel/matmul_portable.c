@@ -74,27 +74,43 @@ static void round_rows(uint16_t *dst, int64_t ld, const float *src, int64_t lds,
             dst[r * ld + i] = f32_to_bf16(src[r * lds + i]);
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
-                     int rows, int cols, bool accumulate)
+enum { ROWS = 4 };
+
+/* ROWS rows x one panel: the slice's own sum, then added. Rows behind the last are padding: computed, not stored. */
+static void add_slice(float sum[ROWS][PANEL], const struct slice *part, int r0, int panel)
 {
-    enum { ROWS = 4 };
-    for (int j = 0; j < cols; j += PANEL) {
-        const float *b = (const float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL;
-        int width = cols - j < PANEL ? cols - j : PANEL;
-        for (int r = 0; r < rows;
-             r += ROWS) { /* rows behind the last are padding: computed, not stored */
-            const float *x = (const float *)a + r * lda;
+    float own[ROWS][PANEL] = {{0}};
+    const float *a = (const float *)part->a + r0 * part->lda,
+                *b = (const float *)part->panel + (size_t)panel * (size_t)part->kpad * PANEL;
+    for (int k = 0; k < part->k; k++) {
+        for (int i = 0; i < ROWS; i++) {
+            float x = a[i * part->lda + k];
+            for (int l = 0; l < PANEL; l++)
+                own[i][l] += x * b[k * PANEL + l];
+        }
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int l = 0; l < PANEL; l++)
+            sum[i][l] += own[i][l];
+}
+
+static void sum_block(const struct block_sum *s)
+{
+    for (int j = 0; j < s->cols; j += PANEL) {
+        const int cols = s->cols - j < PANEL ? s->cols - j : PANEL;
+        for (int r = 0; r < s->rows; r += ROWS) {
+            const int rows = s->rows - r < ROWS ? s->rows - r : ROWS;
             float sum[ROWS][PANEL] = {{0}};
-            for (int k = 0; k < kpad; k++) {
-                for (int i = 0; i < ROWS; i++) {
-                    for (int l = 0; l < PANEL; l++)
-                        sum[i][l] += x[i * lda + k] * b[k * PANEL + l];
-                }
-            }
-            for (int i = 0; i < ROWS && r + i < rows; i++) {
-                float *to = c + (r + i) * ldc + j;
-                for (int l = 0; l < width; l++)
-                    to[l] = accumulate ? to[l] + sum[i][l] : sum[i][l];
+            for (int i = 0; i < rows && s->from; i++)
+                memcpy(sum[i], s->from + (r + i) * s->ld_from + j, (size_t)cols * sizeof(float));
+            for (int n = 0; n < s->n_slices; n++)
+                add_slice(sum, &s->slices[n], r, j / PANEL);
+            for (int i = 0; i < rows; i++) {
+                const int64_t at = (r + i) * s->ld_to + j;
+                if (s->to_bf16)
+                    round_rows((uint16_t *)s->to + at, 0, sum[i], 0, 1, cols);
+                else
+                    memcpy((float *)s->to + at, sum[i], (size_t)cols * sizeof(float));
             }
         }
     }
@@ -139,11 +155,13 @@ static const struct kernel_table table = {
     .vnni = false,
     .pack_cost = 4,
     .block_flops = 2e6,
+    .strip_flops = 10e6,
+    .step_rows = 4,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .convert = convert,
     .round_rows = round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .small = small,
     .convert_small = convert_small,
     .softmax_tile = softmax_tile,

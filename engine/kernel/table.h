@@ -17,7 +17,7 @@
 
 #include "engine/kernel/compute.h"
 
-enum { KC = 640, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 4 };
+enum { KC = 1024, SMALL_STRETCH = 512, PANEL = 16, ROW_PAD = 32, SMALL_ROWS = 4 };
 
 /* What softmax_tile keeps of a row. */
 enum { HEAD_TILE = 64 };
@@ -27,10 +27,32 @@ struct softmax_row {
     float sum[16]; /* by lanes */
 };
 
+/* A part of a sum: k values of every row of `a`, in the layout of activations, with panels that are kpad deep. Rows of `a` exist,
+ * readable, up to a multiple of ROW_PAD. */
+struct slice {
+    const void *a;
+    int64_t lda;
+    const void *panel;
+    int kpad, k;
+};
+/* to[rows, cols] = from[rows, cols] + the slices, one after the other; `to` may be `from`. */
+struct block_sum {
+    const struct slice *slices;
+    int n_slices;
+    const float *from; /* NULL: 0 */
+    int64_t ld_from;
+    void *to; /* floats; to_bf16: rounded once, nothing is written behind a row */
+    int64_t ld_to;
+    bool to_bf16;
+    int rows, cols;
+};
+
 struct kernel_table {
     bool vnni;
     double pack_cost; /* packing a weight costs as much as multiplying it with so many rows */
     double block_flops; /* work of a block: well below a millisecond, on a shared core, too */
+    double strip_flops; /* the same for the packed driver, which may take a millisecond at full speed */
+    int step_rows;      /* rows of a tile of sums: as many as the driver takes between two looks ahead */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
     /* Packs w columns n0.., rows k0..: B = W. */
@@ -46,11 +68,9 @@ struct kernel_table {
     /* rows x cols floats to bf16, nothing behind them is written. */
     void (*round_rows)(uint16_t *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
                        int64_t cols);
-    /* c[rows, cols] (+)= a[rows, kpad] panels. Rows of `a` exist, readable, up to a multiple of
-     * ROW_PAD. */
-    void (*multiply)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc,
-                     int rows, int cols, bool accumulate);
-    /* The same bits for few rows and panels that come from memory; rows behind the last are not read. NULL: multiply does it. */
+    void (*sum_block)(const struct block_sum *s);
+    /* c[rows, cols] (+)= a panels with the same bits, for few rows and panels that come from memory; rows behind the last are not read. NULL:
+     * sum_block does it. */
     void (*few)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate);
     /* y[t, n0..n0+n-1] (+)= x wᵀ for T <= SMALL_ROWS rows, reading w once. x is in the layout of
      * convert_small. */
@@ -68,6 +88,21 @@ struct kernel_table {
     /* One row of a tile: l = weight 2^(l log2 e - shift), times the slope of the cap. */
     void (*softmax_gradient)(float *l, float softcap, float shift, float weight);
 };
+
+/* c[rows, cols] (+)= a[rows, kpad] panels. */
+static inline void multiply_panels(const struct kernel_table *k, const void *a, int64_t lda, const void *panel, int kpad, float *c,
+                                   int64_t ldc, int rows, int cols, bool accumulate)
+{
+    const struct slice slice = {.a = a, .lda = lda, .panel = panel, .kpad = kpad, .k = kpad};
+    k->sum_block(&(struct block_sum){.slices = &slice,
+                                     .n_slices = 1,
+                                     .from = accumulate ? c : NULL,
+                                     .ld_from = ldc,
+                                     .to = c,
+                                     .ld_to = ldc,
+                                     .rows = rows,
+                                     .cols = cols});
+}
 
 /* NULL where the compiler or the architecture has no such thing. */
 const struct kernel_table *kernel_table_amx(void);

@@ -1,0 +1,158 @@
+/* matmul_convert.c - left operands of the packed driver: where rows are as the family wants them already, and how others become so.
+ *
+ * Rows are converted once a product, by all threads, before the blocks begin.
+ */
+#include "engine/kernel/matmul_packed.h"
+
+#include <string.h>
+
+enum { CONVERT_ROWS = 32 };
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+int64_t packed_stride(int64_t depth)
+{
+    int64_t lines = round_up(depth, 32) / 32;
+    return (lines | 1) * 32;
+}
+
+int64_t packed_stretch(int64_t depth, enum dtype type)
+{
+    int64_t parts = (depth + KC - 1) / KC, border = dtype_block(type) > 32 ? 256 : 32;
+    int64_t even = parts > 0 ? round_up((depth + parts - 1) / parts, border) : border;
+    return even <= KC ? even : 512;
+}
+
+size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth)
+{
+    return (size_t)(round_up(rows, ROW_PAD) * packed_stride(depth)) * packed_element(c);
+}
+
+static int blocks_of_rows(int64_t rows)
+{
+    return (int)((rows + CONVERT_ROWS - 1) / CONVERT_ROWS);
+}
+
+/* Row r0 of an operand that lies in our scratch. */
+static unsigned char *converted(const struct compute *c, const struct packed_operand *o, int64_t r0)
+{
+    return (unsigned char *)(uintptr_t)o->data + (size_t)(r0 * o->ld) * packed_element(c);
+}
+
+static void clear_padding_rows(const struct compute *c, const struct packed_operand *o,
+                               int64_t rows)
+{
+    memset(converted(c, o, rows), 0,
+           (size_t)((round_up(rows, ROW_PAD) - rows) * o->ld) * packed_element(c));
+}
+
+bool packed_in_place(const struct compute *c, const struct packed_operand *o)
+{
+    return c->k->vnni && o->source_type == DT_BF16 && o->source_ld % 32 == 0 &&
+           o->source_ld >= packed_stride(o->depth);
+}
+
+struct conversions {
+    const struct compute *c;
+    const struct packed_operand *operands[PACKED_TARGETS * PACKED_TERMS];
+    int n;
+    int64_t rows;
+    int n_row_blocks;
+};
+
+/* Rows that are bf16 already: closer together, or widened. */
+static void copy_bf16(const struct compute *c, unsigned char *to, const struct packed_operand *o,
+                      int64_t r0, int64_t rows)
+{
+    const size_t size = packed_element(c), values = (size_t)o->depth,
+                 padding = (size_t)(round_up(o->depth, 32) - o->depth);
+    for (int64_t r = r0; r < r0 + rows; r++, to += (size_t)o->ld * size) {
+        const uint16_t *from = (const uint16_t *)o->source + r * o->source_ld;
+        if (c->k->vnni)
+            memcpy(to, from, values * size);
+        else
+            dtype_to_f32(DT_BF16, from, (float *)(void *)to, values);
+        memset(to + values * size, 0, padding * size);
+    }
+}
+
+static void block_convert(void *arg, int block, int slot)
+{
+    const struct conversions *v = arg;
+    const struct packed_operand *o = v->operands[block / v->n_row_blocks];
+    int64_t r0 = (int64_t)(block % v->n_row_blocks) * CONVERT_ROWS,
+            rows = min64(CONVERT_ROWS, v->rows - r0);
+    unsigned char *to = converted(v->c, o, r0);
+    if (o->source_type == DT_BF16)
+        copy_bf16(v->c, to, o, r0, rows);
+    else
+        v->c->k->convert(to, o->ld, (const float *)o->source + r0 * o->source_ld, o->source_ld,
+                         rows, o->depth, round_up(o->depth, 32));
+}
+
+void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
+                    int64_t rows)
+{
+    struct conversions v = {.c = c, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
+    for (int i = 0; i < n; i++) {
+        if (operands[i].data == operands[i].source)
+            continue;
+        clear_padding_rows(c, &operands[i], rows);
+        v.operands[v.n++] = &operands[i];
+    }
+    pool_run(c->pool, c->role, block_convert, &v, v.n * v.n_row_blocks);
+}
+
+struct transposition {
+    const struct compute *c;
+    const struct packed_operand *operand;
+    int64_t rows;
+    float scale;
+};
+
+/* A strip of CONVERT_ROWS rows of the transposed matrix, a tile at a time, so that both sides stay
+ * in the first cache. */
+static void block_convert_transposed(void *arg, int block, int slot)
+{
+    enum { TILE = 64 };
+    const struct transposition *v = arg;
+    const struct packed_operand *o = v->operand;
+    int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
+    unsigned char *to = converted(v->c, o, r0);
+    if (v->c->k->convert_transposed && o->source_type == DT_F32) {
+        v->c->k->convert_transposed(to, o->ld, (const float *)o->source + r0, o->source_ld, rows,
+                                    o->depth, v->scale);
+        return;
+    }
+    float tile[CONVERT_ROWS][TILE], row[CONVERT_ROWS];
+    for (int64_t k0 = 0; k0 < o->depth; k0 += TILE) {
+        int64_t depth = min64(TILE, o->depth - k0);
+        for (int64_t k = 0; k < depth; k++) {
+            const int64_t at = (k0 + k) * o->source_ld + r0;
+            const float *from = (const float *)o->source + at;
+            if (o->source_type == DT_BF16) {
+                dtype_to_f32(DT_BF16, (const uint16_t *)o->source + at, row, (size_t)rows);
+                from = row;
+            }
+            for (int64_t r = 0; r < rows; r++)
+                tile[r][k] = v->scale * from[r];
+        }
+        v->c->k->convert(to + (size_t)k0 * packed_element(v->c), o->ld, tile[0], TILE, rows, depth,
+                         round_up(depth, 32));
+    }
+}
+
+void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,
+                               int64_t rows, float scale)
+{
+    struct transposition v = {.c = c, .operand = operand, .rows = rows, .scale = scale};
+    clear_padding_rows(c, operand, rows);
+    pool_run(c->pool, c->role, block_convert_transposed, &v, blocks_of_rows(rows));
+}
