@@ -68,11 +68,12 @@ const float *pass_hidden(struct pass *p, const struct compute *c, const struct l
 void pass_logits(struct pass *p, const struct compute *c, const float *hidden_rows, int64_t n_rows,
                  float *logits);
 
-/* Where the time of the last pass_loss_and_grad went; for bench. */
+/* Where the time of the last pass_loss_and_grad went. */
+enum { PASS_PARTS = 16 };
 struct pass_part {
-    const char *name;
+    const char *name; /* a constant: the same pointer each time */
     double seconds, flops, bytes;
 };
-int pass_parts(const struct pass *p, struct pass_part parts[16]);
+int pass_parts(const struct pass *p, struct pass_part parts[PASS_PARTS]); /* those that took time */
 
 #endif

@@ -249,7 +249,7 @@ void pass_free(struct pass *p)
     mem_free(p);
 }
 
-int pass_parts(const struct pass *p, struct pass_part parts[16])
+int pass_parts(const struct pass *p, struct pass_part parts[PASS_PARTS])
 {
     static const char *const names[PART_COUNT] = {"embedding",
                                                   "forward: products",
@@ -262,6 +262,7 @@ int pass_parts(const struct pass *p, struct pass_part parts[16])
                                                   "backward: attention",
                                                   "backward: norms, gates",
                                                   "weight gradients"};
+    _Static_assert((int)PART_COUNT <= (int)PASS_PARTS, "there is room for all");
     int n = 0;
     for (int i = 0; i < PART_COUNT; i++)
         if (p->clock.seconds[i] > 0)

@@ -26,9 +26,18 @@ struct step {
     uint64_t dropout_seed;
     pthread_mutex_t *weights; /* held while the weights change; may be NULL */
 };
+/* Where its time went: the parts of the pass over all micro-batches, clipping and update, the rest.
+ * They add up to `seconds`. */
+enum { STEP_PARTS = PASS_PARTS + 2 };
+struct step_parts {
+    struct pass_part part[STEP_PARTS];
+    int n;
+    double seconds;
+};
 struct step_result {
     double loss, grad_norm; /* loss before the update; norm before clipping */
     int64_t tokens, targets;
+    struct step_parts parts;
 };
 /* Micro-batch i of the update, valid until the next call. */
 typedef const struct batch *(*step_next)(void *arg, int i);

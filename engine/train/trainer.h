@@ -15,6 +15,7 @@
 #include "engine/train/dataset.h"
 #include "engine/train/forecast.h"
 #include "engine/train/run.h"
+#include "engine/train/step.h"
 #include "engine/infer/generate.h"
 
 enum train_event_kind {
@@ -36,6 +37,7 @@ struct train_event {
     double loss, grad_norm, learning_rate, tokens_per_second, epoch; /* STEP; EVAL: loss */
     int64_t tokens, supervised_tokens;
     size_t memory_bytes;
+    const struct step_parts *parts;   /* STEP: where its time went; valid during the call */
     double rate, rate_low, rate_high; /* FORM */
     int n;
     const struct generated *sample; /* SAMPLE: valid during the call */

@@ -94,6 +94,7 @@ bool trainer_tell_step(struct trainer *t, const struct step_result *r, double lr
     e.supervised_tokens = r->targets;
     e.tokens_per_second = rate;
     e.memory_bytes = mem_rss_bytes();
+    e.parts = &r->parts;
     json_t *j = line(t, "step", now);
     json_object_set_new(j, "loss", json_number(r->loss));
     json_object_set_new(j, "grad_norm", json_number(r->grad_norm));

@@ -137,6 +137,25 @@ static void on_started(struct workbench *w, const struct train_event *e)
     w->view.curves.version++;
 }
 
+/* Where the time goes, over some twenty steps. */
+static void on_parts(struct workbench *w, const struct step_parts *p)
+{
+    const double weight = 0.9;
+    struct step_parts *to = &w->parts;
+    bool same = to->n == p->n;
+    for (int i = 0; same && i < p->n; i++)
+        same = to->part[i].name == p->part[i].name;
+    if (p->n == 0 || !same) {
+        *to = *p;
+        return;
+    }
+    to->seconds = weight * to->seconds + (1 - weight) * p->seconds;
+    for (int i = 0; i < p->n; i++) {
+        to->part[i].seconds = weight * to->part[i].seconds + (1 - weight) * p->part[i].seconds;
+        to->part[i].flops = weight * to->part[i].flops + (1 - weight) * p->part[i].flops;
+    }
+}
+
 static void on_step(struct workbench *w, const struct train_event *e)
 {
     struct view_run *run = &w->view.run;
@@ -208,6 +227,7 @@ static void feed_train(struct workbench *w, struct mail *m)
         break;
     case TRAIN_STEP:
         on_step(w, e);
+        on_parts(w, &m->parts);
         break;
     case TRAIN_EVAL:
         on_eval(w, e);
@@ -457,6 +477,7 @@ void feed_mail(struct workbench *w, struct mail *m)
         feed_train(w, m);
         break;
     case MAIL_TRAINER:
+        w->peak_gflops = m->number;
         feed_trainer(w, taken(m));
         break;
     case MAIL_TRAIN_OVER:
@@ -524,6 +545,7 @@ void feed_reset_run(struct workbench *w)
     *run = (struct view_run){.state = RUN_NONE, .loss = NAN, .ema = NAN, .val_loss = NAN, .best_val_loss = NAN, .val_step = -1, .best_val_step = -1,
                              .tokens_per_s = NAN, .steps_per_s = NAN, .eta_s = NAN, .epoch = NAN, .learning_rate = NAN, .grad_norm = NAN};
     w->ema = w->ema_weight = w->step_seconds = 0;
+    w->parts.n = 0;
 }
 
 void feed_free(struct workbench *w)

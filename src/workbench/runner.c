@@ -2,8 +2,10 @@
 #include "src/workbench/state.h"
 
 #include "engine/base/mem.h"
+#include "engine/kernel/peak.h"
 #include "src/cli/cli.h"
 
+#include <math.h>
 #include <string.h>
 
 struct listener { /* on the stack of the trainer's thread */
@@ -25,11 +27,21 @@ static void on_event(void *arg, const struct train_event *e)
     }
     m.event.text = m.event.path = m.event.best = NULL;
     m.event.sample = NULL;
+    if (e->parts)
+        m.parts = *e->parts;
+    m.event.parts = NULL;
     mail_post(l->w, &m);
     bool checkpoint = e->kind == TRAIN_CHECKPOINT;
     if (l->trainer && (checkpoint || l->look_again))
         post_run(l->w, trainer_run_dir(l->trainer));
     l->look_again = checkpoint;
+}
+
+/* What the kernels of the run could do, before its first step: the best of two short looks, since threads that just began may share a core for a while. */
+static double peak_of(const struct workbench *w, const struct train_options *o)
+{
+    const double seconds = 0.01;
+    return o->compute == GM_COMPUTE_F32 ? NAN : fmax(peak_gflops(w->pool, o->kernel, seconds), peak_gflops(w->pool, o->kernel, seconds));
 }
 
 static void *run_thread(void *arg)
@@ -49,7 +61,7 @@ static void *run_thread(void *arg)
     if (atomic_load(&w->stop_training)) /* asked while it was being opened */
         trainer_ask_stop(t);
     l.trainer = t;
-    mail_post(w, &(struct mail){.kind = MAIL_TRAINER, .pointer = t});
+    mail_post(w, &(struct mail){.kind = MAIL_TRAINER, .pointer = t, .number = peak_of(w, trainer_options(t))});
     bool ok = trainer_run(t, &err), stopped = !ok && err.code == GM_E_CANCELLED;
     if (l.look_again)
         post_run(w, trainer_run_dir(t));

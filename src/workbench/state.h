@@ -27,7 +27,7 @@ enum { CHAT_CONTEXT = 1024, LOG_MAX = 2000, EXPORT_LINES = 64, FACTS_MAX = 12 };
 
 enum mail_kind {
     MAIL_TRAIN,       /* event (texts in text, text2), sample */
-    MAIL_TRAINER,     /* pointer: a struct trainer, opened and about to run */
+    MAIL_TRAINER,     /* pointer: a struct trainer, opened and about to run; number: the peak of its kernels, GFLOP/s, NAN: not known */
     MAIL_TRAIN_OVER,  /* flag: ended well; number: 1 = stopped after saving; text: the error, else NULL */
     MAIL_RETIRED,     /* the trainer that was put away is gone */
     MAIL_RUN,         /* pointer: struct run_info, as the run stands on disk */
@@ -50,6 +50,7 @@ struct mail {
     enum mail_kind kind;
     struct train_event event;
     struct generated sample; /* text owned; prompt in text2 */
+    struct step_parts parts; /* TRAIN_STEP; n 0: read from a journal */
     char *text, *text2;
     void *pointer;
     double number;
@@ -193,7 +194,9 @@ struct workbench {
     struct tools tools, *opened;        /* tools.model NULL: nothing loaded yet */
 
     struct points curves[CURVE_COUNT];
-    double ema, ema_weight, step_seconds;
+    double ema, ema_weight, step_seconds, peak_gflops;
+    struct step_parts parts; /* smoothed */
+    struct view_part part_views[VIEW_PARTS_MAX];
     struct sample_row *samples;
     struct view_sample *sample_views;
     size_t n_samples, cap_samples;

@@ -50,6 +50,27 @@ static void fill_facts(struct workbench *w, const struct train_options *o)
     w->view.run.facts = w->facts;
 }
 
+static double share_of(double flops, double seconds, double gflops)
+{
+    return flops > 0 && seconds > 0 && gflops > 0 ? flops / seconds * 1e-9 / gflops : NAN;
+}
+
+static void fill_parts(struct workbench *w)
+{
+    struct view_run *run = &w->view.run;
+    const struct step_parts *p = &w->parts;
+    double flops = 0;
+    _Static_assert((int)STEP_PARTS <= (int)VIEW_PARTS_MAX, "a view holds all parts");
+    for (int i = 0; i < p->n; i++) {
+        w->part_views[i] = (struct view_part){.name = p->part[i].name, .ms = 1000 * p->part[i].seconds,
+                                              .share_of_peak = share_of(p->part[i].flops, p->part[i].seconds, w->peak_gflops)};
+        flops += p->part[i].flops;
+    }
+    run->parts = w->part_views;
+    run->part_count = (size_t)p->n;
+    run->share_of_peak = share_of(flops, p->seconds, w->peak_gflops);
+}
+
 static void fill_run(struct workbench *w)
 {
     struct view_run *run = &w->view.run;
@@ -58,6 +79,7 @@ static void fill_run(struct workbench *w)
     run->busy = w->busy[0] ? w->busy : NULL;
     run->memory_bytes = mem_rss_bytes();
     run->memory_peak_bytes = mem_rss_peak_bytes();
+    fill_parts(w);
     run->waits_share = run->state == RUN_TRAINING ? pool_training_held_share(w->pool) : 0;
     if (!o)
         return;

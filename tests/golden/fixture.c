@@ -119,6 +119,19 @@ static const struct view_fact facts[] = {{"base", "nano  bf16  3.1 M params"},
                                          {"compute", "bf16  avx512f  2 threads"},
                                          {"eval", "every 100 steps, samples at 0.3 0.7 1.0"}};
 
+static const struct view_part parts[] = {{"embedding", 0.2, NAN},
+                                         {"forward: products", 31.4, 0.81},
+                                         {"forward: adapters", 2.1, 0.36},
+                                         {"forward: attention", 7.9, 0.34},
+                                         {"forward: norms, gates", 4.4, NAN},
+                                         {"head and loss", 9.3, 0.72},
+                                         {"backward: products", 33.0, 0.76},
+                                         {"backward: adapters", 6.5, 0.24},
+                                         {"backward: attention", 9.6, 0.41},
+                                         {"backward: norms, gates", 4.9, NAN},
+                                         {"clip and update", 0.5, NAN},
+                                         {"rest", 0.1, NAN}};
+
 static const struct view_line stream[] = {{"Pick one and divide", 5, 5, 5, 5}, {"the small lean left, the tall right", 8, 8, 8, 7}, {"call yourself aga", -1, -1, -1, 5}};
 static struct view_chat_turn turns[] = {
     {.who = CHAT_NOTE, .text = "talking to the live model; its weights are taken anew for every answer"},
@@ -210,6 +223,9 @@ void fixture_fill(struct view *v)
                                .grad_norm = 0.71,
                                .memory_bytes = 84000000,
                                .memory_peak_bytes = 96000000,
+                               .parts = parts,
+                               .part_count = sizeof parts / sizeof parts[0],
+                               .share_of_peak = 0.58,
                                .facts = facts,
                                .fact_count = sizeof facts / sizeof facts[0]};
     v->data = (struct view_data){.name = "train.jsonl", .about = "train 31  valid 6  test 3", .count = ROWS, .version = 1, .row = row, .detail = detail,

@@ -71,6 +71,7 @@
     X(SMOOTH,       "smooth",   "0..0.999", UI,  "",                        "",              "smoothing of the curve") \
     X(CURSOR,       "",         "",         UI,  "train c",                 "cursor",        "read values off the curve (h l move)") \
     X(METRIC,       "metric",   "[NAME]",   UI,  "train v",                 "metric",        "next curve: loss, form rate, lr, grad norm, tok/s") \
+    X(TIME,         "time",     "",         UI,  "train t",                 "time",          "where the time of a step goes, or the curve again") \
     X(ZOOM_IN,      "",         "",         UI,  "train + =",               "zoom",          "zoom in") \
     X(ZOOM_OUT,     "",         "",         UI,  "train -",                 "",              "zoom out") \
     X(FIT,          "fit",      "",         UI,  "train 0 F",               "fit",           "whole run, following the newest step") \

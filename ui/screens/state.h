@@ -37,6 +37,7 @@ struct data_state {
 };
 struct train_state {
     bool linear, hide_raw, cursor;
+    bool time; /* in place of the curve: where the time of a step goes */
     double smooth; /* the weight */
     enum metric metric;
     double span; /* steps in the window; 0 = the whole run */
@@ -154,6 +155,7 @@ void train_draw(struct canvas *c, const struct view *v, struct ui_state *ui);
 enum ui_reply train_perform(struct ui_state *ui, const struct view *v, struct command *c);
 bool train_move(struct ui_state *ui, const struct view *v, enum command_id id); /* the cursor; false: not for the plot */
 void train_free(struct train_state *t);
+void step_time_draw(struct canvas *c, const struct view *v, struct rect box, bool focus); /* step_time.c: where the time of a step goes */
 void samples_draw(struct canvas *c, const struct view *v, struct ui_state *ui);
 const struct view_sample *samples_selected(const struct view *v, const struct ui_state *ui);
 void chat_draw(struct canvas *c, const struct view *v, struct ui_state *ui);

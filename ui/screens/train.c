@@ -118,6 +118,9 @@ enum ui_reply train_perform(struct ui_state *ui, const struct view *v, struct co
     struct train_state *t = &ui->train;
     int step = 0;
     switch (c->id) {
+    case COMMAND_TIME:
+        t->time = !t->time;
+        break;
     case COMMAND_LOG_Y:
         t->linear = !t->linear;
         break;
@@ -196,7 +199,7 @@ bool train_move(struct ui_state *ui, const struct view *v, enum command_id id)
 {
     struct train_state *t = &ui->train;
     const struct view_series *s = series_of(v, t->metric);
-    if (!t->cursor || s->count == 0)
+    if (!t->cursor || t->time || s->count == 0)
         return false;
     long delta = id == COMMAND_MOVE_LEFT ? -1 : id == COMMAND_MOVE_RIGHT ? 1 : id == COMMAND_PAGE_UP ? -10 : id == COMMAND_PAGE_DOWN ? 10 : 0;
     long at = (long)plot_nearest(s->x, s->count, t->cursor_x);
@@ -467,7 +470,9 @@ void train_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
 {
     const struct layout *l = &ui->layout;
     int focus = ui_focus(ui, v);
-    if (layout_shown(l, TRAIN_PLOT))
+    if (layout_shown(l, TRAIN_PLOT) && ui->train.time)
+        step_time_draw(c, v, l->pane[TRAIN_PLOT], focus == TRAIN_PLOT);
+    else if (layout_shown(l, TRAIN_PLOT))
         draw_plot(c, v, ui, l->pane[TRAIN_PLOT], focus == TRAIN_PLOT);
     if (layout_shown(l, TRAIN_RUN))
         draw_run(c, v, ui, l->pane[TRAIN_RUN], focus == TRAIN_RUN);

@@ -22,6 +22,13 @@ struct view_fact {
     const char *label, *value; /* "optimizer", "AdamW 0.9 0.999  wd 0  clip 1" */
 };
 
+enum { VIEW_PARTS_MAX = 24 };
+struct view_part { /* of a step */
+    const char *name;     /* "backward: products" */
+    double ms;            /* smoothed over some steps */
+    double share_of_peak; /* NAN: it counts no products, or the peak is not known */
+};
+
 struct view_run {
     enum run_state state;
     const char *name, *model; /* "demo-003", "nano" */
@@ -34,6 +41,9 @@ struct view_run {
     size_t memory_bytes, memory_peak_bytes;
     double waits_share; /* share of the last second that training waited for tasting, 0..1; 0 = none */
     const char *busy;   /* "evaluating 12/40", "loading model 40%": what runs beside or before the steps; NULL */
+    const struct view_part *parts; /* where the time of a step goes, in its order; of a run that trains here */
+    size_t part_count;
+    double share_of_peak;          /* of the whole step; NAN: not known */
     const struct view_fact *facts; /* the run box of the Train screen */
     size_t fact_count;
 };

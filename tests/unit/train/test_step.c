@@ -188,6 +188,20 @@ static int cut(const struct packed *p, struct packed *rows)
     return p->batch.n_seqs;
 }
 
+/* Every part once, and together they are the step. */
+static void assert_parts(const struct step_parts *p)
+{
+    double sum = 0;
+    assert_in_range(p->n, 3, STEP_PARTS);
+    for (int i = 0; i < p->n; i++) {
+        sum += p->part[i].seconds;
+        assert_true(p->part[i].seconds > -1e-9 && p->part[i].flops >= 0);
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(p->part[i].name, p->part[j].name);
+    }
+    assert_true(p->seconds > 0 && fabs(sum - p->seconds) < 1e-9 + 1e-6 * p->seconds);
+}
+
 static struct run run_steps(const struct fixture *f, bool mlx, enum compute_mode mode, int threads,
                             bool micro, bool checkpoint)
 {
@@ -236,6 +250,7 @@ static struct run run_steps(const struct fixture *f, bool mlx, enum compute_mode
         assert_int_equal(
             step_run(&s, mlx ? 1e-3 : 5e-3, b->batch.n_targets, n, given, micro ? rows : b, &r),
             STEP_DONE);
+        assert_parts(&r.parts);
         out.losses[k] = r.loss;
         out.norms[k] = r.grad_norm;
     }
