@@ -2,15 +2,18 @@
  * attention_plain.c.
  *
  * Forward: a block is a tile of queries of one sequence and one key head. Backward: a short sequence is one block
- * per key head (dq, dk and dv in one go); of a long one, tiles of queries give dq and stretches of keys give dk and
- * dv, which computes the scores twice but needs no sum across blocks. Every output is written by one block only, and
- * how a sequence is cut depends on shapes alone: the bits do not depend on the threads. Heavy blocks (late queries,
- * early keys) come first.
+ * per key head (dq, dk and dv in one go); of a long one, stretches of keys give dk and dv and leave the gradients of the scores behind,
+ * from which tiles of queries then sum dq. Where those would take too much memory, scores are computed a second time instead.
+ * A step of decoding against a long cache is cut by keys, and the parts are joined in their order. Every output is written by
+ * one block only, and how a sequence is cut depends on shapes alone: the bits do not depend on the threads. Heavy blocks (late
+ * queries, early keys) come first.
  */
 #include "engine/kernel/attention_kernels.h"
 #include "engine/kernel/table.h"
 
 #include <assert.h>
+
+enum { SPILL_BYTES = 16 << 20, CACHED_KEYS = 256 };
 
 struct work {
     const struct compute *c;
@@ -19,15 +22,20 @@ struct work {
     int n_seqs;
     const int32_t *seq_start;
     const struct attention_request *requests;
-    int joint_length, key_step; /* backward */
+    int first_head, heads;      /* key heads at work */
+    float *shared;              /* backward: the gradients of the scores, or NULL; decoding: partial results */
+    float *delta;
 };
 
-static const struct attention_kernels *kernels_of(enum family family)
+static const struct attention_kernels *kernels_of(const struct compute *c)
 {
     const struct attention_kernels *k = NULL;
-    switch (family) {
-    case FAMILY_AMX:
+    switch (c->family) {
     case FAMILY_AVX512BF16:
+        if (c->mode == GM_COMPUTE_BF16 && (k = attention_kernels_avx512bf16()) != NULL)
+            break;
+        /* fall through */
+    case FAMILY_AMX:
     case FAMILY_AVX512F:
         k = attention_kernels_avx512();
         break;
@@ -75,7 +83,8 @@ static struct attention_part part_of(const struct work *w, int64_t row, int64_t 
     p.out = out_at(p.out, row, wide);
     if (p.lse)
         p.lse += row * p.ld_lse + head * p.group;
-    if (p.dout.data) {
+    if (p.delta) {
+        p.delta += row * p.ld_lse + head * p.group;
         p.dout = in_at(p.dout, row, wide);
         p.dq = out_at(p.dq, row, wide);
         p.dk = out_at(p.dk, key_row, narrow);
@@ -89,16 +98,11 @@ static float *scratch_of(const struct work *w, int slot)
     return w->c->scratch->slot[slot].data;
 }
 
-static void run(const struct compute *c, struct work *w, pool_fn fn, int64_t n_blocks, int keys)
+static void run(struct work *w, pool_fn fn, int64_t n_blocks)
 {
-    const struct attention_shape *a = w->part.a;
     assert(n_blocks <= INT32_MAX);
-    if (n_blocks == 0)
-        return;
-    w->c = c;
-    w->k = kernels_of(c->family);
-    scratch_slots(c, attention_scratch_floats(a->head_dim, keys) * sizeof(float));
-    pool_run(c->pool, c->role, fn, w, (int)n_blocks);
+    if (n_blocks > 0)
+        pool_run(w->c->pool, w->c->role, fn, w, (int)n_blocks);
 }
 
 static bool is_float(enum dtype type)
@@ -106,11 +110,14 @@ static bool is_float(enum dtype type)
     return type == DT_F32 || type == DT_BF16;
 }
 
-static struct work work_of(const struct attention_shape *a, const struct attention_batch *b, struct attention_out out, float *lse)
+static struct work work_of(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b,
+                           struct attention_out out, float *lse)
 {
     assert(a->n_kv_heads > 0 && a->n_heads % a->n_kv_heads == 0 && a->head_dim > 0);
     assert(is_float(b->q.type) && is_float(b->k.type) && is_float(b->v.type) && is_float(out.type));
-    return (struct work){.part = {.a = a, .group = a->n_heads / a->n_kv_heads, .q = b->q, .k = b->k, .v = b->v, .out = out,
+    scratch_slots(c, attention_scratch_floats(a->head_dim) * sizeof(float));
+    return (struct work){.c = c, .k = kernels_of(c), .heads = a->n_kv_heads,
+                         .part = {.a = a, .group = a->n_heads / a->n_kv_heads, .q = b->q, .k = b->k, .v = b->v, .out = out,
                                   .lse = lse, .ld_lse = a->n_heads},
                          .n_seqs = b->n_seqs, .seq_start = b->seq_start};
 }
@@ -125,87 +132,132 @@ double attention_flops(const struct attention_shape *a, int n_seqs, const int32_
     return 4 * pairs * a->head_dim * a->n_heads;
 }
 
+/* Block numbers run over sequences, then pieces of a sequence, then key heads. */
+struct place {
+    int seq, start, length, piece, pieces, head;
+    int64_t before; /* words of spill before this sequence and head */
+};
+typedef int (*pieces_fn)(const struct work *w, int length);
+
+static int64_t count_blocks(const struct work *w, pieces_fn pieces_of)
+{
+    int64_t n = 0;
+    for (int s = 0; s < w->n_seqs; s++)
+        n += (int64_t)pieces_of(w, w->seq_start[s + 1] - w->seq_start[s]) * w->heads;
+    return n;
+}
+
+static bool is_joint(int length)
+{
+    return length <= ATTENTION_KEYS;
+}
+static int64_t spill_of(const struct work *w, int length)
+{
+    return is_joint(length) || w->part.key_step == 0 ? 0 : attention_spill_words(&w->part, length, length, w->k->pair);
+}
+
+static struct place locate(const struct work *w, int block, pieces_fn pieces_of)
+{
+    struct place at = {0};
+    for (;; at.seq++) {
+        at.start = w->seq_start[at.seq];
+        at.length = w->seq_start[at.seq + 1] - at.start;
+        at.pieces = pieces_of(w, at.length);
+        if (block < at.pieces * w->heads)
+            break;
+        block -= at.pieces * w->heads;
+        at.before += spill_of(w, at.length) * w->heads;
+    }
+    at.piece = block / w->heads;
+    at.before += spill_of(w, at.length) * (block % w->heads);
+    at.head = w->first_head + block % w->heads;
+    return at;
+}
+
+static int query_tiles(const struct work *w, int length)
+{
+    return pieces(length, attention_tile_queries(w->part.group));
+}
+
 static void forward_block(void *arg, int block, int slot)
 {
     const struct work *w = arg;
-    const int heads = w->part.a->n_kv_heads, step = attention_tile_queries(w->part.group);
-    for (int s = 0; s < w->n_seqs; s++) {
-        const int length = w->seq_start[s + 1] - w->seq_start[s], tiles = pieces(length, step);
-        if (block >= tiles * heads) {
-            block -= tiles * heads;
-            continue;
-        }
-        int n, first = range(length, tiles, tiles - 1 - block / heads, &n);
-        struct attention_part p = part_of(w, w->seq_start[s], w->seq_start[s], block % heads);
-        w->k->forward(&p, 0, first, n, scratch_of(w, slot));
-        return;
-    }
+    const struct place at = locate(w, block, query_tiles);
+    int n, first = range(at.length, at.pieces, at.pieces - 1 - at.piece, &n);
+    struct attention_part p = part_of(w, at.start, at.start, at.head);
+    w->k->forward(&p, 0, first, n, scratch_of(w, slot));
 }
 
 void attention(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b, struct attention_out out,
                float *lse)
 {
-    struct work w = work_of(a, b, out, lse);
-    int64_t blocks = 0;
-    for (int s = 0; s < b->n_seqs; s++)
-        blocks += (int64_t)pieces(b->seq_start[s + 1] - b->seq_start[s], attention_tile_queries(w.part.group)) * a->n_kv_heads;
-    run(c, &w, forward_block, blocks, ATTENTION_KEYS);
+    struct work w = work_of(c, a, b, out, lse);
+    run(&w, forward_block, count_blocks(&w, query_tiles));
 }
 
-/* Blocks of a sequence for one key head: stretches of keys, then tiles of queries; or one for both. */
 static int key_blocks(const struct work *w, int length)
 {
-    return length <= w->joint_length ? length > 0 : pieces(length, w->key_step);
+    return is_joint(length) ? length > 0 : pieces(length, w->part.key_step);
 }
-static int query_blocks(const struct work *w, int length)
+static int dq_tiles(const struct work *w, int length)
 {
-    return length <= w->joint_length ? 0 : pieces(length, attention_tile_queries(w->part.group));
+    return is_joint(length) ? 0 : query_tiles(w, length);
 }
 
-static void backward_block(void *arg, int block, int slot)
+static void keys_block(void *arg, int block, int slot)
 {
     const struct work *w = arg;
-    const int heads = w->part.a->n_kv_heads;
-    float *scratch = scratch_of(w, slot);
-    for (int s = 0; s < w->n_seqs; s++) {
-        const int start = w->seq_start[s], length = w->seq_start[s + 1] - start;
-        const int keys = key_blocks(w, length), queries = query_blocks(w, length);
-        if (block >= (keys + queries) * heads) {
-            block -= (keys + queries) * heads;
-            continue;
-        }
-        struct attention_part p = part_of(w, start, start, block % heads);
-        int n, first, index = block / heads;
-        if (index < keys) {
-            first = range(length, keys, index, &n);
-            w->k->backward_keys(&p, length, first, n, queries == 0, scratch);
-        } else {
-            first = range(length, queries, keys + queries - 1 - index, &n);
-            w->k->backward_queries(&p, first, n, scratch);
-        }
-        return;
-    }
+    const struct place at = locate(w, block, key_blocks);
+    const bool joint = is_joint(at.length);
+    struct attention_part p = part_of(w, at.start, at.start, at.head);
+    const int first = at.piece * p.key_step, n = joint || at.length - first < p.key_step ? at.length - first : p.key_step;
+    float *spill = NULL;
+    if (joint)
+        p.key_step = ATTENTION_KEYS;
+    else if (w->shared)
+        spill = w->shared + at.before + attention_spill_words(&p, at.length, first, w->k->pair);
+    w->k->backward_keys(&p, at.length, first, n, spill, joint, scratch_of(w, slot));
 }
 
-/* Up to which length a sequence is one block, and how many keys a block of a longer one takes, so that a block lasts about a
- * millisecond: a (query, key) pair costs 10 (joint) or 8 flops per head and dimension, of which a core does 50 to
- * 100 a nanosecond. */
-static void plan_backward(struct work *w)
+static void queries_block(void *arg, int block, int slot)
+{
+    const struct work *w = arg;
+    const struct place at = locate(w, block, dq_tiles);
+    int n, first = range(at.length, at.pieces, at.pieces - 1 - at.piece, &n);
+    struct attention_part p = part_of(w, at.start, at.start, at.head);
+    w->k->backward_queries(&p, at.length, first, n, w->shared ? w->shared + at.before : NULL, scratch_of(w, slot));
+}
+
+static int delta_rows(const struct work *w)
+{
+    const int64_t row = (int64_t)w->part.a->n_heads * w->part.a->head_dim;
+    return row < 1 << 15 ? (int)((1 << 15) / row) : 1;
+}
+
+static void delta_block(void *arg, int block, int slot)
+{
+    (void)slot;
+    const struct work *w = arg;
+    const struct attention_shape *a = w->part.a;
+    const struct attention_in out = {w->part.out.data, w->part.out.ld, w->part.out.type};
+    const int64_t end = w->seq_start[w->n_seqs], step = delta_rows(w), first = w->seq_start[0] + block * step;
+    for (int64_t i = first; i < first + step && i < end; i++)
+        for (int64_t h = 0; h < a->n_heads; h++)
+            w->delta[i * a->n_heads + h] = w->k->delta(w->part.dout, i * w->part.dout.ld + h * a->head_dim, out, i * out.ld + h * a->head_dim, a->head_dim);
+}
+
+/* How many keys a block of a long sequence takes, so that it lasts about a millisecond: a (query, key) pair costs 8 flops per head and
+ * dimension, of which a core does 200 (f32) to 400 (bf16) a nanosecond. Fewer than 16 keys would spend their time on gathering queries. */
+static int plan_key_step(const struct work *w)
 {
     const struct attention_shape *a = w->part.a;
-    const int64_t padded = attention_padded(a->head_dim), per_pair = (int64_t)w->part.group * a->head_dim;
-    int longest = 0;
+    int longest = 0, step = ATTENTION_KEYS;
     for (int s = 0; s < w->n_seqs; s++)
         longest = w->seq_start[s + 1] - w->seq_start[s] > longest ? w->seq_start[s + 1] - w->seq_start[s] : longest;
-    w->joint_length = ATTENTION_KEYS;
-    const bool plenty = (int64_t)w->n_seqs * a->n_kv_heads >= 8; /* blocks enough for any pool */
-    for (int length = 128; length <= 256; length += 32)
-        if ((plenty || length == 128) && length * padded <= 16384 && length * length * per_pair <= 8 << 20)
-            w->joint_length = length;
     const int64_t span = a->window > 0 && a->window + ATTENTION_KEYS < longest ? a->window + ATTENTION_KEYS : longest;
-    w->key_step = ATTENTION_KEYS;
-    while (w->key_step > 16 && w->key_step * span * per_pair > 16 << 20) /* below 16 keys gathering the queries costs most */
-        w->key_step /= 2;
+    while (step > 16 && step * span * w->part.group * a->head_dim > w->k->pair * (int64_t)(20 << 20))
+        step /= 2;
+    return step;
 }
 
 void attention_backward(const struct compute *c, const struct attention_shape *a, const struct attention_batch *b,
@@ -213,38 +265,97 @@ void attention_backward(const struct compute *c, const struct attention_shape *a
                         struct attention_out dk, struct attention_out dv)
 {
     assert(is_float(dout.type) && is_float(dq.type) && is_float(dk.type) && is_float(dv.type));
-    struct work w = work_of(a, b, (struct attention_out){(void *)out.data, out.ld, out.type}, (float *)lse); /* only read in backward */
+    struct work w = work_of(c, a, b, (struct attention_out){(void *)out.data, out.ld, out.type}, (float *)lse); /* only read here */
     w.part.dout = dout;
     w.part.dq = dq, w.part.dk = dk, w.part.dv = dv;
-    plan_backward(&w);
-    int64_t blocks = 0;
-    for (int s = 0; s < b->n_seqs; s++) {
-        const int length = b->seq_start[s + 1] - b->seq_start[s];
-        blocks += (int64_t)(key_blocks(&w, length) + query_blocks(&w, length)) * a->n_kv_heads;
+    w.part.key_step = plan_key_step(&w);
+
+    int64_t spill = 0; /* words of one key head */
+    for (int s = 0; s < b->n_seqs; s++)
+        spill += spill_of(&w, b->seq_start[s + 1] - b->seq_start[s]);
+    const int64_t fits = spill > 0 ? SPILL_BYTES / 4 / spill : a->n_kv_heads, rows = b->seq_start[b->n_seqs];
+    const int heads = fits == 0 || fits > a->n_kv_heads ? a->n_kv_heads : (int)fits; /* 0: not even one head's, so none is kept */
+    const int64_t kept = fits > 0 ? spill * heads : 0;
+    float *shared = scratch_shared(c, 0, (size_t)(kept + rows * a->n_heads) * sizeof(float));
+    w.shared = kept > 0 ? shared : NULL;
+    w.part.delta = w.delta = shared + kept;
+    run(&w, delta_block, pieces(rows - b->seq_start[0], delta_rows(&w)));
+    for (w.first_head = 0; w.first_head < a->n_kv_heads; w.first_head += heads) {
+        w.heads = a->n_kv_heads - w.first_head < heads ? a->n_kv_heads - w.first_head : heads;
+        run(&w, keys_block, count_blocks(&w, key_blocks));
+        run(&w, queries_block, count_blocks(&w, dq_tiles));
     }
-    run(c, &w, backward_block, blocks, w.joint_length);
+}
+
+/* How a request is cut: into tiles of queries, or, if it is one tile against a long cache, into parts of its keys. */
+struct cut {
+    int tiles, parts;
+    int64_t begin, end; /* the keys that it sees */
+};
+static struct cut cut_of(const struct work *w, const struct attention_request *r)
+{
+    const struct attention_shape *a = w->part.a;
+    struct cut cut = {.tiles = query_tiles(w, r->n_new), .parts = 1, .end = (int64_t)r->n_past + r->n_new};
+    if (a->window > 0 && r->n_past >= a->window)
+        cut.begin = r->n_past - a->window + 1;
+    if (cut.tiles == 1 && w->part.group <= ATTENTION_ROWS)
+        cut.parts = pieces((int)(cut.end - cut.begin), CACHED_KEYS);
+    return cut;
+}
+
+static struct attention_part cached_part(const struct work *w, const struct attention_request *r, int64_t row, int head)
+{
+    struct work here = *w;
+    here.part.k.data = r->k_cache;
+    here.part.v.data = r->v_cache;
+    return part_of(&here, row, 0, head);
 }
 
 static void cached_block(void *arg, int block, int slot)
 {
     const struct work *w = arg;
-    const struct attention_shape *a = w->part.a;
-    const int heads = a->n_kv_heads, step = attention_tile_queries(w->part.group);
+    const struct attention_request *r = w->requests;
+    float *partials = w->shared;
     int64_t row = 0;
-    for (int i = 0; i < w->n_seqs; row += w->requests[i++].n_new) {
-        const struct attention_request *r = w->requests + i;
-        const int tiles = pieces(r->n_new, step);
-        if (block >= tiles * heads) {
-            block -= tiles * heads;
-            continue;
-        }
-        int n, first = range(r->n_new, tiles, tiles - 1 - block / heads, &n);
-        struct work here = *w;
-        here.part.k.data = r->k_cache;
-        here.part.v.data = r->v_cache;
-        struct attention_part p = part_of(&here, row, 0, block % heads);
+    struct cut cut;
+    for (;; row += r++->n_new) {
+        cut = cut_of(w, r);
+        const int blocks = cut.tiles * cut.parts * w->heads;
+        if (block < blocks)
+            break;
+        block -= blocks;
+        if (cut.parts > 1)
+            partials += cut.parts * w->heads * attention_partial_floats(w->part.a->head_dim, r->n_new * w->part.group);
+    }
+    const struct attention_part p = cached_part(w, r, row, block % w->heads);
+    int n, piece = block / w->heads;
+    if (cut.parts > 1) {
+        const int first = range((int)(cut.end - cut.begin), cut.parts, piece, &n);
+        partials += (block % w->heads * cut.parts + piece) * attention_partial_floats(w->part.a->head_dim, r->n_new * w->part.group);
+        w->k->forward_partial(&p, r->n_past, r->n_new, cut.begin + first, cut.begin + first + n, partials, scratch_of(w, slot));
+    } else {
+        const int first = range(r->n_new, cut.tiles, cut.tiles - 1 - piece, &n);
         w->k->forward(&p, r->n_past, first, n, scratch_of(w, slot));
-        return;
+    }
+}
+
+static void merge_block(void *arg, int block, int slot)
+{
+    const struct work *w = arg;
+    const float *partials = w->shared;
+    int64_t row = 0;
+    for (const struct attention_request *r = w->requests;; row += r++->n_new) {
+        const struct cut cut = cut_of(w, r);
+        if (cut.parts == 1)
+            continue;
+        const int64_t size = cut.parts * attention_partial_floats(w->part.a->head_dim, r->n_new * w->part.group);
+        if (block < w->heads) {
+            const struct attention_part p = cached_part(w, r, row, block);
+            w->k->merge(&p, r->n_new, cut.parts, partials + block * size, scratch_of(w, slot));
+            return;
+        }
+        block -= w->heads;
+        partials += size * w->heads;
     }
 }
 
@@ -253,10 +364,19 @@ void attention_cached(const struct compute *c, const struct attention_shape *a, 
 {
     const int64_t wide = (int64_t)a->n_heads * a->head_dim, narrow = (int64_t)a->n_kv_heads * a->head_dim;
     const struct attention_batch b = {.q = {q, wide, DT_F32}, .k = {NULL, narrow, type}, .v = {NULL, narrow, type}, .n_seqs = n_requests};
-    struct work w = work_of(a, &b, (struct attention_out){out, wide, DT_F32}, NULL);
+    struct work w = work_of(c, a, &b, (struct attention_out){out, wide, DT_F32}, NULL);
     w.requests = requests;
-    int64_t blocks = 0;
-    for (int i = 0; i < n_requests; i++)
-        blocks += (int64_t)pieces(requests[i].n_new, attention_tile_queries(w.part.group)) * a->n_kv_heads;
-    run(c, &w, cached_block, blocks, ATTENTION_KEYS);
+    int64_t blocks = 0, merges = 0, floats = 0;
+    for (int i = 0; i < n_requests; i++) {
+        const struct cut cut = cut_of(&w, requests + i);
+        blocks += (int64_t)cut.tiles * cut.parts * w.heads;
+        if (cut.parts > 1) {
+            merges += w.heads;
+            floats += (int64_t)cut.parts * w.heads * attention_partial_floats(a->head_dim, requests[i].n_new * w.part.group);
+        }
+    }
+    if (floats > 0)
+        w.shared = scratch_shared(c, 0, (size_t)floats * sizeof(float));
+    run(&w, cached_block, blocks);
+    run(&w, merge_block, merges);
 }
