@@ -12,6 +12,7 @@
 static const char *const family_names[FAMILY_COUNT] = {
     [FAMILY_AUTO] = "auto",       [FAMILY_AMX] = "amx",   [FAMILY_AVX512BF16] = "avx512bf16",
     [FAMILY_AVX512F] = "avx512f", [FAMILY_AVX2] = "avx2", [FAMILY_NEON] = "neon",
+    [FAMILY_NEONBF16] = "neonbf16",
     [FAMILY_PLAIN] = "plain",
 };
 static const char *const mode_names[] = {

@@ -20,7 +20,7 @@ enum compute_mode {
     GM_COMPUTE_BF16, /* matrix operands rounded to bf16, products summed in f32 */
     GM_COMPUTE_F32   /* the reference: OpenBLAS in f32 */
 };
-enum family { FAMILY_AUTO, FAMILY_AMX, FAMILY_AVX512BF16, FAMILY_AVX512F, FAMILY_AVX2, FAMILY_NEON, FAMILY_PLAIN, FAMILY_COUNT };
+enum family { FAMILY_AUTO, FAMILY_AMX, FAMILY_AVX512BF16, FAMILY_AVX512F, FAMILY_AVX2, FAMILY_NEONBF16, FAMILY_NEON, FAMILY_PLAIN, FAMILY_COUNT };
 
 struct kernel_table; /* private: function pointers of one family */
 struct compute_scratch;

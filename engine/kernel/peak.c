@@ -86,6 +86,10 @@ FOR("amx-tile,amx-bf16") static void loop_amx(int turns)
 typedef float32x4_t four;
 __attribute__((noinline)) LOOP(loop_plain, four, SUMS_PLAIN, "w", vdupq_n_f32(0), vaddq_f32(sum[s], vmulq_f32(vdupq_n_f32(2), sum[s])))
 __attribute__((noinline)) LOOP(loop_neon, four, SUMS_NEON, "w", vdupq_n_f32(0), vfmaq_f32(sum[s], vdupq_n_f32(1e-3f), vdupq_n_f32(0.5f)))
+#if defined(GM_HAS_NEONBF16_FLAG)
+#define QUADS(bits) vreinterpretq_bf16_u16(vdupq_n_u16(bits))
+__attribute__((target("arch=armv8.2-a+bf16"), noinline)) LOOP(loop_neonbf16, four, SUMS_NEON, "w", vdupq_n_f32(0), vbfmmlaq_f32(sum[s], QUADS(0x3c01), QUADS(0x3f01)))
+#endif
 #endif
 
 static struct loop loop_of(enum family f)
@@ -111,6 +115,10 @@ static struct loop loop_of(enum family f)
 #elif defined(__aarch64__)
     case FAMILY_NEON:
         return (struct loop){loop_neon, 2.0 * 4 * SUMS_NEON};
+#if defined(GM_HAS_NEONBF16_FLAG)
+    case FAMILY_NEONBF16:
+        return (struct loop){loop_neonbf16, 2.0 * 16 * SUMS_NEON};
+#endif
 #endif
     default:
         return (struct loop){0};

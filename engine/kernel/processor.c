@@ -1,6 +1,7 @@
 /* processor.c - which kernel families may run here.
  *
  * x86-64: CPUID, and XCR0 (does the system save the wide registers?); AMX also needs the system's leave, asked for once per process.
+ * aarch64: NEON is part of it; whether there are bf16 instructions, the system tells (HWCAP2, sysctl).
  */
 #include "engine/kernel/processor.h"
 
@@ -104,6 +105,73 @@ void processor_describe(struct str *out)
     look_once();
     str_printf(out, "x86-64 %08x %s, features %08x %08x %08x %08x, saved %d%d%d%d", processor.signature, processor.model, processor.features[0], processor.features[1],
                processor.features[2], processor.features[3], processor.avx2, processor.avx512, processor.avx512bf16, processor.amx);
+}
+
+#elif defined(__aarch64__)
+#ifdef __linux__
+#include <stdio.h>
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+static struct {
+    bool bf16;
+    unsigned long features[2];
+    char model[64];
+} processor;
+
+#ifdef __linux__
+static void look(void)
+{
+    enum { HWCAP2_BF16_BIT = 1 << 14 };
+    processor.features[0] = getauxval(AT_HWCAP);
+    processor.features[1] = getauxval(AT_HWCAP2);
+    processor.bf16 = processor.features[1] & HWCAP2_BF16_BIT;
+    FILE *f = fopen("/sys/devices/system/cpu/cpu0/regs/identification/midr_el1", "re"); /* who made it, and what */
+    if (f && fgets(processor.model, sizeof processor.model, f))
+        processor.model[strcspn(processor.model, "\n")] = 0;
+    if (f)
+        fclose(f);
+}
+#elif defined(__APPLE__)
+static void look(void)
+{
+    int has = 0;
+    size_t size = sizeof has;
+    processor.bf16 = sysctlbyname("hw.optional.arm.FEAT_BF16", &has, &size, NULL, 0) == 0 && has;
+    size = sizeof processor.model - 1;
+    sysctlbyname("machdep.cpu.brand_string", processor.model, &size, NULL, 0);
+}
+#else
+static void look(void) {}
+#endif
+
+static void look_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, look);
+}
+
+const struct kernel_table *family_table(enum family f)
+{
+    look_once();
+    switch (f) {
+    case FAMILY_NEONBF16:
+        return processor.bf16 ? kernel_table_neonbf16() : NULL;
+    case FAMILY_NEON:
+        return kernel_table_neon();
+    default:
+        return f == FAMILY_PLAIN ? kernel_table_portable() : NULL;
+    }
+}
+
+void processor_describe(struct str *out)
+{
+    look_once();
+    char model[sizeof processor.model];
+    text_clean_fixed(model, sizeof model, processor.model, strlen(processor.model));
+    str_printf(out, "aarch64 %s, features %lx %lx, bf16 %d", model, processor.features[0], processor.features[1], processor.bf16);
 }
 
 #else

@@ -5,7 +5,7 @@
  * packs a stretch of up to KC of the summed dimension into panels of 16 columns and multiplies.
  * Layouts, with kpad = k rounded up to 32 (zeros behind k):
  *
- *   vnni families    panel[p][kpad/2][16] pairs of bf16; activations bf16, row-major
+ *   vnni families    panel[p][kpad/2][16] pairs of bf16 (neonbf16: [kpad/4][16] quads); activations bf16, row-major
  *   f32 families     panel[p][kpad][16] floats that hold bf16 values; activations likewise
  *
  * A sum runs over the stretches in order, and inside a stretch in the family's own fixed order. It
@@ -109,6 +109,8 @@ const struct kernel_table *kernel_table_amx(void);
 const struct kernel_table *kernel_table_avx512bf16(void);
 const struct kernel_table *kernel_table_avx512f(void);
 const struct kernel_table *kernel_table_avx2(void);
+const struct kernel_table *kernel_table_neonbf16(void);
+const struct kernel_table *kernel_table_neon(void);
 const struct kernel_table *kernel_table_portable(void);
 
 /* Grows to the largest product seen, then stays: a steady step allocates nothing. */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char KERNELS[] = "auto|amx|avx512bf16|avx512f|avx2|neon|plain";
+static const char KERNELS[] = "auto|amx|avx512bf16|avx512f|avx2|neonbf16|neon|plain";
 static const char MODES[] = "auto|bf16|f32";
 
 enum { GENERAL_ROWS = 12, NAMES_MAX = 128 };
@@ -41,7 +41,7 @@ enum compute_mode general_mode(const struct general *g)
 
 enum family general_family(const struct general *g)
 {
-    static const enum family families[] = {FAMILY_AUTO, FAMILY_AMX, FAMILY_AVX512BF16, FAMILY_AVX512F, FAMILY_AVX2, FAMILY_NEON, FAMILY_PLAIN};
+    static const enum family families[] = {FAMILY_AUTO, FAMILY_AMX, FAMILY_AVX512BF16, FAMILY_AVX512F, FAMILY_AVX2, FAMILY_NEONBF16, FAMILY_NEON, FAMILY_PLAIN};
     return families[g->kernel];
 }
 

@@ -1,0 +1,135 @@
+/* matmul_neon.c - the family neon (every aarch64): f32 panels that hold bf16 values, 6 rows x 16 columns of sums in 24 of the 32 registers. */
+#include "engine/kernel/table.h"
+
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#include <assert.h>
+
+#define GM_PAIRS 0
+#include "engine/kernel/matmul_neon_rows.inc"
+
+/* 4 rows x 4 columns, transposed to rows of a panel. */
+INLINE void transpose_4(const float *const rows[4], int k, float *panel)
+{
+    float32x4_t a = vld1q_f32(rows[0] + k), b = vld1q_f32(rows[1] + k), c = vld1q_f32(rows[2] + k), d = vld1q_f32(rows[3] + k);
+    float32x4_t ac0 = vzip1q_f32(a, c), ac1 = vzip2q_f32(a, c), bd0 = vzip1q_f32(b, d), bd1 = vzip2q_f32(b, d);
+    vst1q_f32(panel, vzip1q_f32(ac0, bd0));
+    vst1q_f32(panel + PANEL, vzip2q_f32(ac0, bd0));
+    vst1q_f32(panel + 2 * PANEL, vzip1q_f32(ac1, bd1));
+    vst1q_f32(panel + 3 * PANEL, vzip2q_f32(ac1, bd1));
+}
+
+static void pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
+{
+    float buffer[4][KC];
+    static const float nothing[KC];
+    int kpad = (k + 31) & ~31;
+    memset(buffer, 0, sizeof buffer); /* behind k */
+    for (int j = 0; j < (n + PANEL - 1) / PANEL * PANEL; j += 4) {
+        const float *rows[4];
+        for (int i = 0; i < 4; i++) {
+            rows[i] = nothing;
+            if (j + i < n) {
+                expand(w, n0 + j + i, k0, k, buffer[i]);
+                rows[i] = buffer[i];
+            }
+        }
+        float *to = (float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + j % PANEL;
+        for (int kk = 0; kk < kpad; kk += 4)
+            transpose_4(rows, kk, to + (size_t)kk * PANEL);
+    }
+}
+
+static void pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
+{
+    int kpad = (k + 31) & ~31, columns = (n + PANEL - 1) / PANEL * PANEL;
+    float row[256 + 8] = {0};
+    assert(n <= 256);
+    for (int i = 0; i < kpad; i++) {
+        if (i < k)
+            expand(w, k0 + i, n0, n, row);
+        else
+            memset(row, 0, sizeof row);
+        for (int j = 0; j < columns; j += PANEL)
+            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL, row + j, PANEL * sizeof *row);
+    }
+}
+
+static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k, int64_t kpad)
+{
+    round_floats(dst, ld, src, lds, rows, k, kpad);
+}
+
+enum { ROWS = 6, QUARTERS = PANEL / 4 };
+
+/* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
+static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+{
+    const float *row[ROWS];
+    float32x4_t sum[ROWS][QUARTERS];
+    float edge[ROWS][PANEL] = {{0}};
+    size_t bytes = (size_t)(cols < PANEL ? cols : PANEL) * sizeof(float);
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+        row[r] = a + (r < rows ? r : rows - 1) * lda;
+        if (accumulate && r < rows)
+            memcpy(edge[r], c + r * ldc, bytes);
+#pragma GCC unroll 4
+        for (int q = 0; q < QUARTERS; q++)
+            sum[r][q] = vld1q_f32(edge[r] + 4 * q);
+    }
+    for (int k = 0; k < kpad; k++, b += PANEL) {
+        float32x4_t value[QUARTERS];
+#pragma GCC unroll 4
+        for (int q = 0; q < QUARTERS; q++)
+            value[q] = vld1q_f32(b + 4 * q);
+#pragma GCC unroll 6
+        for (int r = 0; r < ROWS; r++) {
+            float32x4_t x = vld1q_dup_f32(row[r] + k);
+#pragma GCC unroll 4
+            for (int q = 0; q < QUARTERS; q++)
+                sum[r][q] = vfmaq_f32(sum[r][q], x, value[q]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+        for (int q = 0; q < QUARTERS; q++)
+            vst1q_f32(edge[r] + 4 * q, sum[r][q]);
+    for (int r = 0; r < rows; r++)
+        memcpy(c + r * ldc, edge[r], bytes);
+}
+
+static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+{
+    for (int j = 0; j < cols; j += PANEL) {
+        const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
+        for (int r = 0; r < rows; r += ROWS)
+            tile((const float *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc, rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
+    }
+}
+
+static const struct kernel_table table = {
+    .vnni = false,
+    .pack_cost = 10,
+    .block_flops = 10e6, /* small boards have cores of 10 GFLOP/s */
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn,
+    .convert = convert,
+    .round_rows = round_rows,
+    .multiply = multiply,
+    .small = small,
+    .convert_small = convert_small,
+    .softmax_tile = softmax_tile,
+    .softmax_gradient = softmax_gradient,
+};
+
+const struct kernel_table *kernel_table_neon(void)
+{
+    return &table;
+}
+#else
+const struct kernel_table *kernel_table_neon(void)
+{
+    return NULL;
+}
+#endif
