@@ -6,7 +6,7 @@
 #ifndef GM_KERNEL_OPS_KERNELS_H
 #define GM_KERNEL_OPS_KERNELS_H
 
-#include "engine/kernel/ops.h"
+#include "engine/kernel/ops_rows.h"
 
 struct ops_kernels {
     void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, int64_t rows, int64_t n, float eps);
@@ -29,11 +29,25 @@ struct ops_kernels {
     void (*from_bf16)(float *dst, const uint16_t *src, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);
     void (*adamw)(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t n);
+    /* ops_rows.h: rows [row0, row0 + n_rows), or columns [column, column + width) with width <= OPS_DW_COLUMNS */
+    void (*residual)(const struct residual *r, int64_t row0, int64_t n_rows);
+    void (*residual_backward)(const struct residual_backward *r, int64_t row0, int64_t n_rows);
+    void (*heads)(const struct heads *h, int64_t row0, int64_t n_rows);
+    void (*heads_backward)(const struct heads *h, int64_t row0, int64_t n_rows);
+    void (*gated)(const struct gated *g, int64_t row0, int64_t n_rows);
+    void (*gated_backward)(const struct gated *g, int64_t row0, int64_t n_rows);
+    void (*rows_scale)(struct rows to, struct rows x, float s, int64_t row0, int64_t n_rows, int64_t n);
+    void (*rows_affine)(struct rows y, const float *gain, const float *bias, int64_t row0, int64_t n_rows, int64_t n);
+    void (*rows_affine_backward)(float *dgain, struct rows g, struct rows y, const float *bias, const float *gain, const float *by,
+                                 int64_t T, int64_t column, int width);
+    void (*rows_sum)(float *sums, struct rows y, int64_t T, int64_t column, int width);
+    void (*norm_weights)(float *dw, struct rows dy, struct rows x, const float *rstd, int64_t T, int heads, int64_t n, int64_t column,
+                         int width);
     /* The functions of ops_vec.inc, for the tests: which = 0 exp, 1 sigmoid, 2 tanh. */
     void (*function)(float *y, const float *x, int64_t n, int which);
 };
 
-enum { OPS_DW_COLUMNS = 64 };
+enum { OPS_DW_COLUMNS = 64, OPS_HEAD_DIM_MAX = 1024 };
 
 extern const struct ops_kernels ops_kernels_base;
 /* NULL where the compiler cannot make them. */
