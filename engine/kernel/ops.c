@@ -46,7 +46,7 @@ struct work {
     float *y, *y2, *y3;
     const float *x, *x2, *x3, *x4;
     const int32_t *ids; /* positions or token ids */
-    int64_t count, n, unit, rows;
+    int64_t count, n, unit;
     int n_heads;
     float s;
     bool flag;
@@ -106,22 +106,11 @@ static void rmsnorm_dx_block(void *arg, int block, int slot)
     w->k->rmsnorm_dx(w->y + row * w->n, w->x + row * w->n, w->x2 + row * w->n, w->x3 + row, w->x4, rows, w->n, w->flag);
 }
 
-static void rmsnorm_dw_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t width, column = range(w, block, &width);
-    int64_t rows = *(const int64_t *)w->more;
-    w->k->rmsnorm_dw(w->y + column, w->x + column, w->x2 + column, w->x3, rows, w->n, (int)width);
-}
-
 void rmsnorm_backward(const struct compute *c, float *dx, float *dw, const float *dy, const float *x, const float *rstd,
                       const float *w, int64_t rows, int64_t n, bool accumulate)
 {
-    if (dw) { /* first: dx may overwrite dy */
-        struct work work = {.y = dw, .x = dy, .x2 = x, .x3 = rstd, .n = n, .more = &rows};
-        run(c, &work, rmsnorm_dw_block, n, n <= 4 * OPS_DW_COLUMNS ? OPS_DW_COLUMNS / 4 : OPS_DW_COLUMNS);
-    }
+    if (dw) /* first: dx may overwrite dy */
+        norm_weights_backward(c, dw, rows_in(dy, DT_F32, n), rows_in(x, DT_F32, n), rstd, rows, 1, n);
     struct work work = {.y = dx, .x = dy, .x2 = x, .x3 = rstd, .x4 = w, .n = n, .flag = accumulate};
     run(c, &work, rmsnorm_dx_block, rows, rows_per_block(n));
 }
@@ -194,21 +183,6 @@ void glu(const struct compute *c, float *h, const float *gate, const float *up, 
     run(c, &work, glu_block, count, BLOCK_ELEMENTS);
 }
 
-static void glu_backward_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t n, i = range(w, block, &n);
-    w->k->glu_backward(w->y + i, w->y2 + i, w->x + i, w->x2 + i, w->x3 + i, n, w->act);
-}
-
-void glu_backward(const struct compute *c, float *dgate, float *dup, const float *dh, const float *gate, const float *up,
-                  int64_t count, enum activation act)
-{
-    struct work work = {.y = dgate, .y2 = dup, .x = dh, .x2 = gate, .x3 = up, .act = act};
-    run(c, &work, glu_backward_block, count, BLOCK_ELEMENTS);
-}
-
 static void add_block(void *arg, int block, int slot)
 {
     (void)slot;
@@ -235,67 +209,6 @@ void scale_inplace(const struct compute *c, float *y, float s, int64_t count)
 {
     struct work work = {.y = y, .s = s};
     run(c, &work, scale_block, count, BLOCK_ELEMENTS);
-}
-
-static void scale_columns_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t rows, row = range(w, block, &rows);
-    w->k->scale_columns(w->y + row * w->n, w->x, rows, w->n);
-}
-
-void scale_columns(const struct compute *c, float *y, const float *gain, int64_t rows, int64_t n)
-{
-    struct work work = {.y = y, .x = gain, .n = n};
-    run(c, &work, scale_columns_block, rows, rows_per_block(n));
-}
-
-static void scale_columns_backward_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t width, column = range(w, block, &width);
-    w->k->scale_columns_backward(w->y + column, w->y2 + column, w->flag ? NULL : (const float *)w->more + column,
-                                 w->flag ? (const uint16_t *)w->more + column : NULL, w->x ? w->x + column : NULL, w->x2 + column,
-                                 w->x3 + column, w->rows, w->n, (int)width);
-}
-
-void scale_columns_backward(const struct compute *c, float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain,
-                            const float *by, int64_t rows, int64_t n)
-{
-    struct work work = {.y = dgain, .y2 = g, .more = y, .flag = bf16, .x = bias, .x2 = gain, .x3 = by, .rows = rows, .n = n};
-    run(c, &work, scale_columns_backward_block, n, OPS_DW_COLUMNS);
-}
-
-static void bias_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t rows, row = range(w, block, &rows);
-    for (; rows > 0; rows--, row++)
-        w->k->add(w->y + row * w->n, w->x, w->n);
-}
-
-void add_bias(const struct compute *c, float *y, const float *bias, int64_t T, int64_t n)
-{
-    struct work work = {.y = y, .x = bias, .n = n};
-    run(c, &work, bias_block, T, rows_per_block(n));
-}
-
-static void columns_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t width, column = range(w, block, &width);
-    for (int64_t t = 0; t < w->rows; t++)
-        w->k->add(w->y + column, w->x + t * w->n + column, width);
-}
-
-void add_columns(const struct compute *c, float *sums, const float *y, int64_t T, int64_t n)
-{
-    struct work work = {.y = sums, .x = y, .rows = T, .n = n};
-    run(c, &work, columns_block, n, OPS_DW_COLUMNS);
 }
 
 static void to_bf16_block(void *arg, int block, int slot)

@@ -32,20 +32,11 @@ void rope_table_free(struct rope_table *t);
 void rope(const struct compute *c, float *x, int64_t ldx, const int32_t *positions, int64_t T, int n_heads,
           const struct rope_table *t, bool inverse);
 
-/* h = act(gate) * up, [T, n]. Backward writes dgate and dup; dgate may be dh, nothing else may overlap. */
+/* h = act(gate) * up, [T, n] */
 void glu(const struct compute *c, float *h, const float *gate, const float *up, int64_t count, enum activation act);
-void glu_backward(const struct compute *c, float *dgate, float *dup, const float *dh, const float *gate, const float *up,
-                  int64_t count, enum activation act);
 
 void add_inplace(const struct compute *c, float *y, const float *x, int64_t count);             /* y += x */
 void scale_inplace(const struct compute *c, float *y, float s, int64_t count);
-/* y[t,i] *= gain[i], [rows, n]; and its way back: dgain[i] += sum over t of g y / by[i] (0 where by is 0), then g[t,i] *= gain[i]. y is what
- * scale_columns left, in f32 or bf16, plus `bias` (NULL: none): with by = gain that is the gradient by the gain. */
-void scale_columns(const struct compute *c, float *y, const float *gain, int64_t rows, int64_t n);
-void scale_columns_backward(const struct compute *c, float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain,
-                            const float *by, int64_t rows, int64_t n);
-void add_bias(const struct compute *c, float *y, const float *bias, int64_t T, int64_t n);       /* y[t,:] += bias, y [T, n] */
-void add_columns(const struct compute *c, float *sums, const float *y, int64_t T, int64_t n);    /* sums += sum of y[t,:], in order of t */
 void to_bf16(const struct compute *c, uint16_t *dst, const float *src, int64_t count);
 void from_bf16(const struct compute *c, float *dst, const uint16_t *src, int64_t count);
 /* x[t,:] = scale * E[ids[t],:]; E in any storage type, [V, d]. */
@@ -68,14 +59,7 @@ void plain_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *
                             int64_t n, bool accumulate);
 void plain_rope(float *x, int64_t ldx, const int32_t *positions, int64_t T, int n_heads, const struct rope_table *t, bool inverse);
 void plain_glu(float *h, const float *gate, const float *up, int64_t count, enum activation act);
-void plain_glu_backward(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t count,
-                        enum activation act);
-void plain_scale_columns(float *y, const float *gain, int64_t rows, int64_t n);
-void plain_scale_columns_backward(float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain, const float *by,
-                                  int64_t rows, int64_t n);
 void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale);
-void plain_add_bias(float *y, const float *bias, int64_t T, int64_t n);
-void plain_add_columns(float *sums, const float *y, int64_t T, int64_t n);
 double plain_sum_squares(const float *x, int64_t count);
 void plain_adamw_update(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t count);
 

@@ -12,19 +12,11 @@ struct ops_kernels {
     void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, int64_t rows, int64_t n, float eps);
     void (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const float *rstd, const float *w, int64_t rows, int64_t n,
                        bool accumulate);
-    /* columns [0, width) of arrays with rows of n; width <= OPS_DW_COLUMNS */
-    void (*rmsnorm_dw)(float *dw, const float *dy, const float *x, const float *rstd, int64_t rows, int64_t n, int width);
     void (*rope)(float *x, const float *cosines, const float *sines, int n_heads, int head_dim, int half,
                  float sign); /* one token */
     void (*glu)(float *h, const float *gate, const float *up, int64_t n, enum activation act);
-    void (*glu_backward)(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t n,
-                         enum activation act);
     void (*add)(float *y, const float *x, int64_t n);
     void (*scale)(float *y, const float *x, float s, int64_t n);
-    void (*scale_columns)(float *y, const float *gain, int64_t rows, int64_t n);
-    /* columns [0, width) of arrays with rows of n; width <= OPS_DW_COLUMNS */
-    void (*scale_columns_backward)(float *dgain, float *g, const float *y, const uint16_t *y16, const float *bias, const float *gain,
-                                   const float *by, int64_t rows, int64_t n, int width);
     void (*to_bf16)(uint16_t *dst, const float *src, int64_t n);
     void (*from_bf16)(float *dst, const uint16_t *src, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);

@@ -1,6 +1,6 @@
 /* ops_plain.c - the plain twins of ops.h: one thread, sums and functions in double, one rounding at the end. Oracles
  * of the tests. */
-#include "engine/kernel/ops.h"
+#include "engine/kernel/ops_rows.h"
 
 #include <math.h>
 
@@ -53,57 +53,11 @@ void plain_rope(float *x, int64_t ldx, const int32_t *positions, int64_t T, int 
             }
 }
 
-/* The activation and its derivative. */
-static double act_of(double x, enum activation act, double *slope)
-{
-    if (act == ACT_SILU) {
-        double s = 1.0 / (1.0 + exp(-x));
-        *slope = s * (1.0 + x * (1.0 - s));
-        return x * s;
-    }
-    const double k = sqrt(2.0 / acos(-1.0));
-    double t = tanh(k * (x + 0.044715 * x * x * x));
-    *slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * k * (1 + 3 * 0.044715 * x * x);
-    return 0.5 * x * (1 + t);
-}
-
 void plain_glu(float *h, const float *gate, const float *up, int64_t count, enum activation act)
 {
-    double slope;
-    for (int64_t i = 0; i < count; i++)
-        h[i] = (float)(act_of(gate[i], act, &slope) * up[i]);
-}
-
-void plain_glu_backward(float *dgate, float *dup, const float *dh, const float *gate, const float *up, int64_t count,
-                        enum activation act)
-{
-    for (int64_t i = 0; i < count; i++) {
-        double slope, a = act_of(gate[i], act, &slope), d = dh[i];
-        dup[i] = (float)(a * d);
-        dgate[i] = (float)(slope * up[i] * d);
-    }
-}
-
-void plain_scale_columns(float *y, const float *gain, int64_t rows, int64_t n)
-{
-    for (int64_t i = 0; i < rows * n; i++)
-        y[i] *= gain[i % n];
-}
-
-void plain_scale_columns_backward(float *dgain, float *g, const void *y, bool bf16, const float *bias, const float *gain, const float *by,
-                                  int64_t rows, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0;
-        for (int64_t t = 0; t < rows; t++) {
-            int64_t at = t * n + i;
-            double v = (double)(bf16 ? bf16_to_f32(((const uint16_t *)y)[at]) : ((const float *)y)[at]);
-            sum += (double)g[at] * (v - (bias ? (double)bias[i] : 0));
-            g[at] *= gain[i];
-        }
-        if (by[i] != 0)
-            dgain[i] = (float)((double)dgain[i] + sum / (double)by[i]);
-    }
+    const struct gated g = {.T = 1, .n = count, .act = act, .gate = rows_in(gate, DT_F32, count), .up = rows_in(up, DT_F32, count),
+                            .h = rows_of(h, DT_F32, count)};
+    plain_gated(&g);
 }
 
 void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale)
@@ -112,22 +66,6 @@ void plain_embed_rows(float *x, const struct mat *embed, const int32_t *ids, int
         mat_row_to_f32(embed, ids[t], x + t * embed->cols);
         for (int64_t i = 0; i < embed->cols; i++)
             x[t * embed->cols + i] *= scale;
-    }
-}
-
-void plain_add_bias(float *y, const float *bias, int64_t T, int64_t n)
-{
-    for (int64_t i = 0; i < T * n; i++)
-        y[i] += bias[i % n];
-}
-
-void plain_add_columns(float *sums, const float *y, int64_t T, int64_t n)
-{
-    for (int64_t k = 0; k < n; k++) {
-        double sum = (double)sums[k];
-        for (int64_t t = 0; t < T; t++)
-            sum += (double)y[t * n + k];
-        sums[k] = (float)sum;
     }
 }
 

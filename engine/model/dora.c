@@ -10,7 +10,6 @@
 
 #include "engine/base/mem.h"
 #include "engine/kernel/matmul.h"
-#include "engine/kernel/ops.h"
 
 #include <assert.h>
 #include <math.h>
@@ -150,15 +149,13 @@ void lora_bind(struct lora *l, const struct model *m, const struct compute *c)
 
 /* ---- forward and backward ---- */
 
-void dora_forward(const struct compute *c, const struct lora *l, const struct lora_pair *pair,
-                  float *y, int64_t T)
+const float *dora_gain(const struct lora *l, const struct lora_pair *pair)
 {
-    scale_columns(c, y, l->dora.gain + first_row(l, pair), T, pair->out);
+    return pair->m < 0 ? NULL : l->dora.gain + first_row(l, pair);
 }
 
 void dora_backward(const struct compute *c, const struct lora *l, const struct lora_pair *pair,
-                   float *g, const void *y, const float *bias, int64_t T, float *grad_m)
+                   struct rows g, struct rows y, const float *bias, int64_t T, float *grad_m)
 {
-    scale_columns_backward(c, grad_m, g, y, c->mode == GM_COMPUTE_BF16, bias, l->dora.gain + first_row(l, pair), l->set.w + pair->m, T,
-                           pair->out);
+    rows_affine_backward(c, grad_m, g, y, bias, dora_gain(l, pair), l->set.w + pair->m, T, pair->out);
 }

@@ -11,14 +11,13 @@
 #ifndef GM_MODEL_DORA_H
 #define GM_MODEL_DORA_H
 
+#include "engine/kernel/ops_rows.h"
 #include "engine/model/lora.h"
 
-/* y [T, out] times the gain of each output. */
-void dora_forward(const struct compute *c, const struct lora *l, const struct lora_pair *pair,
-                  float *y, int64_t T);
-/* g [T, out] becomes gain g; grad_m [out] +=. y: what dora_forward left plus `bias` (NULL: none), f32, or bf16 where the compute
- * keeps that. */
+/* What multiplies each output, [out]; NULL: plain LoRA. */
+const float *dora_gain(const struct lora *l, const struct lora_pair *pair);
+/* g [T, out] becomes gain g; grad_m [out] +=. y: gain times the product plus `bias` (NULL: none), as it was kept. */
 void dora_backward(const struct compute *c, const struct lora *l, const struct lora_pair *pair,
-                   float *g, const void *y, const float *bias, int64_t T, float *grad_m);
+                   struct rows g, struct rows y, const float *bias, int64_t T, float *grad_m);
 
 #endif

@@ -1,5 +1,5 @@
-/* layer.h - private to the model room: the projections of a layer with their adapters, forward and
- * backward, for pass and decoder alike.
+/* layer.h - private to the model room: the projections of a layer with their adapters, forward
+ * (layer.c) and backward (layer_backward.c), for pass and decoder alike.
  *
  *     y = x Wᵀ + b + u Bᵀ,  u = s x̃ Aᵀ      x̃: x, or x with dropout; u is kept for the backward pass
  *
@@ -13,7 +13,7 @@
 #ifndef GM_MODEL_LAYER_H
 #define GM_MODEL_LAYER_H
 
-#include "engine/kernel/compute.h"
+#include "engine/kernel/ops_rows.h"
 #include "engine/model/pass.h"
 
 enum part {
@@ -53,14 +53,21 @@ struct layer_run {
     const struct lora_span *spans; /* cover all rows, in order */
     int n_spans;
     struct dropout dropout;   /* of training; one span then */
-    float *dropped;           /* [T, widest input]; NULL without dropout */
+    struct rows dropped;      /* [T, widest input]; none without dropout */
+    float *thin;              /* scratch [LAYER_GROUP, T, rank], where u is bf16 */
     struct part_clock *parts; /* NULL: not measured */
 };
 
 enum { LAYER_GROUP = 3 }; /* q|k|v, gate|up, o, down: projections of the same input go together */
 
 /* y[i] [T, out_i] for the n projections `which` of x [T, in]; u[i] [T, rank] is written where the
- * projection is adapted. */
+ * projection is adapted. One span. */
+void layer_project_rows(const struct layer_run *r, int layer, const enum proj *which, int n,
+                        struct rows x, int64_t T, const struct rows *y, const struct rows *u);
+/* u alone: where y is not needed again. */
+void layer_adapt_rows(const struct layer_run *r, int layer, const enum proj *which, int n,
+                      struct rows x, int64_t T, const struct rows *u);
+/* The decoder's: any spans, dense f32. */
 void layer_project(const struct layer_run *r, int layer, const enum proj *which, int n,
                    const float *x, int64_t T, float *const *y, float *const *u);
 
@@ -69,18 +76,38 @@ struct layer_grads {
     float *full;                      /* as model->full.w; NULL: none */
     size_t weight_offset[PROJ_COUNT]; /* into full, of this layer */
     float *bias[PROJ_COUNT];          /* of this layer, in full; NULL: none */
-    float *du[LAYER_GROUP];           /* scratch [T, rank] */
+    struct rows du[LAYER_GROUP];      /* [T, rank]; left by layer_backward_input for .._weights */
 };
-/* g[i] [T, out_i] -> gradients of the weights, and dx [T, in] = sum of g_i W_i + ... (NULL: not
- * wanted). x is the input of the forward pass; dx may be x: it is read before. DoRA also wants the
- * forward pass's y[i] as kept, and overwrites g. */
-void layer_project_backward(const struct layer_run *r, int layer, const enum proj *which, int n,
-                            const float *x, float *const *u, const void *const *y,
-                            float *const *g, int64_t T, const struct layer_grads *grads, float *dx);
+/* The way back through projections of one input: g[i] [T, out_i] are the gradients of their outputs.
+ * DoRA also wants the forward pass's y[i], and overwrites g. First the gradient of the input x,
+ *     dx [T, in] = sum of g_i W_i + ...         none: not wanted
+ * and those of the B; then, x being there, what else the weights get. dx may be the place of x. */
+struct layer_back {
+    const enum proj *which;
+    int n;
+    int64_t T;
+    struct rows g[LAYER_GROUP], u[LAYER_GROUP], y[LAYER_GROUP];
+};
+void layer_backward_input(const struct layer_run *r, int layer, const struct layer_back *b,
+                          const struct layer_grads *grads, struct rows dx);
+void layer_backward_weights(const struct layer_run *r, int layer, const struct layer_back *b,
+                            const struct layer_grads *grads, struct rows x);
 
 /* sqrt(d) for Gemma: exact in f32 mode, rounded to bf16 in bf16 mode; 1 for the others. */
 float layer_embed_scale(const struct model_config *c, enum compute_mode mode);
 struct attention_shape;
 void layer_attention_shape(const struct model_config *c, int layer, struct attention_shape *a);
+
+/* Private to layer*.c. */
+struct mat layer_mat_a(const struct lora *l, const struct lora_pair *pair);
+struct mat layer_mat_b(const struct lora *l, const struct lora_pair *pair);
+/* Products of one fused module share A, and so u: the index of the group's first product with this A. */
+int layer_first_with_a(const struct lora_pair *const *pair, int i);
+double layer_product_flops(int64_t T, const struct mat *w);
+/* What products read and write: weights as stored, activations as they lie. */
+double layer_product_bytes(int64_t T, const struct mat *w, enum dtype in, enum dtype out);
+/* y = (or, with add, +=) x with dropout, [T, n]. */
+void layer_drop(const struct layer_run *r, int layer, enum proj p, struct rows y, struct rows x,
+                int64_t T, int64_t n, bool add);
 
 #endif

@@ -23,8 +23,14 @@ static struct layer_run start(struct pass *p, const struct compute *c, const str
                               struct lora_span *span)
 {
     *span = (struct lora_span){.lora = lora};
-    return (struct layer_run){
-        .c = c, .m = p->m, .spans = span, .n_spans = 1, .dropped = p->dropped};
+    p->type = c->mode == GM_COMPUTE_F32 ? DT_F32 : DT_BF16;
+    assert(p->type == DT_BF16 || p->number == sizeof(float));
+    return (struct layer_run){.c = c,
+                              .m = p->m,
+                              .spans = span,
+                              .n_spans = 1,
+                              .dropped = pass_operand(p, p->dropped, p->widest),
+                              .thin = p->thin};
 }
 
 /* The next slice of whole sequences; false: none is left. Begin with *slice zero. */
@@ -130,7 +136,6 @@ double pass_loss_and_grad(struct pass *p, const struct compute *c, const struct 
     bool full = p->limits.kind == PASS_FULL;
     assert(p->limits.kind != PASS_FORWARD &&
            (full ? !lora && p->m->full.count > 0 : lora && lora->first_layer >= p->first_layer));
-    assert(p->kept_size == 4 || c->mode != GM_COMPUTE_F32);
     struct lora_span span;
     struct layer_run r = start(p, c, lora, &span);
     struct batch slice;
@@ -165,8 +170,8 @@ const float *pass_hidden(struct pass *p, const struct compute *c, const struct l
     assert(b->T <= p->rows);
     span.n = b->T;
     pass_forward(p, &r, b, false, layer_outputs);
-    rmsnorm(c, p->n, NULL, p->x, p->m->norm_final, b->T, p->d, p->m->config.rms_norm_eps);
-    return p->n;
+    rmsnorm(c, p->o, NULL, p->x, p->m->norm_final, b->T, p->d, p->m->config.rms_norm_eps);
+    return p->o;
 }
 
 void pass_logits(struct pass *p, const struct compute *c, const float *hidden_rows, int64_t n_rows,

@@ -4,6 +4,7 @@
 
 #include "engine/base/checked.h"
 #include "engine/kernel/head.h"
+#include "engine/kernel/matmul.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -56,46 +57,51 @@ static void overlay_end(struct planner *pl, struct overlay *o)
     take(pl, 1, (int64_t)(o->most - o->start), 1);
 }
 
+/* Activations: dense rows, and rows as products take them for operands. */
+static void *dense(const struct pass *p, struct planner *pl, int64_t rows, int64_t cols)
+{
+    return take(pl, rows, cols, p->number);
+}
+
+static void *operand(const struct pass *p, struct planner *pl, int64_t rows, int64_t cols)
+{
+    return rows > 0 && cols > 0 ? take(pl, matmul_rows(rows), matmul_stride(cols), p->number) : NULL;
+}
+
 static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_t T)
 {
     const struct model_config *c = &p->m->config;
-    size_t size = p->kept_size;
-    k->q = take(pl, T, p->q, size);
-    k->k = take(pl, T, p->kv, size);
-    k->v = take(pl, T, p->kv, size);
-    k->att = take(pl, T, p->q, size);
-    k->mid = take(pl, T, p->d, size);
-    const int64_t gated = p->first_kept == c->n_layers && !p->dora ? 0 : T;
-    k->gate = take(pl, gated, p->ff, size);
-    k->up = take(pl, gated, p->ff, size);
-    k->out = take(pl, p->dora && !c->sandwich_norm ? T : 0, p->d, size);
-    k->down = take(pl, p->dora || c->sandwich_norm ? T : 0, p->d, size);
+    const bool branches = p->dora || c->sandwich_norm;
+    k->q = dense(p, pl, T, p->q);
+    k->k = dense(p, pl, T, p->kv);
+    k->v = dense(p, pl, T, p->kv);
+    k->att = operand(p, pl, T, p->q);
+    k->out = dense(p, pl, branches ? T : 0, p->d);
+    k->mid = dense(p, pl, c->sandwich_norm ? 0 : T, p->d);
+    k->gate = operand(p, pl, T, p->ff);
+    k->up = operand(p, pl, T, p->ff);
+    k->down = dense(p, pl, branches ? T : 0, p->d);
     k->lse = floats(pl, T, c->n_heads);
     for (int i = 0; i < PROJ_COUNT; i++) { /* fused products share the u of the first */
         struct module m;
         bool first = module_of(c, (enum proj)i, &m);
-        k->u[i] = floats(pl, first && (p->keys >> i & 1) ? T : 0, p->rank);
+        k->u[i] = operand(p, pl, first && (p->keys >> i & 1) ? T : 0, p->rank);
     }
 }
 
-static void plan_backward(struct pass *p, struct planner *pl, int64_t T)
+/* The place of the topmost layer serves all that keep nothing of their own, too. */
+static void plan_layers(struct pass *p, struct planner *pl, int64_t T)
 {
-    const struct model_config *c = &p->m->config;
-    struct kept shared = {0};
-    p->dx = floats(pl, T, p->d);
-    p->dn = floats(pl, T, p->d);
-    p->dout = floats(pl, p->dora || c->sandwich_norm ? T : 0, p->d);
-    p->rstd = floats(pl, T, 1);
-    p->rstd_out = floats(pl, T, 1);
-    p->rstd_heads = floats(pl, T, c->n_heads);
-    for (int i = 0; i < LAYER_GROUP; i++)
-        p->du[i] = floats(pl, T, p->rank);
-    plan_kept(p, pl, &shared, T);
-    for (int i = c->n_layers - 1; i >= p->first_layer; i--) {
-        struct kept k = shared; /* of the topmost layer, and then of all that are recomputed */
-        if (i >= p->first_kept && i < c->n_layers - 1)
+    const int n_layers = p->m->config.n_layers;
+    struct kept top = {0};
+    plan_kept(p, pl, &top, T);
+    top.x = dense(p, pl, T, p->d);
+    for (int i = n_layers - 1; i >= 0; i--) {
+        struct kept k = top;
+        if (i >= p->first_kept && i < n_layers - 1)
             plan_kept(p, pl, &k, T);
-        k.x = take(pl, T, p->d, p->kept_size);
+        if (i >= p->first_layer && i < n_layers - 1)
+            k.x = dense(p, pl, T, p->d);
         if (p->kept)
             p->kept[i] = k;
     }
@@ -106,22 +112,21 @@ static void plan_widest(struct pass *p, struct planner *pl, int64_t T, int64_t t
 {
     const int64_t back = p->limits.kind != PASS_FORWARD ? T : 0;
     struct overlay o = overlay_begin(pl);
-    p->gate = floats(pl, T, p->ff);
-    p->up = floats(pl, T, p->ff);
-    p->h = floats(pl, T, p->ff);
-    p->dup = p->up; /* element by element */
+    p->h = operand(p, pl, T, p->ff);
+    p->dgate = operand(p, pl, p->dora ? back : 0, p->ff);
+    p->dup = operand(p, pl, p->dora ? back : 0, p->ff);
     overlay_next(pl, &o);
-    p->qs = floats(pl, T, p->q);
-    p->ks = floats(pl, T, p->kv);
-    p->vs = floats(pl, T, p->kv);
-    p->att = floats(pl, T, p->q);
-    p->dq = floats(pl, back, p->q);
-    p->dk = floats(pl, back, p->kv);
-    p->dv = floats(pl, back, p->kv);
-    p->datt = floats(pl, back, p->q);
-    p->q_turned = floats(pl, back, p->q);
-    p->k_turned = floats(pl, back, p->kv);
+    p->q_turned = dense(p, pl, p->turn_in_place ? 0 : T, p->q);
+    p->k_turned = dense(p, pl, p->turn_in_place ? 0 : T, p->kv);
+    p->datt = dense(p, pl, back, p->q);
+    p->dq = operand(p, pl, back, p->q);
+    p->dk = operand(p, pl, back, p->kv);
+    p->dv = operand(p, pl, back, p->kv);
     overlay_next(pl, &o);
+    p->head_x = floats(pl, targets, p->d);
+    p->head_h = floats(pl, targets, p->d);
+    p->head_dh = floats(pl, back > 0 ? targets : 0, p->d);
+    p->head_rstd = floats(pl, targets, 1);
     p->head_work =
         targets > 0
             ? take(pl, 1,
@@ -134,24 +139,25 @@ static void plan_widest(struct pass *p, struct planner *pl, int64_t T, int64_t t
 
 static void plan(struct pass *p, struct planner *pl)
 {
-    int64_t T = p->rows, targets = p->targets;
-    int64_t widest = p->q > p->d ? p->q : p->d;
-    widest = p->ff > widest ? p->ff : widest;
+    const struct model_config *c = &p->m->config;
+    const int64_t T = p->rows, back = p->limits.kind != PASS_FORWARD ? T : 0, full = p->limits.kind == PASS_FULL ? T : 0;
     p->x = floats(pl, T, p->d);
-    p->n = floats(pl, T, p->d);
     p->o = floats(pl, T, p->d);
-    plan_widest(p, pl, T, targets);
-    for (int i = 0; i < 3; i++)
-        p->u[i] = floats(pl, p->keys ? T : 0, p->rank);
-    p->dropped = floats(pl, p->dropout ? T : 0, widest);
-    if (p->limits.kind != PASS_FORWARD)
-        plan_backward(p, pl, T);
+    p->n = operand(p, pl, T, p->d);
+    p->mid = dense(p, pl, c->sandwich_norm ? T : 0, p->d);
+    plan_widest(p, pl, T, p->targets);
+    p->thin = floats(pl, p->keys ? T : 0, LAYER_GROUP * p->rank);
+    p->dropped = operand(p, pl, p->dropout ? T : 0, p->widest);
+    p->dx = floats(pl, back, p->d);
+    p->dout = operand(p, pl, back, p->d);
+    for (int i = 0; i < LAYER_GROUP; i++)
+        p->du[i] = operand(p, pl, p->keys ? back : 0, p->rank);
+    p->rstd = floats(pl, full, 1);
+    p->rstd_branch = floats(pl, full, 1);
+    p->rstd_heads = floats(pl, full, c->n_heads + c->n_kv_heads);
+    plan_layers(p, pl, T);
     p->slice_start = take(pl, p->limits.max_seqs + 1, 1, sizeof *p->slice_start);
-    p->slice_rows = take(pl, targets, 1, sizeof *p->slice_rows);
-    p->head_x = floats(pl, targets, p->d);
-    p->head_h = floats(pl, targets, p->d);
-    p->head_dh = floats(pl, p->limits.kind != PASS_FORWARD ? targets : 0, p->d);
-    p->head_rstd = floats(pl, targets, 1);
+    p->slice_rows = take(pl, p->targets, 1, sizeof *p->slice_rows);
 }
 
 static void describe(struct pass *p, const struct model *m, const struct lora_options *lora,
@@ -173,7 +179,9 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
         p->rows = slice < p->rows ? slice : p->rows;
     }
     p->targets = limits->max_targets < p->rows ? limits->max_targets : p->rows;
-    p->kept_size = limits->mode == GM_COMPUTE_BF16 ? 2 : 4;
+    p->widest = p->q > p->d ? p->q : p->d;
+    p->widest = p->ff > p->widest ? p->ff : p->widest;
+    p->number = limits->mode == GM_COMPUTE_BF16 ? 2 : 4;
     if (lora && limits->kind != PASS_FULL) {
         p->rank = lora->rank;
         p->keys = lora->keys;
@@ -184,6 +192,7 @@ static void describe(struct pass *p, const struct model *m, const struct lora_op
     }
     if (limits->kind == PASS_FULL)
         p->first_layer = 0;
+    p->turn_in_place = !c->qk_norm && !p->dora;
     const int walked = c->n_layers - p->first_layer;
     p->first_kept =
         p->first_layer + (limits->recompute_layers < walked ? limits->recompute_layers : walked);
@@ -227,8 +236,7 @@ struct pass *pass_new(const struct model *m, const struct lora_options *lora,
         pass_free(p);
         return NULL;
     }
-    if (limits->kind != PASS_FORWARD)
-        p->kept = mem_new((size_t)m->config.n_layers, sizeof *p->kept);
+    p->kept = mem_new((size_t)m->config.n_layers, sizeof *p->kept);
     planner = (struct planner){.arena = &p->arena};
     plan(p, &planner);
     return p;

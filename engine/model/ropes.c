@@ -77,12 +77,16 @@ void ropes_free(struct ropes *r)
     *r = (struct ropes){0};
 }
 
+static const struct rope_table *table_of(const struct ropes *r, const struct model_config *config, int layer)
+{
+    return config->local_rope && config->sliding[layer] ? &r->local : &r->full;
+}
+
 void ropes_turn(const struct ropes *r, const struct model_config *config, int layer,
                 const struct compute *c, float *x, int64_t ldx, const int32_t *positions, int heads,
                 int n_seqs, const int32_t *seq_start, const int32_t *lengths, bool inverse)
 {
-    const struct rope_table *table =
-        config->local_rope && config->sliding[layer] ? &r->local : &r->full;
+    const struct rope_table *table = table_of(r, config, layer);
     if (r->long_.half == 0) {
         rope(c, x + seq_start[0] * ldx, ldx, positions + seq_start[0],
              seq_start[n_seqs] - seq_start[0], heads, table, inverse);
@@ -92,5 +96,30 @@ void ropes_turn(const struct ropes *r, const struct model_config *config, int la
         int32_t rows = seq_start[s + 1] - seq_start[s], length = lengths ? lengths[s] : rows;
         rope(c, x + seq_start[s] * ldx, ldx, positions + seq_start[s], rows, heads,
              length > config->rope.original_positions ? &r->long_ : table, inverse);
+    }
+}
+
+static void skip_rows(struct rows *r, int64_t n)
+{
+    if (r->data)
+        r->data = (unsigned char *)r->data + (size_t)(n * r->ld) * (r->type == DT_BF16 ? 2 : 4);
+}
+
+void ropes_turn_heads(const struct ropes *r, const struct model_config *config, int layer, const struct compute *c, const struct heads *h,
+                      int n_seqs, const int32_t *seq_start, bool back)
+{
+    const bool whole = r->long_.half == 0;
+    for (int s = 0; s < (whole ? 1 : n_seqs); s++) {
+        struct heads part = *h;
+        const int32_t first = whole ? 0 : seq_start[s], end = seq_start[whole ? n_seqs : s + 1];
+        part.T = end - first;
+        part.positions += first;
+        part.table = !whole && part.T > config->rope.original_positions ? &r->long_ : table_of(r, config, layer);
+        for (int p = 0; p < part.n_parts; p++) {
+            struct head_rows *rows = &part.part[p];
+            skip_rows(&rows->x, first), skip_rows(&rows->g, first), skip_rows(&rows->to, first);
+            rows->rstd = rows->rstd ? rows->rstd + (int64_t)first * rows->heads : NULL;
+        }
+        (back ? heads_turn_backward : heads_turn)(c, &part);
     }
 }

@@ -13,7 +13,7 @@
 #ifndef GM_MODEL_ROPES_H
 #define GM_MODEL_ROPES_H
 
-#include "engine/kernel/compute.h"
+#include "engine/kernel/ops_rows.h"
 #include "engine/model/config.h"
 
 struct ropes {
@@ -34,5 +34,8 @@ void ropes_llama3_divisors(const struct model_config *c, double *divisors);
 void ropes_turn(const struct ropes *r, const struct model_config *config, int layer,
                 const struct compute *c, float *x, int64_t ldx, const int32_t *positions, int heads,
                 int n_seqs, const int32_t *seq_start, const int32_t *lengths, bool inverse);
+/* Norm and rotation of q and k, or the way back (ops_rows.h), for rows from 0 to seq_start[n_seqs]; h->table is filled in here. */
+void ropes_turn_heads(const struct ropes *r, const struct model_config *config, int layer, const struct compute *c, const struct heads *h,
+                      int n_seqs, const int32_t *seq_start, bool back);
 
 #endif

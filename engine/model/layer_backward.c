@@ -1,0 +1,152 @@
+/* layer_backward.c - see layer.h: the projections of a layer backward. */
+#include "engine/kernel/matmul.h"
+#include "engine/model/dora.h"
+#include "engine/model/layer.h"
+
+#include <assert.h>
+
+/* Which projections of a group are adapted and trained, with their factors. */
+struct adapted {
+    const struct lora *l;
+    const struct lora_pair *pair[LAYER_GROUP]; /* NULL: not adapted */
+    int first[LAYER_GROUP];                    /* of those that share its A: it stands for them */
+    struct mat a[LAYER_GROUP], b[LAYER_GROUP];
+};
+
+static void find_adapted(const struct layer_run *r, int layer, const struct layer_back *b,
+                         const struct layer_grads *grads, struct adapted *f)
+{
+    *f = (struct adapted){.l = r->spans[0].lora};
+    for (int i = 0; i < b->n && grads->lora && f->l; i++) {
+        f->pair[i] = lora_at(f->l, layer, b->which[i]);
+        if (f->pair[i]) {
+            f->first[i] = layer_first_with_a(f->pair, i);
+            f->a[i] = layer_mat_a(f->l, f->pair[i]);
+            f->b[i] = layer_mat_b(f->l, f->pair[i]);
+        }
+    }
+}
+
+static struct matmul_term term(struct rows a, const struct mat *w)
+{
+    return (struct matmul_term){.a = a.data, .lda = a.ld, .a_type = a.type, .w = w};
+}
+
+/* gradient [m, n] += aᵀ b */
+static void add_gradient(const struct layer_run *r, float *gradient, struct rows a, int64_t m,
+                         struct rows b, int64_t n, int64_t T)
+{
+    matmul_tn_typed(r->c, gradient, n, a.data, a.type, a.ld, m, b.data, b.type, b.ld, n, T, 1, true);
+}
+
+/* du = s g B (a sum over those that share A), and gB += gᵀ u. */
+static void outer_factors(const struct layer_run *r, const struct layer_back *b, const struct adapted *f,
+                          const struct layer_grads *grads)
+{
+    struct matmul_output du[LAYER_GROUP];
+    int at[LAYER_GROUP], n_du = 0;
+    double flops = 0, bytes = 0;
+    for (int i = 0; i < b->n; i++) {
+        if (!f->pair[i])
+            continue;
+        const int64_t rank = f->l->options.rank;
+        if (f->first[i] == i) {
+            const struct rows to = grads->du[i];
+            const bool direct = to.type == DT_F32;
+            at[n_du] = i;
+            du[n_du] = (struct matmul_output){.y = direct ? to.data : r->thin + n_du * b->T * rank,
+                                              .ldy = direct ? to.ld : rank};
+            n_du++;
+        }
+        struct matmul_output *sum = &du[n_du - 1];
+        sum->terms[sum->n_terms++] = term(b->g[i], &f->b[i]);
+        flops += 2 * layer_product_flops(b->T, &f->b[i]);
+        bytes += 2 * layer_product_bytes(b->T, &f->b[i], b->u[i].type, b->g[i].type);
+    }
+    if (n_du == 0)
+        return;
+    matmul_nn_joined(r->c, du, n_du, b->T);
+    for (int k = 0; k < n_du; k++)
+        rows_scale(r->c, grads->du[at[k]], rows_of(du[k].y, DT_F32, du[k].ldy), f->l->options.scale, b->T,
+                   f->l->options.rank);
+    for (int i = 0; i < b->n; i++)
+        if (f->pair[i])
+            add_gradient(r, grads->lora + f->pair[i]->b, b->g[i], f->pair[i]->out, b->u[f->first[i]],
+                         f->l->options.rank, b->T);
+    part_end(r->parts, PART_BACK_LORA, flops, bytes);
+}
+
+/* dx = sum of g_i W_i + dropout'(du_i A_i) */
+static void to_input(const struct layer_run *r, int layer, const struct layer_back *b, const struct adapted *f,
+                     const struct layer_grads *grads, struct rows dx)
+{
+    const bool drops = r->dropout.p > 0;
+    struct matmul_output out = {.y = dx.data, .ldy = dx.ld, .y_type = dx.type};
+    double flops = 0, bytes = 0;
+    for (int i = 0; i < b->n; i++) {
+        const struct mat *w = &r->m->layers[layer].w[b->which[i]];
+        out.terms[out.n_terms++] = term(b->g[i], w);
+        flops += layer_product_flops(b->T, w);
+        bytes += layer_product_bytes(b->T, w, i == 0 ? dx.type : DT_BF16, b->g[i].type);
+        if (f->pair[i] && f->first[i] == i && !drops) {
+            out.terms[out.n_terms++] = term(grads->du[i], &f->a[i]);
+            flops += layer_product_flops(b->T, &f->a[i]);
+            bytes += (double)mat_bytes(&f->a[i]);
+        }
+    }
+    matmul_nn_joined(r->c, &out, 1, b->T);
+    part_end(r->parts, PART_BACK_PRODUCTS, flops, bytes);
+    for (int i = 0; i < b->n && drops; i++)
+        if (f->pair[i] && f->first[i] == i) {
+            struct matmul_output d = {.y = r->dropped.data, .ldy = r->dropped.ld, .y_type = r->dropped.type, .n_terms = 1,
+                                      .terms = {term(grads->du[i], &f->a[i])}};
+            matmul_nn_joined(r->c, &d, 1, b->T);
+            layer_drop(r, layer, b->which[i], dx, r->dropped, b->T, f->pair[i]->in, true);
+            part_end(r->parts, PART_BACK_LORA, layer_product_flops(b->T, &f->a[i]), 0);
+        }
+}
+
+void layer_backward_input(const struct layer_run *r, int layer, const struct layer_back *b,
+                          const struct layer_grads *grads, struct rows dx)
+{
+    struct adapted f;
+    find_adapted(r, layer, b, grads, &f);
+    for (int i = 0; i < b->n; i++)
+        if (f.pair[i] && f.pair[i]->m >= 0)
+            dora_backward(r->c, f.l, f.pair[i], b->g[i], b->y[i], r->m->layers[layer].bias[b->which[i]], b->T,
+                          grads->lora + f.pair[i]->m);
+    outer_factors(r, b, &f, grads);
+    if (dx.data)
+        to_input(r, layer, b, &f, grads, dx);
+}
+
+void layer_backward_weights(const struct layer_run *r, int layer, const struct layer_back *b,
+                            const struct layer_grads *grads, struct rows x)
+{
+    struct adapted f;
+    double flops = 0, bytes = 0;
+    find_adapted(r, layer, b, grads, &f);
+    for (int i = 0; i < b->n && grads->full; i++) {
+        const struct mat *w = &r->m->layers[layer].w[b->which[i]];
+        add_gradient(r, grads->full + grads->weight_offset[b->which[i]], b->g[i], w->rows, x, w->cols, b->T);
+        if (grads->bias[b->which[i]])
+            rows_sum(r->c, grads->bias[b->which[i]], b->g[i], b->T, w->rows);
+        part_end(r->parts, PART_WEIGHTS, layer_product_flops(b->T, w),
+                 layer_product_bytes(b->T, w, x.type, b->g[i].type));
+    }
+    for (int i = 0; i < b->n; i++) { /* gA += duᵀ x̃ */
+        if (!f.pair[i] || f.first[i] != i)
+            continue;
+        const struct lora_pair *pair = f.pair[i];
+        struct rows input = x;
+        if (r->dropout.p > 0) {
+            input = r->dropped;
+            layer_drop(r, layer, b->which[i], input, x, b->T, pair->in, false);
+        }
+        add_gradient(r, grads->lora + pair->a, grads->du[i], f.l->options.rank, input, pair->in, b->T);
+        flops += layer_product_flops(b->T, &f.a[i]);
+        bytes += layer_product_bytes(b->T, &f.a[i], x.type, grads->du[i].type);
+    }
+    if (flops > 0)
+        part_end(r->parts, PART_BACK_LORA, flops, bytes);
+}
