@@ -1,6 +1,7 @@
 /* bench.c - `gemmaiku bench`: how fast this machine is, and how near its limits the program comes; the command. */
 #include "src/cli/bench.h"
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/kernel/probe.h"
 #include "src/cli/shapes.h"
@@ -100,6 +101,12 @@ static bool everything(struct bench_args *a, const struct general *g, const stru
     return ok;
 }
 
+/* A shape by its name, else a model by its path. */
+static struct model *model_of(const char *shape, enum dtype weights, struct gm_error *err)
+{
+    return !shape_known(shape) && path_exists(shape) ? model_open(shape, err) : shape_model(shape, weights, err);
+}
+
 static bool run(struct bench_args *a, const struct general *g, json_t *into, struct gm_error *err)
 {
     struct compute c = {0};
@@ -109,7 +116,7 @@ static bool run(struct bench_args *a, const struct general *g, json_t *into, str
     struct pool *pool = pool_new(g->threads, err);
     bool ok = pool && compute_init(&c, pool, GM_TRAIN, general_mode(g), general_family(g), err);
     if (shape)
-        ok = ok && (m = shape_model(shape, a->train.weights, err))
+        ok = ok && (m = model_of(shape, a->train.weights, err))
              && (a->decode.shape ? bench_decode(&a->decode, g, m, &c, NULL, err) : run_train(&a->train, g, m, &c, into, err));
     else
         ok = ok && everything(a, g, &c, into, err);
@@ -133,7 +140,7 @@ int command_bench(int argc, char **argv)
     struct arg table[20] = {
         {"--quick", ARG_FLAG, &a.quick, NULL, "a few seconds: fewer shapes, steps and tokens", 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &a.model, "MODEL", "measure with this model instead of shapes with random weights", 0, 0, NULL, NULL},
-        {"--train-shape", ARG_TEXT, &a.train.shape, "NAME", "a training step only; NAME: " SHAPE_NAMES, 0, 0, NULL, NULL},
+        {"--train-shape", ARG_TEXT, &a.train.shape, "NAME", "a training step only; NAME: " SHAPE_NAMES ", or the path of a model", 0, 0, NULL, NULL},
         {"--seq", ARG_INT, &a.train.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
         {"--batch", ARG_INT, &a.train.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
         {"--supervised", ARG_DOUBLE, &a.train.supervised, "SHARE", "share of each row that carries loss", 0.001, 1, NULL, NULL},

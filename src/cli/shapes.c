@@ -36,6 +36,14 @@ static const struct {
                {"mlx4", DT_MLX4}, {"mlx8", DT_MLX8}};
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES, N_WEIGHTS = sizeof WEIGHTS / sizeof *WEIGHTS };
 
+bool shape_known(const char *name)
+{
+    for (int i = 0; i < N_SHAPES; i++)
+        if (strcmp(SHAPES[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 bool shape_config(const char *name, struct model_config *config, struct gm_error *err)
 {
     for (int i = 0; i < N_SHAPES; i++)

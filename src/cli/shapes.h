@@ -16,5 +16,6 @@ bool shape_config(const char *name, struct model_config *config, struct gm_error
 enum dtype shape_weights(int choice);
 const char *shape_weights_name(enum dtype type); /* as the option spells it */
 struct model *shape_model(const char *name, enum dtype type, struct gm_error *err);
+bool shape_known(const char *name);
 
 #endif

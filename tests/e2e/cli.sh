@@ -348,6 +348,7 @@ expect 0 "bench --json" "$g" bench --quick --model nano --seq 32 --steps 1 --tok
 for field in processor families read_bytes_per_second '"pass":"backward"' share_of_peak '"name":"clip and update"' bandwidth_share; do has "bench --json" "$field"; done
 [ "$(wc -l <stdout)" = 1 ] || fail "bench --json: not one object"
 expect 2 "bench of a shape that nobody knows" "$g" bench --train-shape nosuch
+expect 0 "bench of a model's training step" "$g" bench --train-shape "$m" --seq 16 --steps 1 --quiet
 expect 2 "bench of a model and a shape" "$g" bench --model nano --train-shape tinyllama
 # a closed pipe and a full disk
 "$g" --help >/dev/full 2>err
