@@ -1,7 +1,7 @@
 /* head.h - cross-entropy over a large vocabulary, fused with the vocabulary projection.
  *
- * Only supervised positions come here (the caller gathers them). In BF16 mode logits never leave the
- * cache; F32 mode, the reference, holds those of a chunk of rows.
+ * Only supervised positions come here (the caller gathers them). In BF16 mode logits never leave
+ * the cache; F32 mode, the reference, holds those of a chunk of rows.
  *     logits = h Eᵀ (softcap: c tanh(logits/c))
  *     nll = logsumexp(logits) - logits[target]
  *     dh = weight * (softmax - onehot) E

@@ -1,21 +1,22 @@
 /* head_packed.c - BF16 mode of the head: one walk over the vocabulary gives the loss and the
  * gradient of the hidden states, and no logits are kept.
  *
- * With p_v = softmax(l)_v the gradient of a row is sum_v p_v W_v - W_target. The vocabulary is cut
- * into parts; a part's logits are made tile by tile, become e = exp(l - c) in bf16, and e times the
- * same rows of W, which are still in the cache, is added to an accumulator. The reference c of a row
- * is moved only when a logit would outgrow it (softmax_tile: by whole powers of two, which rounds
- * nothing); the sum of e, hence p, is known when the walk ends. It is the softmax of attention with
- * W as keys and values. The target's own term, (p - 1) W_target, is added at the end in f32, so that
- * a confident prediction has a small gradient and not the difference of two rounded ones.
+ * With p_v = softmax(l)_v the gradient of a row is sum_v p_v W_v - W_target. The vocabulary is
+ * cut into parts; a part's logits are made tile by tile, become e = exp(l - c) in bf16, and e
+ * times the same rows of W, which are still in the cache, is added to an accumulator. The
+ * reference c of a row is moved only when a logit would outgrow it (softmax_tile: by whole
+ * powers of two, which rounds nothing); the sum of e, hence p, is known when the walk ends. It
+ * is the softmax of attention with W as keys and values. The target's own term, (p - 1)
+ * W_target, is added at the end in f32, so that a confident prediction has a small gradient and
+ * not the difference of two rounded ones.
  *
- * Order: part q belongs to lane q mod LANES, and a lane adds its parts up in order, whoever computes
- * them: a block waits until the block before it in its lane is done. The pool hands out blocks in
- * order, so that one is done or running. Lanes are summed in order at the end. Groups of rows, which
- * give work to more threads, change no bits.
+ * Order: part q belongs to lane q mod LANES, and a lane adds its parts up in order, whoever
+ * computes them: a block waits until the block before it in its lane is done. The pool hands out
+ * blocks in order, so that one is done or running. Lanes are summed in order at the end. Groups
+ * of rows, which give work to more threads, change no bits.
  *
- * The gradient of W itself (full fine-tuning) needs p while a part's logits are there: a second walk
- * makes the logits again.
+ * The gradient of W itself (full fine-tuning) needs p while a part's logits are there: a second
+ * walk makes the logits again.
  */
 #include "engine/kernel/head_private.h"
 #include "engine/kernel/matmul_packed.h"
@@ -28,11 +29,12 @@
 enum {
     LANES = 8,
     ROWS_MOST = 256,
-    PART_LEAST = 128,
-    PART_MOST = 512,
+    PART_LEAST = 64,
+    PART_MOST = 256, /* columns of a part: its rows of W stay in the second cache */
     GROUPS_MOST = ROWS_MOST / ROW_PAD,
-    BACK_COLS = 128,        /* of W, packed at a time for the way back */
-    BACK_COLS_BLOCKED = 256 /* where the storage has blocks of as many */
+    BACK_COLS = 128,         /* of W, packed at a time for the way back */
+    BACK_COLS_BLOCKED = 256, /* where the storage has blocks of as many */
+    STRIP_LEAST = 12         /* rows of a strip: two tiles of sums, or a family's own step */
 };
 /* A new reference leaves this room: logits may grow by so many powers of two until the next. */
 static const float SHIFT_ROOM = 24;
@@ -97,16 +99,64 @@ struct walk {
     int64_t hidden_kpad;
 };
 
+/* The part of W that will be packed next. It is asked for while the rows of a product pass, strip
+ * by strip, so that reading W costs no time of its own. */
+struct next {
+    int64_t row, rows, col, cols;
+};
+
+/* Always inline: gcc drops the call of a function that only prefetches, as one without effect. */
+static inline __attribute__((always_inline)) void ask_for(const struct walk *w, struct next n,
+                                                          int64_t strip, int64_t strips)
+{
+    const struct mat *m = w->t->head;
+    size_t first = m->row_bytes * (size_t)n.col / (size_t)m->cols,
+           last = m->row_bytes * (size_t)(n.col + n.cols) / (size_t)m->cols;
+    for (int64_t r = n.rows * strip / strips; r < n.rows * (strip + 1) / strips; r++) {
+        const char *row = (const char *)m->data + (size_t)(n.row + r) * m->row_bytes;
+        for (size_t b = first; b < last; b += 64)
+            __builtin_prefetch(row + b, 0, 3);
+    }
+}
+
+static inline __attribute__((always_inline)) void ask_for_sums(const float *c, int64_t ldc,
+                                                               int64_t rows, int cols)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int j = 0; j < cols; j += 16)
+            __builtin_prefetch(c + r * ldc + j, 1, 3);
+    }
+}
+
+/* The family's product, strip by strip. */
+static void multiply(const struct walk *w, const unsigned char *a, int64_t lda, const void *panel,
+                     int64_t depth, float *c, int64_t ldc, int64_t rows, int cols, bool accumulate,
+                     struct next next)
+{
+    const struct kernel_table *k = w->t->c->k;
+    const int64_t strip = k->step_rows > STRIP_LEAST ? k->step_rows : STRIP_LEAST,
+                  strips = (rows + strip - 1) / strip;
+    for (int64_t i = 0, r = 0; r < rows; i++, r += strip) {
+        ask_for(w, next, i, strips);
+        if (accumulate && rows - r > strip)
+            ask_for_sums(c + (r + strip) * ldc, ldc, min64(strip, rows - r - strip), cols);
+        multiply_panels(k, a + (size_t)(r * lda) * w->element, lda, panel, (int)round_up(depth, 32),
+                        c + r * ldc, ldc, (int)min64(strip, rows - r), cols, accumulate);
+    }
+}
+
 /* Logits of up to HEAD_TILE columns from v0 on, to tile[rows, HEAD_TILE]. */
 static void logits_of_tile(const struct walk *w, void *panel, float *tile, int64_t v0, int cols,
                            int64_t r0, int64_t rows)
 {
     const struct kernel_table *k = w->t->c->k;
+    const int64_t behind = v0 + cols, columns = min64(HEAD_TILE, w->t->vocab - behind);
     for (int64_t k0 = 0; k0 < w->t->depth; k0 += w->stretch) {
         int depth = (int)min64(w->stretch, w->t->depth - k0);
         k->pack_nt(panel, w->t->head, v0, cols, k0, depth);
-        multiply_panels(k, (const unsigned char *)w->h + (size_t)(r0 * w->lda + k0) * w->element, w->lda,
-                    panel, (int)round_up(depth, 32), tile, HEAD_TILE, (int)rows, cols, k0 > 0);
+        multiply(w, (const unsigned char *)w->h + (size_t)(r0 * w->lda + k0) * w->element, w->lda,
+                 panel, depth, tile, HEAD_TILE, rows, cols, k0 > 0,
+                 (struct next){behind, columns, k0, depth});
     }
 }
 
@@ -183,8 +233,9 @@ static void backward_part(const struct walk *w, const struct part *p, void *pane
     for (int64_t n0 = 0; n0 < t->depth; n0 += w->back_cols) {
         int cols = (int)min64(w->back_cols, t->depth - n0);
         k->pack_nn(panel, t->head, n0, cols, p->v0, (int)p->cols);
-        multiply_panels(k, p->e, w->e_stride, panel, (int)round_up(p->cols, 32), p->sums + n0, t->depth,
-                    (int)p->rows, cols, !p->first);
+        struct next next = {p->v0, p->cols, n0 + cols, min64(w->back_cols, t->depth - n0 - cols)};
+        multiply(w, p->e, w->e_stride, panel, p->cols, p->sums + n0, t->depth, p->rows, cols,
+                 !p->first, next);
     }
 }
 
@@ -291,8 +342,7 @@ static void block_weight_gradient(void *arg, int block, int slot)
     int64_t v0 = (int64_t)block * HEAD_TILE, ld = packed_stride(t->rows);
     int cols = (int)min64(HEAD_TILE, t->vocab - v0);
     unsigned char *scratch = t->c->scratch->slot[slot].data;
-    float *tile = (void *)(scratch + w->tile_at),
-          *turned = tile + t->rows * HEAD_TILE;
+    float *tile = (void *)(scratch + w->tile_at), *turned = tile + t->rows * HEAD_TILE;
     logits_of_tile(w, scratch, tile, v0, cols, 0, t->rows);
     for (int64_t r = 0; r < t->rows; r++) {
         float *row = tile + r * HEAD_TILE, slope;
@@ -314,8 +364,8 @@ static void weight_gradient(struct walk *w)
     w->hidden_kpad = round_up(t->rows, 32);
     w->hidden_panel = scratch_shared(
         t->c, 1, (size_t)(round_up(t->depth, PANEL) * w->hidden_kpad) * w->element);
-    size_t tiles = (size_t)(t->rows * HEAD_TILE) * sizeof(float);
-    w->e_at = align64(w->tile_at + 2 * tiles);
+    size_t tile = (size_t)(t->rows * HEAD_TILE) * sizeof(float);
+    w->e_at = align64(w->tile_at + 2 * tile);
     scratch_slots(t->c, w->e_at + packed_bytes(t->c, HEAD_TILE, t->rows));
     pool_run(t->c->pool, t->c->role, block_pack_hidden, w,
              (int)((t->depth + BACK_COLS - 1) / BACK_COLS));
@@ -329,7 +379,7 @@ static void weight_gradient(struct walk *w)
 static void choose_cut(struct walk *w)
 {
     const struct head_task *t = w->t;
-    double most = 8 * t->c->k->block_flops, column = 4.0 * (double)(t->rows * t->depth);
+    double most = 10 * t->c->k->block_flops, column = 4.0 * (double)(t->rows * t->depth);
     int64_t cols = (int64_t)(most / column) / HEAD_TILE * HEAD_TILE;
     w->part_cols = cols < PART_LEAST ? PART_LEAST : cols > PART_MOST ? PART_MOST : cols;
     w->parts = (t->vocab + w->part_cols - 1) / w->part_cols;

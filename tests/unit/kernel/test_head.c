@@ -127,6 +127,8 @@ static void against_double(void **state)
             one(pool, mode, (enum family)f, 70, 1000, 64, 0);
             one(pool, mode, (enum family)f, 300, 515, 72, 3);
             one(pool, mode, (enum family)f, 9, 9001, 96, 0);
+            one(pool, mode, (enum family)f, 40, 2500, 160, 10); /* every lane comes back, with a cap */
+            one(pool, mode, (enum family)f, 3, 300, 1300, 0);   /* the sum of a logit in stretches */
         }
     }
     pool_free(pool);
@@ -147,22 +149,27 @@ static void bits_and_extremes(void **state)
     for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
         if (!family_runs_here((enum family)f))
             continue;
-        float first[N * D], dh[N * D];
+        float first[N * D], dh[N * D], *first_head = mem_new(V * D, sizeof(float));
         double first_total = 0;
-        for (int threads = 1; threads <= 4; threads *= 2) {
+        for (int threads = 1; threads <= 16; threads *= 2) {
             struct pool *pool = pool_new(threads, &err);
             struct compute c;
             assert_true(compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, (enum family)f, &err));
-            double total = head_loss(&c, &head, 0, h, targets, N, 1.0f, NULL, dh, NULL, workspace);
+            float *d_head = mem_new(V * D, sizeof *d_head);
+            double total =
+                head_loss(&c, &head, 0, h, targets, N, 1.0f, NULL, dh, d_head, workspace);
             for (int i = 0; i < N * D; i++)
                 assert_true(isfinite(dh[i]));
             if (threads == 1) {
                 first_total = total;
                 memcpy(first, dh, sizeof dh);
+                memcpy(first_head, d_head, V * D * sizeof *d_head);
             }
             assert_true(isfinite(total) && total == first_total);
             assert_memory_equal(first, dh, sizeof dh);
-            if (threads == 4) { /* bad numbers must show in the loss, not vanish */
+            assert_memory_equal(first_head, d_head, V * D * sizeof *d_head);
+            mem_free(d_head);
+            if (threads == 16) { /* bad numbers must show in the loss, not vanish */
                 float old = h[5 * D + 3];
                 h[5 * D + 3] = NAN;
                 assert_true(
@@ -172,13 +179,91 @@ static void bits_and_extremes(void **state)
             compute_free(&c);
             pool_free(pool);
         }
+        mem_free(first_head);
     }
     mem_free(h), mem_free(e), mem_free(workspace);
+}
+
+/* Logits that rise by hundreds along the vocabulary, so that every row changes its reference many
+ * times, in the middle of a part and in lanes that have sums already; and a confident prediction,
+ * whose gradient is small. */
+static void references_move(void **state)
+{
+    enum { N = 35, V = 4700, D = 48 };
+    struct gm_error err;
+    struct pool *pool = pool_new(2, &err);
+    float *h = test_floats(N * D, 1), *e = test_floats(V * D, 2), dh[N * D];
+    int32_t targets[N];
+    for (int r = 0; r < N; r++) {
+        h[r * D] = r % 3 == 0 ? -1.0f : 1.0f;
+        targets[r] = r % 2 ? V - 1 : r * 97;
+    }
+    for (int v = 0; v < V; v++)
+        e[v * D] = 0.08f * (float)v + (v == V - 1 ? 40.0f : 0.0f); /* 0 .. 376, the last far above */
+    round_floats(h, N * D), round_floats(e, V * D);
+    struct mat head = mat_f32(e, V, D);
+    struct reference r = reference_of(&head, 0, h, targets, N, 1);
+    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
+        if (!family_runs_here((enum family)f))
+            continue;
+        struct compute c;
+        assert_true(compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, (enum family)f, &err));
+        void *workspace = mem_new(head_workspace_bytes(N, V, D, true, GM_COMPUTE_BF16), 1);
+        float nll[N];
+        head_loss(&c, &head, 0, h, targets, N, 1.0f, nll, dh, NULL, workspace);
+        near("dh", family_name((enum family)f), dh, r.dh, N * D, 6e-3);
+        for (int row = 0; row < N; row++) {
+            assert_true(fabs(nll[row] - r.nll[row]) <= 1e-4 * (1 + r.nll[row]));
+            for (int i = 0; i < D && r.nll[row] < 1e-6; i++)
+                assert_true(fabsf(dh[row * D + i]) < 1e-3f);
+        }
+        mem_free(workspace);
+        compute_free(&c);
+    }
+    mem_free(r.nll), mem_free(r.dh), mem_free(r.d_head), mem_free(h), mem_free(e);
+    pool_free(pool);
+}
+
+/* The workspace is what was planned, to the byte; nothing is written behind it. */
+static void workspace_is_enough(void **state)
+{
+    enum { V = 2100, D = 40, ROWS = 600, GUARD = 64 };
+    struct gm_error err;
+    struct pool *pool = pool_new(2, &err);
+    float *h = test_floats(ROWS * D, 1), *e = test_floats(V * D, 2),
+          *dh = mem_new(ROWS * D, sizeof *dh);
+    int32_t targets[ROWS] = {0};
+    struct mat head = mat_f32(e, V, D);
+    static const int64_t rows[] = {1, 31, 256, 257, ROWS};
+    for (int m = 0; m < 2; m++) {
+        enum compute_mode mode = m ? GM_COMPUTE_BF16 : GM_COMPUTE_F32;
+        struct compute c;
+        assert_true(compute_init(&c, pool, GM_TRAIN, mode, FAMILY_AUTO, &err));
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            for (int gradient = 0; gradient < 2; gradient++) {
+                size_t size = head_workspace_bytes(rows[i], V, D, gradient, mode);
+                assert_true(head_workspace_bytes(rows[i], V, D, gradient, GM_COMPUTE_AUTO) >= size);
+                unsigned char *workspace = mem_new(size + GUARD, 1);
+                memset(workspace + size, 0xa5, GUARD);
+                double total = head_loss(&c, &head, 0, h, targets, rows[i], 1.0f, NULL,
+                                         gradient ? dh : NULL, NULL, workspace);
+                assert_true(isfinite(total));
+                for (int k = 0; k < GUARD; k++)
+                    assert_int_equal(workspace[size + (size_t)k], 0xa5);
+                mem_free(workspace);
+            }
+        }
+        compute_free(&c);
+    }
+    mem_free(h), mem_free(e), mem_free(dh);
+    pool_free(pool);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_double),
-                                       cmocka_unit_test(bits_and_extremes)};
+                                       cmocka_unit_test(bits_and_extremes),
+                                       cmocka_unit_test(references_move),
+                                       cmocka_unit_test(workspace_is_enough)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
