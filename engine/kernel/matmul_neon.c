@@ -59,35 +59,37 @@ static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_
     round_floats(dst, ld, src, lds, rows, k, kpad);
 }
 
-enum { ROWS = 6, QUARTERS = PANEL / 4 };
+enum { QUARTERS = PANEL / 4 };
 
 /* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
-static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+static void tile(const struct block_sum *s, int r0, int j)
 {
-    const float *row[ROWS];
+    const int rows = s->rows - r0 < ROWS ? s->rows - r0 : ROWS;
     float32x4_t sum[ROWS][QUARTERS];
-    float edge[ROWS][PANEL] = {{0}};
-    size_t bytes = (size_t)(cols < PANEL ? cols : PANEL) * sizeof(float);
+    float edge[ROWS][PANEL];
+    load_edge(edge, s, r0, j, rows);
 #pragma GCC unroll 6
-    for (int r = 0; r < ROWS; r++) {
-        row[r] = a + (r < rows ? r : rows - 1) * lda;
-        if (accumulate && r < rows)
-            memcpy(edge[r], c + r * ldc, bytes);
+    for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
         for (int q = 0; q < QUARTERS; q++)
             sum[r][q] = vld1q_f32(edge[r] + 4 * q);
-    }
-    for (int k = 0; k < kpad; k++, b += PANEL) {
-        float32x4_t value[QUARTERS];
-#pragma GCC unroll 4
-        for (int q = 0; q < QUARTERS; q++)
-            value[q] = vld1q_f32(b + 4 * q);
+    for (const struct slice *part = s->slices; part < s->slices + s->n_slices; part++) {
+        const float *b = (const float *)part->panel + (size_t)j * (size_t)part->kpad, *row[ROWS];
 #pragma GCC unroll 6
-        for (int r = 0; r < ROWS; r++) {
-            float32x4_t x = vld1q_dup_f32(row[r] + k);
+        for (int r = 0; r < ROWS; r++)
+            row[r] = (const float *)part->a + (r0 + (r < rows ? r : rows - 1)) * part->lda;
+        for (int k = 0; k < part->k; k++, b += PANEL) {
+            float32x4_t value[QUARTERS];
 #pragma GCC unroll 4
             for (int q = 0; q < QUARTERS; q++)
-                sum[r][q] = vfmaq_f32(sum[r][q], x, value[q]);
+                value[q] = vld1q_f32(b + 4 * q);
+#pragma GCC unroll 6
+            for (int r = 0; r < ROWS; r++) {
+                float32x4_t x = vld1q_dup_f32(row[r] + k);
+#pragma GCC unroll 4
+                for (int q = 0; q < QUARTERS; q++)
+                    sum[r][q] = vfmaq_f32(sum[r][q], x, value[q]);
+            }
         }
     }
 #pragma GCC unroll 6
@@ -95,28 +97,27 @@ static void tile(const float *a, int64_t lda, const float *b, int kpad, float *c
 #pragma GCC unroll 4
         for (int q = 0; q < QUARTERS; q++)
             vst1q_f32(edge[r] + 4 * q, sum[r][q]);
-    for (int r = 0; r < rows; r++)
-        memcpy(c + r * ldc, edge[r], bytes);
+    store_edge(edge, s, r0, j, rows);
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+static void sum_block(const struct block_sum *s)
 {
-    for (int j = 0; j < cols; j += PANEL) {
-        const float *b = (const float *)panel + (size_t)j * (size_t)kpad;
-        for (int r = 0; r < rows; r += ROWS)
-            tile((const float *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc, rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
-    }
+    for (int j = 0; j < s->cols; j += PANEL)
+        for (int r = 0; r < s->rows; r += ROWS)
+            tile(s, r, j);
 }
 
 static const struct kernel_table table = {
     .vnni = false,
     .pack_cost = 10,
     .block_flops = 10e6, /* small boards have cores of 10 GFLOP/s */
+    .strip_flops = 30e6,
+    .step_rows = ROWS,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .convert = convert,
     .round_rows = round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .small = small,
     .convert_small = convert_small,
     .softmax_tile = softmax_tile,

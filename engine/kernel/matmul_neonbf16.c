@@ -82,75 +82,76 @@ static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_
     }
 }
 
-enum { ROWS = 6, PAIRS = ROWS / 2, QUADS = PANEL / 2 };
+enum { PAIRS = ROWS / 2, QUADS = PANEL / 2 };
 
 /* 6 rows x 1 panel. Rows behind the last are the last one again, not stored. */
-static void tile(const uint16_t *a, int64_t lda, const uint16_t *b, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+static void tile(const struct block_sum *s, int r0, int j)
 {
-    const uint16_t *row[ROWS];
+    const int rows = s->rows - r0 < ROWS ? s->rows - r0 : ROWS;
     float32x4_t sum[PAIRS][QUADS];
-#pragma GCC unroll 6
-    for (int r = 0; r < ROWS; r++)
-        row[r] = a + (r < rows ? r : rows - 1) * lda;
+    float edge[ROWS][PANEL];
+    load_edge(edge, s, r0, j, rows);
 #pragma GCC unroll 3
     for (int p = 0; p < PAIRS; p++)
 #pragma GCC unroll 8
         for (int q = 0; q < QUADS; q++)
-            sum[p][q] = vdupq_n_f32(0);
-    for (int k = 0; k < kpad; k += 8, b += 8 * PANEL) {
-        uint64x2_t upper[PAIRS], lower[PAIRS];
+            sum[p][q] = vcombine_f32(vld1_f32(edge[2 * p] + 2 * q), vld1_f32(edge[2 * p + 1] + 2 * q));
+    for (const struct slice *part = s->slices; part < s->slices + s->n_slices; part++) {
+        const uint16_t *b = (const uint16_t *)part->panel + (size_t)j * (size_t)part->kpad, *row[ROWS];
+#pragma GCC unroll 6
+        for (int r = 0; r < ROWS; r++)
+            row[r] = (const uint16_t *)part->a + (r0 + (r < rows ? r : rows - 1)) * part->lda;
+        for (int k = 0; k < part->k; k += 8, b += 8 * PANEL) {
+            uint64x2_t upper[PAIRS], lower[PAIRS];
 #pragma GCC unroll 3
-        for (int p = 0; p < PAIRS; p++) {
-            upper[p] = vreinterpretq_u64_u16(vld1q_u16(row[2 * p] + k));
-            lower[p] = vreinterpretq_u64_u16(vld1q_u16(row[2 * p + 1] + k));
-        }
+            for (int p = 0; p < PAIRS; p++) {
+                upper[p] = vreinterpretq_u64_u16(vld1q_u16(row[2 * p] + k));
+                lower[p] = vreinterpretq_u64_u16(vld1q_u16(row[2 * p + 1] + k));
+            }
 #pragma GCC unroll 2
-        for (int half = 0; half < 2; half++) {
-            bfloat16x8_t left[PAIRS];
-#pragma GCC unroll 3
-            for (int p = 0; p < PAIRS; p++)
-                left[p] = vreinterpretq_bf16_u64(half ? vzip2q_u64(upper[p], lower[p]) : vzip1q_u64(upper[p], lower[p]));
-#pragma GCC unroll 8
-            for (int q = 0; q < QUADS; q++) {
-                bfloat16x8_t right = vreinterpretq_bf16_u16(vld1q_u16(b + half * 4 * PANEL + q * 8));
+            for (int half = 0; half < 2; half++) {
+                bfloat16x8_t left[PAIRS];
 #pragma GCC unroll 3
                 for (int p = 0; p < PAIRS; p++)
-                    sum[p][q] = vbfmmlaq_f32(sum[p][q], left[p], right);
+                    left[p] = vreinterpretq_bf16_u64(half ? vzip2q_u64(upper[p], lower[p]) : vzip1q_u64(upper[p], lower[p]));
+#pragma GCC unroll 8
+                for (int q = 0; q < QUADS; q++) {
+                    bfloat16x8_t right = vreinterpretq_bf16_u16(vld1q_u16(b + half * 4 * PANEL + q * 8));
+#pragma GCC unroll 3
+                    for (int p = 0; p < PAIRS; p++)
+                        sum[p][q] = vbfmmlaq_f32(sum[p][q], left[p], right);
+                }
             }
         }
     }
-    float block[ROWS][PANEL];
 #pragma GCC unroll 3
     for (int p = 0; p < PAIRS; p++)
 #pragma GCC unroll 8
         for (int q = 0; q < QUADS; q++) {
-            vst1_f32(block[2 * p] + 2 * q, vget_low_f32(sum[p][q]));
-            vst1_f32(block[2 * p + 1] + 2 * q, vget_high_f32(sum[p][q]));
+            vst1_f32(edge[2 * p] + 2 * q, vget_low_f32(sum[p][q]));
+            vst1_f32(edge[2 * p + 1] + 2 * q, vget_high_f32(sum[p][q]));
         }
-    int width = cols < PANEL ? cols : PANEL;
-    for (int r = 0; r < rows; r++, c += ldc)
-        for (int j = 0; j < width; j++)
-            c[j] = accumulate ? c[j] + block[r][j] : block[r][j];
+    store_edge(edge, s, r0, j, rows);
 }
 
-static void multiply(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate)
+static void sum_block(const struct block_sum *s)
 {
-    for (int j = 0; j < cols; j += PANEL) {
-        const uint16_t *b = (const uint16_t *)panel + (size_t)j * (size_t)kpad;
-        for (int r = 0; r < rows; r += ROWS)
-            tile((const uint16_t *)a + r * lda, lda, b, kpad, c + r * ldc + j, ldc, rows - r < ROWS ? rows - r : ROWS, cols - j, accumulate);
-    }
+    for (int j = 0; j < s->cols; j += PANEL)
+        for (int r = 0; r < s->rows; r += ROWS)
+            tile(s, r, j);
 }
 
 static const struct kernel_table table = {
     .vnni = true,
     .pack_cost = 10,
     .block_flops = 25e6,
+    .strip_flops = 100e6,
+    .step_rows = ROWS,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .convert = convert,
     .round_rows = round_rows,
-    .multiply = multiply,
+    .sum_block = sum_block,
     .small = small,
     .convert_small = convert_small,
     .softmax_tile = softmax_tile,

@@ -126,6 +126,50 @@ static void keys_are_quick(void **state)
     pty_clean(&p);
 }
 
+/* The number behind the last `name` in a file; -1: there is none. */
+static long last_number(const struct pty *p, const char *file, const char *name)
+{
+    char path[256];
+    static char text[1 << 22];
+    snprintf(path, sizeof path, "%s/%s", p->folder, file);
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f)
+        fclose(f);
+    text[n] = 0;
+    char *last = NULL;
+    for (char *at = text; (at = strstr(at, name)); at++)
+        last = at + strlen(name);
+    return last ? strtol(last, NULL, 10) : -1;
+}
+
+/* An answer comes while all cores train, from the adapter as it is now, and training goes on behind it. */
+static void chat_answers_while_training(void **state)
+{
+    static const char journal[] = "runs/demo-001/journal.jsonl", step[] = "\"step\":";
+    struct pty p = {0};
+    start_demo(&p, 24, 80, "1000000");
+    assert_true(pty_wait_screen(&p, "best val", 60));
+    pty_keys(&p, "4");
+    pty_drain(&p, 0.3);
+    pty_keys(&p, "Write a haiku about snow.\r");
+    escape(&p);
+    assert_true(pty_wait_screen(&p, " tok  ", 60)); /* behind the answer: its length and time */
+    assert_non_null(strstr(p.screen, "> TRAIN"));
+    const char *who = strstr(p.screen, "chat with live @");
+    assert_non_null(who);
+    long answered_at = strtol(strchr(who, '@') + 1, NULL, 10), now = last_number(&p, journal, step);
+    print_message("the answer is of update %ld, the journal at %ld\n", answered_at, now);
+    assert_true(answered_at >= 0);
+    for (double end = pty_now() + 60; last_number(&p, journal, step) <= now && pty_now() < end;)
+        pty_drain(&p, 0.05);
+    assert_true(last_number(&p, journal, step) > now); /* training goes on */
+    kill(p.pid, SIGTERM);
+    assert_int_equal(pty_wait_end(&p, 60), 143);
+    assert_true(last_number(&p, journal, step) < 1000000); /* nobody waited for its end */
+    pty_clean(&p);
+}
+
 /* Stopped, resumed in place, stopped again; another workbench looks on. */
 static void stop_and_resume(void **state)
 {
@@ -194,7 +238,8 @@ static void every_size(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(demo_from_start_to_end), cmocka_unit_test(keys_are_quick), cmocka_unit_test(stop_and_resume),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(demo_from_start_to_end), cmocka_unit_test(keys_are_quick),
+                                       cmocka_unit_test(chat_answers_while_training), cmocka_unit_test(stop_and_resume),
                                        cmocka_unit_test(signals_save), cmocka_unit_test(every_size)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
