@@ -262,56 +262,6 @@ void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int6
     joined(c, false, o, n, T);
 }
 
-/* In BF16 mode a gradient of some size takes bf16 operands, summed in f32; small ones of f32 are not
- * worth the packing. */
-static bool is_large(int64_t m, int64_t n, int64_t T)
-{
-    return m * n >= 4096 && T >= 16;
-}
-
-void matmul_tn_typed(const struct compute *c, float *dw, int64_t lddw, const void *a,
-                     enum dtype a_type, int64_t lda, int64_t m, const void *b, enum dtype b_type,
-                     int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate)
-{
-    const bool floats = a_type == DT_F32 && b_type == DT_F32;
-    assert(is_activation(a_type) && is_activation(b_type));
-    if (T <= 0) {
-        for (int64_t i = 0; i < m && !accumulate; i++)
-            memset(dw + i * lddw, 0, (size_t)n * sizeof *dw);
-        return;
-    }
-    if (c->mode == GM_COMPUTE_F32 || (floats && !is_large(m, n, T))) {
-        assert(floats);
-        f32_tn(c, dw, lddw, a, lda, m, b, ldb, n, T, scale, accumulate);
-        return;
-    }
-    struct mat right = {.data = b,
-                        .type = b_type,
-                        .rows = T,
-                        .cols = n,
-                        .row_bytes = (size_t)ldb * dtype_block_bytes(b_type)};
-    struct packed_operand left = {.data = scratch_shared(c, 0, packed_bytes(c, m, T)),
-                                  .ld = packed_stride(T),
-                                  .depth = T,
-                                  .source = a,
-                                  .source_ld = lda,
-                                  .source_type = a_type};
-    packed_convert_transposed(c, &left, m, scale);
-    struct packed_target t = {.c = dw,
-                              .ldc = lddw,
-                              .accumulate = accumulate,
-                              .n_terms = 1,
-                              .terms = {{.a = left, .w = &right}}};
-    packed_multiply(c, m, &t, 1, true);
-}
-
-void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda,
-               int64_t m, const float *b, int64_t ldb, int64_t n, int64_t T, float scale,
-               bool accumulate)
-{
-    matmul_tn_typed(c, dw, lddw, a, DT_F32, lda, m, b, DT_F32, ldb, n, T, scale, accumulate);
-}
-
 int64_t matmul_stride(int64_t depth)
 {
     return packed_stride(depth);

@@ -11,7 +11,7 @@
  *                                                    dw[m,n] += s aᵀ[m,T] b[T,n] to a weight
  *
  * T of 1..4 is not packed: W is read once, row by row (decoding is bound by memory). Thin products
- * (LoRA: rank 4..64 as rows or cols) are supported well.
+ * (LoRA: rank 4..64 as rows or cols) have ways of their own; give those of one input in one call.
  *
  * In BF16 mode activations may be bf16, in and out (a_type, y_type: DT_F32, which is 0, or DT_BF16). The bits are
  * those of the same values given as f32: a rounded input is not rounded again, an output is summed
@@ -35,6 +35,22 @@ void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a,
 void matmul_tn_typed(const struct compute *c, float *dw, int64_t lddw, const void *a,
                      enum dtype a_type, int64_t lda, int64_t m, const void *b, enum dtype b_type,
                      int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate);
+/* Up to 8 gradients of one batch in one go, the way for adapters: sides of up to 64 columns are
+ * transposed together, a wide side that several name (x of q, k and v) is packed once.
+ *     dA_i += s dz_iᵀ x      {.dw = dA_i, .a = dz_i, .m = rank, .b = x, .n = in, .scale = s ...}
+ *     dB_i += s g_iᵀ z_i     {.dw = dB_i, .a = g_i, .m = out, .b = z_i, .n = rank, .scale = s ...}
+ * Gradients must not overlap. */
+enum { MATMUL_GRADIENTS = 8 };
+struct matmul_gradient {
+    float *dw; /* [m, n] */
+    int64_t lddw;
+    const void *a, *b; /* [T, m] and [T, n] */
+    enum dtype a_type, b_type;
+    int64_t lda, ldb, m, n;
+    float scale;
+};
+void matmul_tn_joined(const struct compute *c, const struct matmul_gradient *gradients, int n,
+                      int64_t T, bool accumulate);
 
 /* A bf16 operand is used where it lies, not converted, by the families whose products take pairs of
  * bf16, when its rows lie a multiple of 32 elements, and at least matmul_stride(depth), apart. Who

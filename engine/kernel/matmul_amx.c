@@ -116,6 +116,7 @@ static const struct kernel_table table = {
     .pack_cost = 110,
     .block_flops = 300e6,
     .strip_flops = 1000e6,
+    .thin_rows = 64,
     .step_rows = 128,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,
@@ -125,6 +126,7 @@ static const struct kernel_table table = {
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,
     .convert_transposed = avx512bf16_convert_transposed,
+    .transpose_bf16 = avx512bf16_transpose_bf16,
     .softmax_tile = avx512bf16_softmax_tile,
     .softmax_gradient = avx512bf16_softmax_gradient,
 };

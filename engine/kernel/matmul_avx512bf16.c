@@ -35,6 +35,7 @@ static const struct kernel_table table = {
     .pack_cost = 6,
     .block_flops = 40e6,
     .strip_flops = 500e6,
+    .thin_rows = 48,
     .step_rows = 6,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,
@@ -45,6 +46,7 @@ static const struct kernel_table table = {
     .small = avx512bf16_small,
     .convert_small = avx512bf16_convert_small,
     .convert_transposed = avx512bf16_convert_transposed,
+    .transpose_bf16 = avx512bf16_transpose_bf16,
     .softmax_tile = avx512bf16_softmax_tile,
     .softmax_gradient = avx512bf16_softmax_gradient,
 };

@@ -117,36 +117,49 @@ struct transposition {
     float scale;
 };
 
-/* A strip of CONVERT_ROWS rows of the transposed matrix, a tile at a time, so that both sides stay
- * in the first cache. */
-static void block_convert_transposed(void *arg, int block, int slot)
+/* Where the family has no way of its own, a square at a time, so that both sides stay in the first
+ * cache. */
+void packed_transpose(const struct compute *c, const struct packed_operand *o, int64_t r0,
+                      int64_t rows, float scale)
 {
     enum { TILE = 64 };
-    const struct transposition *v = arg;
-    const struct packed_operand *o = v->operand;
-    int64_t r0 = (int64_t)block * CONVERT_ROWS, rows = min64(CONVERT_ROWS, v->rows - r0);
-    unsigned char *to = converted(v->c, o, r0);
-    if (v->c->k->convert_transposed && o->source_type == DT_F32) {
-        v->c->k->convert_transposed(to, o->ld, (const float *)o->source + r0, o->source_ld, rows,
-                                    o->depth, v->scale);
+    const bool bf16 = o->source_type == DT_BF16;
+    const float *floats = (const float *)o->source + r0;
+    const uint16_t *halves = (const uint16_t *)o->source + r0;
+    unsigned char *to = converted(c, o, r0);
+    if (bf16 && c->k->transpose_bf16 && scale == 1) {
+        c->k->transpose_bf16(to, o->ld, halves, o->source_ld, rows, o->depth);
+        return;
+    }
+    if (!bf16 && c->k->convert_transposed) {
+        c->k->convert_transposed(to, o->ld, floats, o->source_ld, rows, o->depth, scale);
         return;
     }
     float tile[CONVERT_ROWS][TILE], row[CONVERT_ROWS];
-    for (int64_t k0 = 0; k0 < o->depth; k0 += TILE) {
-        int64_t depth = min64(TILE, o->depth - k0);
-        for (int64_t k = 0; k < depth; k++) {
-            const int64_t at = (k0 + k) * o->source_ld + r0;
-            const float *from = (const float *)o->source + at;
-            if (o->source_type == DT_BF16) {
-                dtype_to_f32(DT_BF16, (const uint16_t *)o->source + at, row, (size_t)rows);
-                from = row;
+    for (int64_t r1 = 0; r1 < rows; r1 += CONVERT_ROWS) {
+        const int64_t n = min64(CONVERT_ROWS, rows - r1);
+        for (int64_t k0 = 0; k0 < o->depth; k0 += TILE) {
+            int64_t depth = min64(TILE, o->depth - k0);
+            for (int64_t k = 0; k < depth; k++) {
+                const int64_t at = (k0 + k) * o->source_ld + r1;
+                if (bf16)
+                    dtype_to_f32(DT_BF16, halves + at, row, (size_t)n);
+                else
+                    memcpy(row, floats + at, (size_t)n * sizeof *row);
+                for (int64_t r = 0; r < n; r++)
+                    tile[r][k] = scale * row[r];
             }
-            for (int64_t r = 0; r < rows; r++)
-                tile[r][k] = v->scale * from[r];
+            c->k->convert(to + (size_t)(r1 * o->ld + k0) * packed_element(c), o->ld, tile[0], TILE,
+                          n, depth, round_up(depth, 32));
         }
-        v->c->k->convert(to + (size_t)k0 * packed_element(v->c), o->ld, tile[0], TILE, rows, depth,
-                         round_up(depth, 32));
     }
+}
+
+static void block_convert_transposed(void *arg, int block, int slot)
+{
+    const struct transposition *v = arg;
+    int64_t r0 = (int64_t)block * CONVERT_ROWS;
+    packed_transpose(v->c, v->operand, r0, min64(CONVERT_ROWS, v->rows - r0), v->scale);
 }
 
 void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,

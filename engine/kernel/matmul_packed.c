@@ -348,7 +348,7 @@ static void choose_cut(struct strips *s)
 void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets, int n_targets, bool nn)
 {
     assert(n_targets >= 1 && n_targets <= PACKED_TARGETS);
-    if (rows <= 0)
+    if (rows <= 0 || packed_thin(c, rows, targets, n_targets, nn))
         return;
     struct strips s = {.c = c, .targets = targets, .n_targets = n_targets, .rows = rows, .nn = nn, .threads = pool_threads(c->pool)};
     choose_cut(&s);

@@ -58,6 +58,12 @@ void packed_convert(const struct compute *c, const struct packed_operand *operan
 /* The same of scale * sourceᵀ: source [depth, rows]. */
 void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,
                                int64_t rows, float scale);
+/* Rows r0 .. r0 + rows - 1 of it, on this thread. */
+void packed_transpose(const struct compute *c, const struct packed_operand *operand, int64_t r0,
+                      int64_t rows, float scale);
+/* Products of few columns in all (matmul_thin.c); false: it is not one, nothing was done. */
+bool packed_thin(const struct compute *c, int64_t rows, const struct packed_target *targets,
+                 int n_targets, bool nn);
 void packed_multiply(const struct compute *c, int64_t rows, const struct packed_target *targets,
                      int n_targets, bool nn);
 

@@ -52,6 +52,7 @@ struct kernel_table {
     double pack_cost; /* packing a weight costs as much as multiplying it with so many rows */
     double block_flops; /* work of a block: well below a millisecond, on a shared core, too */
     double strip_flops; /* the same for the packed driver, which may take a millisecond at full speed */
+    int thin_rows;      /* of a block of a thin product: a multiple of the rows of its tiles */
     int step_rows;      /* rows of a tile of sums: as many as the driver takes between two looks ahead */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
@@ -65,6 +66,9 @@ struct kernel_table {
      * NULL: the driver then goes by squares. */
     void (*convert_transposed)(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
                                int64_t k, float scale);
+    /* The same of bf16, as they are. May be NULL. */
+    void (*transpose_bf16)(void *dst, int64_t ld, const uint16_t *src, int64_t lds, int64_t rows,
+                           int64_t k);
     /* rows x cols floats to bf16, nothing behind them is written. */
     void (*round_rows)(uint16_t *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
                        int64_t cols);

@@ -153,12 +153,16 @@ static void run_dz(const struct bench *b, struct group *g)
 }
 static void run_grads(const struct bench *b, struct group *g)
 {
+    struct matmul_gradient list[2 * PRODUCT_JOINED];
+    int n = 0;
     for (int i = 0; i < g->p->n; i++) {
         const struct rows *x = &g->x, *z = &g->z[i], *dy = &g->g[i];
-        matmul_tn_typed(&b->c, g->da[i], g->p->in, z->data, z->type, z->ld, b->rank, x->data, x->type, x->ld, g->p->in, b->T, 1e-3f, true);
-        matmul_tn_typed(&b->c, g->db[i], b->rank, dy->data, dy->type, dy->ld, g->p->out[i], z->data, z->type, z->ld, b->rank, b->T, 1e-3f,
-                        true);
+        list[n++] = (struct matmul_gradient){.dw = g->da[i], .lddw = g->p->in, .a = z->data, .a_type = z->type, .lda = z->ld, .m = b->rank,
+                                             .b = x->data, .b_type = x->type, .ldb = x->ld, .n = g->p->in, .scale = 1e-3f};
+        list[n++] = (struct matmul_gradient){.dw = g->db[i], .lddw = b->rank, .a = dy->data, .a_type = dy->type, .lda = dy->ld,
+                                             .m = g->p->out[i], .b = z->data, .b_type = z->type, .ldb = z->ld, .n = b->rank, .scale = 1e-3f};
     }
+    matmul_tn_joined(&b->c, list, n, b->T, true);
 }
 
 static int by_value(const void *a, const void *b)

@@ -138,6 +138,62 @@ static void to_weights(struct compute *c, int64_t m, int64_t n, int64_t T)
     mem_free(a), mem_free(b), mem_free(right), mem_free(got);
 }
 
+/* What an adapter of two modules on one input wants, in one go: against the plain twin, and the same bits for any number of threads. */
+static void adapters(struct compute *c)
+{
+    enum { IN = 200, OUT = 130, N = 5 };
+    static float *first[FAMILY_COUNT][3][N];
+    static const struct { int64_t T; int rank; } sizes[] = {{70, 16}, {1100, 8}, {33, 40}};
+    for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
+        const int64_t T = sizes[z].T, r = sizes[z].rank;
+        float *x = test_floats((size_t)(T * IN), 1), *dz[2], *g[2], *u[2];
+        round_floats(x, (size_t)(T * IN));
+        struct matmul_gradient list[N];
+        for (int i = 0; i < 2; i++) {
+            dz[i] = test_floats((size_t)(T * r), 2 + (unsigned)i), u[i] = test_floats((size_t)(T * r), 4 + (unsigned)i);
+            g[i] = test_floats((size_t)(T * OUT), 6 + (unsigned)i);
+            round_floats(dz[i], (size_t)(T * r)), round_floats(u[i], (size_t)(T * r)), round_floats(g[i], (size_t)(T * OUT));
+            list[2 * i] = (struct matmul_gradient){.a = dz[i], .lda = r, .m = r, .b = x, .ldb = IN, .n = IN};
+            list[2 * i + 1] = (struct matmul_gradient){.a = g[i], .lda = OUT, .m = OUT, .b = u[i], .ldb = r, .n = r};
+        }
+        list[4] = (struct matmul_gradient){.a = x, .lda = IN, .m = IN, .b = g[0], .ldb = OUT, .n = OUT}; /* both sides wide */
+        struct rows x_rows = rows_of(x, T, IN, PADDED), u_rows = rows_of(u[0], T, r, CLOSE);
+        list[2].b = x_rows.at, list[2].ldb = x_rows.ld, list[2].b_type = DT_BF16;
+        list[1].b = u_rows.at, list[1].ldb = u_rows.ld, list[1].b_type = DT_BF16;
+        for (int i = 0; i < N; i++) {
+            struct matmul_gradient *m = &list[i];
+            m->scale = 0.3f, m->lddw = m->n + 1;
+            m->dw = test_floats((size_t)(m->m * m->lddw), 9);
+        }
+        list[4].scale = 0.5f; /* rounded with its operand */
+        matmul_tn_joined(c, list, N, T, true);
+        for (int i = 0; i < N; i++) {
+            const struct matmul_gradient *m = &list[i];
+            const float *a = m->a, *b = i == 2 ? x : i == 1 ? u[0] : m->b;
+            const size_t n = (size_t)(m->m * m->lddw);
+            float *expected = test_floats(n, 9);
+            plain_matmul_tn(expected, m->lddw, a, m->m, m->m, b, m->n, m->n, T, m->scale, true);
+            for (size_t k = 0; k < n; k++)
+                if (!(fabsf(m->dw[k] - expected[k]) <= 1e-6f * (float)T * (1 + fabsf(expected[k]))))
+                    fail_msg("gradient %d, %s, T %d: element %d is %.9g, expected %.9g", i, family_name(c->family), (int)T, (int)k,
+                             (double)m->dw[k], (double)expected[k]);
+            mem_free(expected);
+            float **one = &first[c->family][z][i];
+            if (!*one) {
+                *one = m->dw;
+                continue;
+            }
+            assert_memory_equal(*one, m->dw, n * sizeof(float));
+            mem_free(m->dw);
+            if (pool_threads(c->pool) == 4)
+                mem_free(*one);
+        }
+        mem_free(x), mem_free(x_rows.owned), mem_free(u_rows.owned);
+        for (int i = 0; i < 2; i++)
+            mem_free(dz[i]), mem_free(g[i]), mem_free(u[i]);
+    }
+}
+
 static void with_every_family(void (*check)(struct compute *c))
 {
     struct gm_error err;
@@ -180,6 +236,45 @@ static void gradients(void **state)
     with_every_family(check_to_weights);
 }
 
+static void gradients_of_adapters(void **state)
+{
+    with_every_family(adapters);
+}
+
+/* Products of few columns in all: outputs of one input side by side, the same bits as one by one, rounded or not. */
+static void thin(struct compute *c)
+{
+    enum { IN = 1300, N = 4 };
+    static const int64_t ranks[N] = {16, 5, 32, 16};
+    for (int64_t T = 5; T < 200; T += 92) {
+        float *x = test_floats((size_t)(T * IN), 1), *single[N], *joined[N];
+        void *owned[N];
+        struct mat w[N];
+        struct rows rounded = output_rows(T, ranks[1]);
+        struct matmul_output o[N];
+        for (int i = 0; i < N; i++) {
+            w[i] = test_matrix(i == 2 ? DT_BF16 : DT_F32, ranks[i], IN, 0, 20 + (unsigned)i, &owned[i]);
+            single[i] = test_floats((size_t)(T * ranks[i]), 3), joined[i] = test_floats((size_t)(T * ranks[i]), 3);
+            o[i] = (struct matmul_output){.y = joined[i], .ldy = ranks[i], .accumulate = i == 3, .n_terms = 1,
+                                          .terms = {{.a = x, .lda = IN, .w = &w[i]}}};
+            matmul_nt(c, single[i], ranks[i], x, IN, T, &w[i], i == 3);
+        }
+        matmul_nt_joined(c, o, N, T);
+        for (int i = 0; i < N; i++)
+            expect_same("thin", c, joined[i], single[i], T * ranks[i]);
+        o[1].y = rounded.at, o[1].ldy = rounded.ld, o[1].y_type = DT_BF16, o[3].accumulate = false;
+        matmul_nt_joined(c, o, N, T);
+        expect_rounded("thin", c, &rounded, single[1], T, ranks[1]);
+        for (int i = 0; i < N; i++)
+            mem_free(single[i]), mem_free(joined[i]), mem_free(owned[i]);
+        mem_free(x), mem_free(rounded.owned);
+    }
+}
+static void thin_products(void **state)
+{
+    with_every_family(thin);
+}
+
 static void strides_fit(void **state)
 {
     for (int64_t depth = 1; depth < 5000; depth++) {
@@ -196,6 +291,8 @@ int main(void)
         cmocka_unit_test(strides_fit),
         cmocka_unit_test(joined_products),
         cmocka_unit_test(gradients),
+        cmocka_unit_test(gradients_of_adapters),
+        cmocka_unit_test(thin_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
