@@ -116,7 +116,6 @@ static const struct kernel_table table = {
     .pack_cost = 110,
     .block_flops = 300e6,
     .strip_flops = 1000e6,
-    .thin_rows = 64,
     .step_rows = 128,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,

@@ -31,7 +31,6 @@ static const struct kernel_table table = {
     .pack_cost = 10,
     .block_flops = 40e6,
     .strip_flops = 250e6,
-    .thin_rows = 48,
     .step_rows = 6,
     .pack_nt = avx512_pack_nt,
     .pack_nn = avx512_pack_nn,

@@ -35,7 +35,6 @@ static const struct kernel_table table = {
     .pack_cost = 6,
     .block_flops = 40e6,
     .strip_flops = 500e6,
-    .thin_rows = 48,
     .step_rows = 6,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,

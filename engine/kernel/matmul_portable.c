@@ -156,7 +156,6 @@ static const struct kernel_table table = {
     .pack_cost = 4,
     .block_flops = 2e6,
     .strip_flops = 10e6,
-    .thin_rows = 48,
     .step_rows = 4,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,

@@ -40,6 +40,12 @@ struct thin {
     int n_packings, pieces;
 };
 
+/* Of a block: whole tiles of every family, of 24 rows and one panel, too. */
+static int64_t rows_at_once(const struct kernel_table *k)
+{
+    return k->step_rows > 48 ? 64 : 48;
+}
+
 static int64_t cols_of(const struct packed_target *t, bool nn)
 {
     return nn ? t->terms[0].w->cols : t->terms[0].w->rows;
@@ -131,13 +137,13 @@ static void block_rows(void *arg, int block, int slot)
     const struct kernel_table *k = j->c->k;
     const struct group *g = &j->groups[block / j->pieces];
     const struct packed_target *t = &j->targets[g->first];
-    const int64_t r0 = (int64_t)(block % j->pieces) * k->thin_rows;
+    const int64_t r0 = (int64_t)(block % j->pieces) * rows_at_once(k);
     struct slice slices[SLICES];
     for (int i = 0; i < g->n_slices; i++) {
         slices[i] = g->slices[i];
         slices[i].a = (const unsigned char *)slices[i].a + (size_t)(r0 * slices[i].lda) * packed_element(j->c);
     }
-    struct block_sum sum = {.slices = slices, .n_slices = g->n_slices, .rows = (int)min64(k->thin_rows, j->rows - r0)};
+    struct block_sum sum = {.slices = slices, .n_slices = g->n_slices, .rows = (int)min64(rows_at_once(k), j->rows - r0)};
     if (g->n == 1) {
         sum.to = rows_of(t, r0);
         sum.ld_to = sum.ld_from = t->ldc;
@@ -169,8 +175,9 @@ bool packed_thin(const struct compute *c, int64_t rows, const struct packed_targ
     if (bytes == 0)
         return false;
     lay_out(&j, scratch_shared(c, SCRATCH, bytes));
-    j.pieces = (int)((rows + c->k->thin_rows - 1) / c->k->thin_rows);
-    scratch_slots(c, (size_t)c->k->thin_rows * GROUP_COLS * sizeof(float));
+    const int64_t step = rows_at_once(c->k);
+    j.pieces = (int)((rows + step - 1) / step);
+    scratch_slots(c, (size_t)(step * GROUP_COLS) * sizeof(float));
     pool_run(c->pool, c->role, block_pack, &j, j.n_packings);
     pool_run(c->pool, c->role, block_rows, &j, j.n_groups * j.pieces);
     return true;

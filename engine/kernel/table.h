@@ -52,7 +52,6 @@ struct kernel_table {
     double pack_cost; /* packing a weight costs as much as multiplying it with so many rows */
     double block_flops; /* work of a block: well below a millisecond, on a shared core, too */
     double strip_flops; /* the same for the packed driver, which may take a millisecond at full speed */
-    int thin_rows;      /* of a block of a thin product: a multiple of the rows of its tiles */
     int step_rows;      /* rows of a tile of sums: as many as the driver takes between two looks ahead */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);

@@ -33,10 +33,10 @@ static struct matmul_term term(struct rows a, const struct mat *w)
 }
 
 /* gradient [m, n] += aᵀ b */
-static void add_gradient(const struct layer_run *r, float *gradient, struct rows a, int64_t m,
-                         struct rows b, int64_t n, int64_t T)
+static struct matmul_gradient gradient_of(float *gradient, struct rows a, int64_t m, struct rows b, int64_t n)
 {
-    matmul_tn_typed(r->c, gradient, n, a.data, a.type, a.ld, m, b.data, b.type, b.ld, n, T, 1, true);
+    return (struct matmul_gradient){.dw = gradient, .lddw = n, .a = a.data, .a_type = a.type, .lda = a.ld, .m = m,
+                                    .b = b.data, .b_type = b.type, .ldb = b.ld, .n = n, .scale = 1};
 }
 
 /* du = s g B (a sum over those that share A), and gB += gᵀ u. */
@@ -69,10 +69,13 @@ static void outer_factors(const struct layer_run *r, const struct layer_back *b,
     for (int k = 0; k < n_du; k++)
         rows_scale(r->c, grads->du[at[k]], rows_of(du[k].y, DT_F32, du[k].ldy), f->l->options.scale, b->T,
                    f->l->options.rank);
+    struct matmul_gradient list[LAYER_GROUP];
+    int n = 0;
     for (int i = 0; i < b->n; i++)
         if (f->pair[i])
-            add_gradient(r, grads->lora + f->pair[i]->b, b->g[i], f->pair[i]->out, b->u[f->first[i]],
-                         f->l->options.rank, b->T);
+            list[n++] = gradient_of(grads->lora + f->pair[i]->b, b->g[i], f->pair[i]->out, b->u[f->first[i]],
+                                    f->l->options.rank);
+    matmul_tn_joined(r->c, list, n, b->T, true);
     part_end(r->parts, PART_BACK_LORA, flops, bytes);
 }
 
@@ -128,13 +131,16 @@ void layer_backward_weights(const struct layer_run *r, int layer, const struct l
     find_adapted(r, layer, b, grads, &f);
     for (int i = 0; i < b->n && grads->full; i++) {
         const struct mat *w = &r->m->layers[layer].w[b->which[i]];
-        add_gradient(r, grads->full + grads->weight_offset[b->which[i]], b->g[i], w->rows, x, w->cols, b->T);
+        struct matmul_gradient g = gradient_of(grads->full + grads->weight_offset[b->which[i]], b->g[i], w->rows, x, w->cols);
+        matmul_tn_joined(r->c, &g, 1, b->T, true);
         if (grads->bias[b->which[i]])
             rows_sum(r->c, grads->bias[b->which[i]], b->g[i], b->T, w->rows);
         part_end(r->parts, PART_WEIGHTS, layer_product_flops(b->T, w),
                  layer_product_bytes(b->T, w, x.type, b->g[i].type));
     }
-    for (int i = 0; i < b->n; i++) { /* gA += duᵀ x̃ */
+    struct matmul_gradient list[LAYER_GROUP];
+    int n = 0;
+    for (int i = 0; i < b->n; i++) { /* gA += duᵀ x̃; without dropout all of them meet one x */
         if (!f.pair[i] || f.first[i] != i)
             continue;
         const struct lora_pair *pair = f.pair[i];
@@ -143,10 +149,16 @@ void layer_backward_weights(const struct layer_run *r, int layer, const struct l
             input = r->dropped;
             layer_drop(r, layer, b->which[i], input, x, b->T, pair->in, false);
         }
-        add_gradient(r, grads->lora + pair->a, grads->du[i], f.l->options.rank, input, pair->in, b->T);
+        list[n++] = gradient_of(grads->lora + pair->a, grads->du[i], f.l->options.rank, input, pair->in);
+        if (r->dropout.p > 0) {
+            matmul_tn_joined(r->c, list, n, b->T, true);
+            n = 0;
+        }
         flops += layer_product_flops(b->T, &f.a[i]);
         bytes += layer_product_bytes(b->T, &f.a[i], x.type, grads->du[i].type);
     }
+    if (n > 0)
+        matmul_tn_joined(r->c, list, n, b->T, true);
     if (flops > 0)
         part_end(r->parts, PART_BACK_LORA, flops, bytes);
 }
