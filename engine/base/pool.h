@@ -2,7 +2,8 @@
  *
  * A computation is a set of independent blocks; workers and the calling thread take block numbers from an atomic
  * counter until none is left. What a block computes must depend on its number alone, never on who runs it or how many
- * workers there are: then results are the same bits for any thread count.
+ * workers there are: then results are the same bits for any thread count. Blocks are handed out in the order of their
+ * numbers: a block may wait for one with a lower number, which is done or running.
  *
  * The gate: two roles share the pool. GM_TASTE (chat, samples, evaluation asked for by a person) goes first: while it runs or holds the gate, no new
  * block of GM_TRAIN is handed out; blocks are sized to last at most about a millisecond (5 ms at the very most), so a chat reply starts at once.

@@ -32,6 +32,7 @@ struct compute {
     enum family family;     /* resolved: never AUTO after compute_init */
     const struct kernel_table *k;
     struct compute_scratch *scratch; /* packing buffers, one per pool slot */
+    bool head_skip; /* head.h: parts of the vocabulary that change no sum are left out of gradients */
 };
 
 bool compute_init(struct compute *c, struct pool *pool, enum gm_role role, enum compute_mode mode, enum family family,

@@ -239,6 +239,13 @@ static void backward_part(const struct walk *w, const struct part *p, void *pane
     }
 }
 
+/* No sum of exponentials, and no reference, is another than before the part: to rounding, its
+ * probabilities are 0. */
+static bool changed_nothing(const struct part *p, const struct softmax_row *before)
+{
+    return memcmp(before, p->state, (size_t)p->rows * sizeof *before) == 0;
+}
+
 static void wait_until(atomic_int *count, int value)
 {
     for (unsigned turns = 1; atomic_load_explicit(count, memory_order_acquire) < value; turns++) {
@@ -264,9 +271,12 @@ static void block_part(void *arg, int block, int slot)
                                  : NULL,
                      .first = part < LANES,
                      .e = scratch + w->e_at};
+    struct softmax_row before[ROWS_MOST];
     wait_until(done, (int)(part / LANES));
+    if (w->t->c->head_skip)
+        memcpy(before, p.state, (size_t)p.rows * sizeof *before);
     forward_part(w, &p, scratch, (void *)(scratch + w->tile_at));
-    if (p.sums)
+    if (p.sums && !(w->t->c->head_skip && !p.first && changed_nothing(&p, before)))
         backward_part(w, &p, scratch);
     atomic_store_explicit(done, (int)(part / LANES) + 1, memory_order_release);
 }
@@ -375,7 +385,7 @@ static void weight_gradient(struct walk *w)
 
 /* Parts as long as a block of the pool may last; rows in groups where a part is too much or threads
  * would have nothing to do. Parts must not follow the number of threads: they are the order of the
- * sums. */
+ * sums. Nor may groups that decide together what to leave out. */
 static void choose_cut(struct walk *w)
 {
     const struct head_task *t = w->t;
@@ -384,7 +394,7 @@ static void choose_cut(struct walk *w)
     w->part_cols = cols < PART_LEAST ? PART_LEAST : cols > PART_MOST ? PART_MOST : cols;
     w->parts = (t->vocab + w->part_cols - 1) / w->part_cols;
     int64_t groups = (int64_t)(column * (double)w->part_cols / most) + 1;
-    while (groups * min64(LANES, w->parts) < 2 * pool_threads(t->c->pool))
+    while (!t->c->head_skip && groups * min64(LANES, w->parts) < 2 * pool_threads(t->c->pool))
         groups++;
     w->group_rows = round_up((t->rows + groups - 1) / groups, ROW_PAD);
     w->groups = (t->rows + w->group_rows - 1) / w->group_rows;

@@ -69,6 +69,7 @@ static const struct field FIELDS[] = {
     {"mask_prompt", FIELD_BOOL, AT(mask_prompt), 0, 0, NULL},
     {"shuffle", FIELD_BOOL, AT(shuffle), 0, 0, NULL},
     {"memory_budget", FIELD_U64, AT(memory_budget), 0, 0, NULL},
+    {"head_skip", FIELD_BOOL, AT(head_skip), 0, 0, NULL},
     {"recompute_layers", FIELD_INT, AT(recompute_layers), -1, 1000, NULL},
     {"steps_per_report", FIELD_INT, AT(steps_per_report), 1, ANY_INT, NULL},
     {"steps_per_eval", FIELD_INT, AT(steps_per_eval), 1, ANY_INT, NULL},

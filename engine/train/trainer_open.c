@@ -217,6 +217,7 @@ static bool open_inputs(struct trainer *t, double seconds, struct gm_error *err)
     if (!train_options_check(&t->o, err) ||
         !compute_init(&t->compute, t->pool, GM_TRAIN, t->o.compute, t->o.kernel, err))
         return false;
+    t->compute.head_skip = t->o.head_skip;
     t->o.compute = t->compute.mode;
     t->o.kernel = t->compute.family;
     if (!open_model(t, err) || !open_text(t, err) || !dataset_check_ids(t->dataset, t->model->config.vocab_size, err) || !open_batches(t, err))

@@ -236,6 +236,7 @@ void train_args_table(struct train_args *a, struct arg rows[TRAIN_ARG_ROWS])
          "are the same", 0, 0, NULL, NULL},
         {"--memory-budget", ARG_CUSTOM, &o->memory_budget, "SIZE", "what the whole program may use: 2GB, 800MB; default auto: what the machine has "
          "free, less a fifth", 0, 0, NULL, parse_size},
+        {"--head-skip", ARG_ON_OFF, &o->head_skip, NULL, "leave out of the gradient the parts of the vocabulary whose probabilities round to nothing beside the others", 0, 0, NULL, NULL},
         {"--steps-per-report", ARG_INT, &o->steps_per_report, "N", "a report every N updates", 1, 1e9, NULL, NULL},
         {"--steps-per-eval", ARG_INT, &o->steps_per_eval, "N", "validation loss every N updates", 1, 1e9, NULL, NULL},
         {"--val-batches", ARG_INT, &o->val_batches, "N", "batches of a validation; -1 = all", -1, 1e9, NULL, NULL},

@@ -224,6 +224,47 @@ static void references_move(void **state)
     pool_free(pool);
 }
 
+/* Parts without any probability are left out: there W is huge in a column where h is 0, so that they
+ * would show. The loss keeps its bits, and so does the rest of the gradient. */
+static void skips(void **state)
+{
+    enum { N = 70, V = 8192, D = 32, NEAR = 5120 };
+    struct gm_error err;
+    float *h = test_floats(N * D, 1), *e = test_floats(V * D, 2), dh[N * D], whole[N * D],
+          first[N * D];
+    int32_t targets[N];
+    for (int r = 0; r < N; r++) {
+        h[r * D] = 1, h[r * D + 1] = 0;
+        targets[r] = r * 71;
+    }
+    for (int v = 0; v < V; v++) {
+        e[v * D + 1] = v < NEAR ? 0.0f : 1e9f;
+        if (v >= NEAR)
+            e[v * D] = -30; /* 1e-13 of what the others have */
+    }
+    struct mat head = mat_f32(e, V, D);
+    void *workspace = mem_new(head_workspace_bytes(N, V, D, true, GM_COMPUTE_BF16), 1);
+    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
+        for (int threads = 1; threads <= 16 && family_runs_here((enum family)f); threads *= 4) {
+            struct pool *pool = pool_new(threads, &err);
+            struct compute c;
+            assert_true(compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, (enum family)f, &err));
+            double total = head_loss(&c, &head, 0, h, targets, N, 1, NULL, whole, NULL, workspace);
+            c.head_skip = true;
+            assert_true(head_loss(&c, &head, 0, h, targets, N, 1, NULL, dh, NULL, workspace) ==
+                        total);
+            for (int i = 0; i < N * D; i++)
+                assert_true(i % D == 1 ? dh[i] == 0 && whole[i] > 0 : dh[i] == whole[i]);
+            if (threads == 1)
+                memcpy(first, dh, sizeof dh);
+            assert_memory_equal(first, dh, sizeof dh);
+            compute_free(&c);
+            pool_free(pool);
+        }
+    }
+    mem_free(h), mem_free(e), mem_free(workspace);
+}
+
 /* The workspace is what was planned, to the byte; nothing is written behind it. */
 static void workspace_is_enough(void **state)
 {
@@ -264,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_double),
                                        cmocka_unit_test(bits_and_extremes),
                                        cmocka_unit_test(references_move),
+                                       cmocka_unit_test(skips),
                                        cmocka_unit_test(workspace_is_enough)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
