@@ -2,8 +2,8 @@
 #ifndef GM_CLI_BENCH_H
 #define GM_CLI_BENCH_H
 
-#include "engine/model/pass.h"
 #include "engine/model/products.h"
+#include "engine/train/step.h"
 #include "src/cli/cli.h"
 
 /* Limits. */
@@ -43,14 +43,9 @@ struct bench_train {
     double supervised; /* share of each row that carries loss */
     struct lora_options lora;
 };
-struct bench_parts { /* of one step; they add up to its time */
-    struct pass_part part[20];
-    int n;
-    double seconds;
-};
 struct bench_step {
-    struct bench_parts parts[1 + BENCH_STEPS_MAX]; /* [0] is not counted; the rest by time */
-    const struct bench_parts *median;
+    struct step_parts parts[1 + BENCH_STEPS_MAX]; /* [0] is not counted; the rest by time */
+    const struct step_parts *median;
     double ms, ms_min, ms_max; /* ms: of the median step */
     double tokens_per_second;
     double peak_gflops;   /* of all threads, mean of before and after */

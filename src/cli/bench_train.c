@@ -1,7 +1,6 @@
 /* bench_train.c - one LoRA training step, measured, and where its time goes. */
 #include "src/cli/bench.h"
 
-#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/kernel/peak.h"
 #include "src/cli/random_batch.h"
@@ -15,69 +14,45 @@
 
 #define PEAK_SECONDS 0.05 /* before, and after */
 
-/* The work of a step, and the memory it needs. */
-struct stepper {
-    const struct model *m;
-    const struct compute *c;
-    struct lora *lora;
-    struct pass *pass;
+/* An update as the trainer does it, and the memory it needs. */
+struct work {
     struct random_batch data;
-    float *grads, *m1, *m2; /* one block */
+    struct step step;
 };
 
-static bool stepper_init(struct stepper *s, const struct bench_train *a, const struct model *m, const struct compute *c, struct gm_error *err)
+static bool work_init(struct work *w, const struct bench_train *a, const struct model *m, const struct compute *c, struct gm_error *err)
 {
-    *s = (struct stepper){.m = m, .c = c};
-    random_batch_init(&s->data, a->seq, a->batch, a->supervised, m->config.vocab_size);
-    const struct batch *b = &s->data.b;
+    const struct train_options o = train_options_default();
+    *w = (struct work){.step.compute = c};
+    random_batch_init(&w->data, a->seq, a->batch, a->supervised, m->config.vocab_size);
+    const struct batch *b = &w->data.b;
     struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = b->T, .max_targets = b->n_targets, .max_seqs = a->batch,
                                  .max_seq_tokens = a->seq, .recompute_layers = a->checkpoint == 1 ? RECOMPUTE_ALL : 0, .mode = c->mode};
-    s->lora = lora_new(&m->config, &a->lora, 1, err);
-    if (!s->lora || !(s->pass = pass_new(m, &a->lora, &limits, err)))
+    struct lora *l = w->step.lora = lora_new(&m->config, &a->lora, 1, err);
+    if (!l || !(w->step.pass = pass_new(m, &a->lora, &limits, err)) || !(w->step.optimizer = optimizer_new(&o, l->set.count, err)))
         return false;
-    lora_bind(s->lora, m, c);
-    size_t count = s->lora->set.count;
-    if (!(s->grads = mem_alloc(3 * count * sizeof *s->grads, "gradients and moments", err)))
-        return false;
-    s->m1 = s->grads + count;
-    s->m2 = s->m1 + count;
-    return true;
+    lora_bind(l, m, c);
+    return (w->step.grads = mem_alloc(l->set.count * sizeof(float), "gradients", err)) != NULL;
 }
 
-static void stepper_free(struct stepper *s)
+static void work_free(struct work *w)
 {
-    mem_free(s->grads);
-    pass_free(s->pass);
-    lora_free(s->lora);
-    random_batch_free(&s->data);
+    mem_free(w->step.grads);
+    optimizer_free(w->step.optimizer);
+    pass_free(w->step.pass);
+    lora_free(w->step.lora);
+    random_batch_free(&w->data);
 }
 
-/* One update, as a trainer does it; its parts add up to its time. */
-static double step(struct stepper *s, int number, struct bench_step *out)
+static const struct batch *next(void *arg, int i)
 {
-    const int64_t count = (int64_t)s->lora->set.count;
-    struct bench_parts *p = &out->parts[number];
-    double began = clock_seconds();
-    memset(s->grads, 0, (size_t)count * sizeof *s->grads);
-    double nll = pass_loss_and_grad(s->pass, s->c, s->lora, &s->data.b, 1.0f / (float)s->data.b.n_targets, 1, (uint64_t)number, s->grads);
-    double passed = clock_seconds();
-    double norm = sqrt(sum_squares(s->c, s->grads, count));
-    struct adam adam = {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .bias1 = 1, .bias2 = 1};
-    adamw_update(s->c, &adam, s->lora->set.w, s->m1, s->m2, s->grads, norm > 1 ? (float)(1 / norm) : 1, count);
-    lora_changed(s->lora, s->c);
-    double ended = clock_seconds(), known = 0;
-    p->seconds = ended - began;
-    p->n = pass_parts(s->pass, p->part);
-    for (int i = 0; i < p->n; i++)
-        known += p->part[i].seconds;
-    p->part[p->n++] = (struct pass_part){.name = "clip and update", .seconds = ended - passed, .bytes = 8.0 * (double)count * sizeof(float)};
-    p->part[p->n++] = (struct pass_part){.name = "rest", .seconds = passed - began - known};
-    return nll / (double)s->data.b.n_targets;
+    (void)i;
+    return &((struct work *)arg)->data.b;
 }
 
 static int by_seconds(const void *a, const void *b)
 {
-    double x = ((const struct bench_parts *)a)->seconds, y = ((const struct bench_parts *)b)->seconds;
+    double x = ((const struct step_parts *)a)->seconds, y = ((const struct step_parts *)b)->seconds;
     return (x > y) - (x < y);
 }
 
@@ -102,18 +77,21 @@ static double useful_flops(const struct model_config *c, const struct bench_trai
 bool bench_train(const struct bench_train *a, const struct general *g, const struct model *m, const struct compute *c, struct bench_step *out,
                  struct gm_error *err)
 {
-    struct stepper s;
+    struct work w;
     *out = (struct bench_step){0};
-    bool ok = stepper_init(&s, a, m, c, err);
+    bool ok = work_init(&w, a, m, c, err);
     out->peak_gflops = peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
     for (int i = 0; ok && i <= a->steps; i++) {
-        double loss = step(&s, i, out);
-        if (!isfinite(loss))
-            ok = error_set(err, GM_E_INPUT, "bench step %d: the loss is no number", i);
-        cli_note(g, "step %d  %.1f ms  loss %.4f%s", i, 1000 * out->parts[i].seconds, loss, i ? "" : "  (first touch, not counted)");
+        struct step_result r;
+        if (step_run(&w.step, 1e-4, w.data.b.n_targets, 1, next, &w, &r) != STEP_DONE)
+            ok = error_set(err, GM_E_INPUT, "bench step %d: loss or gradient is no number", i);
+        out->parts[i] = r.parts;
+        cli_note(g, "step %d  %.1f ms  loss %.4f%s", i, 1000 * r.parts.seconds, r.loss, i ? "" : "  (first touch, not counted)");
     }
     out->peak_gflops += peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
-    stepper_free(&s);
+    work_free(&w);
+    if (!ok)
+        return false;
     qsort(out->parts + 1, (size_t)a->steps, sizeof *out->parts, by_seconds); /* step 0 touched its memory for the first time */
     out->median = &out->parts[1 + (a->steps - 1) / 2];
     out->ms = 1000 * out->median->seconds;
@@ -121,7 +99,7 @@ bool bench_train(const struct bench_train *a, const struct general *g, const str
     out->ms_max = 1000 * out->parts[a->steps].seconds;
     out->tokens_per_second = (double)a->seq * a->batch / out->median->seconds;
     out->share_of_peak = useful_flops(&m->config, a) / out->median->seconds * 1e-9 / out->peak_gflops;
-    return ok;
+    return true;
 }
 
 /* Share of the measured peak; NAN where a part counts no flops. */
