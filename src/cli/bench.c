@@ -12,7 +12,7 @@
 
 struct bench_args {
     const char *model;
-    bool quick, steps_given, tokens_given;
+    bool quick, while_training, steps_given, tokens_given;
     struct bench_train train;
     struct bench_decode decode;
 };
@@ -69,6 +69,18 @@ static bool run_products(const struct bench_args *a, const struct general *g, co
     return true;
 }
 
+static bool run_latency(const struct bench_args *a, const struct general *g, json_t *into, struct gm_error *err)
+{
+    struct bench_latency l;
+    if (!bench_latency(a->quick ? 40 : 200, g, &l, err))
+        return false;
+    if (g->json)
+        json_object_set_new(into, "while_training", bench_latency_json(&l));
+    else
+        bench_latency_print(&l);
+    return true;
+}
+
 /* A model, or three shapes: the limits, the products of a layer, a step, decoding, the limits again. */
 static bool everything(struct bench_args *a, const struct general *g, const struct compute *c, json_t *into, struct gm_error *err)
 {
@@ -98,6 +110,9 @@ static bool everything(struct bench_args *a, const struct general *g, const stru
     json_object_set_new(into, "train", train);
     json_object_set_new(into, "decode", decode);
     model_free(m);
+    if (ok && !a->quick && !g->json)
+        puts("");
+    ok = ok && (a->quick || run_latency(a, g, into, err));
     return ok;
 }
 
@@ -111,6 +126,8 @@ static bool run(struct bench_args *a, const struct general *g, json_t *into, str
 {
     struct compute c = {0};
     struct model *m = NULL;
+    if (a->while_training)
+        return run_latency(a, g, into, err);
     const char *shape = a->decode.shape ? a->decode.shape : a->train.shape;
     probe_kernels(g);
     struct pool *pool = pool_new(g->threads, err);
@@ -137,9 +154,10 @@ int command_bench(int argc, char **argv)
     train_args_table(&t, train_rows);
     struct bench_args a = {.train = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1},
                            .decode = {.packed = -1, .prompt = 32, .tokens = 32}};
-    struct arg table[20] = {
+    struct arg table[24] = {
         {"--quick", ARG_FLAG, &a.quick, NULL, "a few seconds: fewer shapes, steps and tokens", 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &a.model, "MODEL", "measure with this model instead of shapes with random weights", 0, 0, NULL, NULL},
+        {"--while-training", ARG_FLAG, &a.while_training, NULL, "only how long a key takes to the screen while the built-in model trains", 0, 0, NULL, NULL},
         {"--train-shape", ARG_TEXT, &a.train.shape, "NAME", "a training step only; NAME: " SHAPE_NAMES ", or the path of a model", 0, 0, NULL, NULL},
         {"--seq", ARG_INT, &a.train.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
         {"--batch", ARG_INT, &a.train.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
@@ -151,7 +169,7 @@ int command_bench(int argc, char **argv)
         {"--sequences", ARG_FLOATS, &a.decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
         {"--packed", ARG_TRI, &a.decode.packed, NULL, "generate with a second, packed copy of the weights", 0, 0, NULL, NULL},
         {"--tokens", ARG_INT, &a.decode.tokens, "N", "tokens that each sequence takes", 1, 4096, &a.tokens_given, NULL}};
-    int n = 13;
+    int n = 14;
     for (int i = 0; train_rows[i].kind != ARG_NONE; i++)
         if (is_of_train(train_rows[i].name))
             table[n++] = train_rows[i];

@@ -57,6 +57,16 @@ bool bench_train(const struct bench_train *a, const struct general *g, const str
 json_t *bench_train_json(const struct bench_train *a, const struct model *m, const struct compute *c, const struct bench_step *s);
 void bench_train_print(const struct bench_train *a, const struct model *m, const struct compute *c, const struct bench_step *s);
 
+/* Keys while the machine trains. */
+struct bench_latency {
+    int keys;
+    double key_p50, key_p99, key_most; /* seconds from a key to its screen */
+    double late_p50, late_p99;         /* of the UI thread; NAN: not told */
+};
+bool bench_latency(int keys, const struct general *g, struct bench_latency *out, struct gm_error *err);
+json_t *bench_latency_json(const struct bench_latency *l);
+void bench_latency_print(const struct bench_latency *l);
+
 struct bench_decode {
     const char *shape;
     struct float_list sequences; /* rows of the report; none: 1, 4, 16, 64 */
