@@ -81,7 +81,7 @@ struct layer_grads {
 /* The way back through projections of one input: g[i] [T, out_i] are the gradients of their outputs.
  * DoRA also wants the forward pass's y[i], and overwrites g. First the gradient of the input x,
  *     dx [T, in] = sum of g_i W_i + ...         none: not wanted
- * and those of the B; then, x being there, what else the weights get. dx may be the place of x. */
+ * then, x being there, what the weights get. dx may be the place of x. */
 struct layer_back {
     const enum proj *which;
     int n;

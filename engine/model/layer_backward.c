@@ -32,15 +32,8 @@ static struct matmul_term term(struct rows a, const struct mat *w)
     return (struct matmul_term){.a = a.data, .lda = a.ld, .a_type = a.type, .w = w};
 }
 
-/* gradient [m, n] += aᵀ b */
-static struct matmul_gradient gradient_of(float *gradient, struct rows a, int64_t m, struct rows b, int64_t n)
-{
-    return (struct matmul_gradient){.dw = gradient, .lddw = n, .a = a.data, .a_type = a.type, .lda = a.ld, .m = m,
-                                    .b = b.data, .b_type = b.type, .ldb = b.ld, .n = n, .scale = 1};
-}
-
-/* du = s g B (a sum over those that share A), and gB += gᵀ u. */
-static void outer_factors(const struct layer_run *r, const struct layer_back *b, const struct adapted *f,
+/* du = s g B, a sum over those that share A. */
+static void inner_gradients(const struct layer_run *r, const struct layer_back *b, const struct adapted *f,
                           const struct layer_grads *grads)
 {
     struct matmul_output du[LAYER_GROUP];
@@ -60,8 +53,8 @@ static void outer_factors(const struct layer_run *r, const struct layer_back *b,
         }
         struct matmul_output *sum = &du[n_du - 1];
         sum->terms[sum->n_terms++] = term(b->g[i], &f->b[i]);
-        flops += 2 * layer_product_flops(b->T, &f->b[i]);
-        bytes += 2 * layer_product_bytes(b->T, &f->b[i], b->u[i].type, b->g[i].type);
+        flops += layer_product_flops(b->T, &f->b[i]);
+        bytes += layer_product_bytes(b->T, &f->b[i], b->u[i].type, b->g[i].type);
     }
     if (n_du == 0)
         return;
@@ -69,13 +62,6 @@ static void outer_factors(const struct layer_run *r, const struct layer_back *b,
     for (int k = 0; k < n_du; k++)
         rows_scale(r->c, grads->du[at[k]], rows_of(du[k].y, DT_F32, du[k].ldy), f->l->options.scale, b->T,
                    f->l->options.rank);
-    struct matmul_gradient list[LAYER_GROUP];
-    int n = 0;
-    for (int i = 0; i < b->n; i++)
-        if (f->pair[i])
-            list[n++] = gradient_of(grads->lora + f->pair[i]->b, b->g[i], f->pair[i]->out, b->u[f->first[i]],
-                                    f->l->options.rank);
-    matmul_tn_joined(r->c, list, n, b->T, true);
     part_end(r->parts, PART_BACK_LORA, flops, bytes);
 }
 
@@ -118,47 +104,65 @@ void layer_backward_input(const struct layer_run *r, int layer, const struct lay
         if (f.pair[i] && f.pair[i]->m >= 0)
             dora_backward(r->c, f.l, f.pair[i], b->g[i], b->y[i], r->m->layers[layer].bias[b->which[i]], b->T,
                           grads->lora + f.pair[i]->m);
-    outer_factors(r, b, &f, grads);
+    inner_gradients(r, b, &f, grads);
     if (dx.data)
         to_input(r, layer, b, &f, grads, dx);
+}
+
+/* gradient [m, n] += aᵀ b, with the others of the list. */
+struct gradients {
+    struct matmul_gradient list[2 * LAYER_GROUP];
+    int n;
+    double flops, bytes;
+};
+
+static void add_gradient(struct gradients *g, float *gradient, struct rows a, int64_t m, struct rows b, int64_t n, int64_t T)
+{
+    struct mat shape = {.data = gradient, .type = DT_F32, .rows = m, .cols = n, .row_bytes = (size_t)n * sizeof(float)};
+    g->list[g->n++] = (struct matmul_gradient){.dw = gradient, .lddw = n, .a = a.data, .a_type = a.type, .lda = a.ld, .m = m,
+                                               .b = b.data, .b_type = b.type, .ldb = b.ld, .n = n, .scale = 1};
+    g->flops += layer_product_flops(T, &shape);
+    g->bytes += layer_product_bytes(T, &shape, b.type, a.type);
+}
+
+static void multiply(const struct layer_run *r, struct gradients *g, int64_t T, enum part part)
+{
+    if (g->n > 0)
+        matmul_tn_joined(r->c, g->list, g->n, T, true);
+    if (g->n > 0)
+        part_end(r->parts, part, g->flops, g->bytes);
+    *g = (struct gradients){0};
 }
 
 void layer_backward_weights(const struct layer_run *r, int layer, const struct layer_back *b,
                             const struct layer_grads *grads, struct rows x)
 {
     struct adapted f;
-    double flops = 0, bytes = 0;
+    struct gradients g = {0};
     find_adapted(r, layer, b, grads, &f);
     for (int i = 0; i < b->n && grads->full; i++) {
         const struct mat *w = &r->m->layers[layer].w[b->which[i]];
-        struct matmul_gradient g = gradient_of(grads->full + grads->weight_offset[b->which[i]], b->g[i], w->rows, x, w->cols);
-        matmul_tn_joined(r->c, &g, 1, b->T, true);
+        add_gradient(&g, grads->full + grads->weight_offset[b->which[i]], b->g[i], w->rows, x, w->cols, b->T);
         if (grads->bias[b->which[i]])
             rows_sum(r->c, grads->bias[b->which[i]], b->g[i], b->T, w->rows);
-        part_end(r->parts, PART_WEIGHTS, layer_product_flops(b->T, w),
-                 layer_product_bytes(b->T, w, x.type, b->g[i].type));
     }
-    struct matmul_gradient list[LAYER_GROUP];
-    int n = 0;
-    for (int i = 0; i < b->n; i++) { /* gA += duᵀ x̃; without dropout all of them meet one x */
-        if (!f.pair[i] || f.first[i] != i)
-            continue;
+    multiply(r, &g, b->T, PART_WEIGHTS);
+    for (int i = 0; i < b->n; i++) { /* gB += gᵀ u, gA += duᵀ x̃ */
         const struct lora_pair *pair = f.pair[i];
+        if (!pair)
+            continue;
+        const int64_t rank = f.l->options.rank;
         struct rows input = x;
+        add_gradient(&g, grads->lora + pair->b, b->g[i], pair->out, b->u[f.first[i]], rank, b->T);
+        if (f.first[i] != i)
+            continue;
         if (r->dropout.p > 0) {
             input = r->dropped;
             layer_drop(r, layer, b->which[i], input, x, b->T, pair->in, false);
         }
-        list[n++] = gradient_of(grads->lora + pair->a, grads->du[i], f.l->options.rank, input, pair->in);
-        if (r->dropout.p > 0) {
-            matmul_tn_joined(r->c, list, n, b->T, true);
-            n = 0;
-        }
-        flops += layer_product_flops(b->T, &f.a[i]);
-        bytes += layer_product_bytes(b->T, &f.a[i], x.type, grads->du[i].type);
+        add_gradient(&g, grads->lora + pair->a, grads->du[i], rank, input, pair->in, b->T);
+        if (r->dropout.p > 0) /* the next one has a mask of its own */
+            multiply(r, &g, b->T, PART_BACK_LORA);
     }
-    if (n > 0)
-        matmul_tn_joined(r->c, list, n, b->T, true);
-    if (flops > 0)
-        part_end(r->parts, PART_BACK_LORA, flops, bytes);
+    multiply(r, &g, b->T, PART_BACK_LORA);
 }

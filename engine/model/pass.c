@@ -123,9 +123,10 @@ static double loss_backward(struct pass *p, const struct compute *c, const struc
         for (int64_t k = 0; k < p->d; k++)
             to[k] += p->head_dh[i * p->d + k];
     }
-    part_end(
-        &p->clock, PART_HEAD,
-        (full ? 6.0 : 4.0) * (double)b->n_targets * (double)p->d * (double)m->config.vocab_size, 0);
+    /* logits, and their gradient by the rows (and by the head): the head is read once */
+    part_end(&p->clock, PART_HEAD,
+             (full ? 6.0 : 4.0) * (double)b->n_targets * (double)p->d * (double)m->config.vocab_size,
+             (double)mat_bytes(&m->head) + 4.0 * (double)p->d * (double)(3 * b->n_targets + b->T));
     return nll;
 }
 

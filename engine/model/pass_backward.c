@@ -51,7 +51,7 @@ struct walk {
     bool below;              /* the gradient of the layer's input is wanted */
 };
 
-static bool needs_input(const struct walk *w, enum proj which)
+static bool needs_weights(const struct walk *w, enum proj which)
 {
     return w->grads.full || (w->grads.lora && lora_at(w->r->spans[0].lora, w->layer, which));
 }
@@ -112,7 +112,7 @@ static void mlp_backward(struct walk *w)
     down.g[0] = pass_operand(p, p->dout, p->d);
     down.y[0] = pass_dense(p, k->down, p->d);
     layer_backward_input(w->r, w->layer, &down, &w->grads, g.dh);
-    if (needs_input(w, PROJ_DOWN))
+    if (needs_weights(w, PROJ_DOWN))
         g.h = g.dh;
     gated_backward(w->r->c, &g);
     part_end(w->r->parts, PART_BACK_ROWS, 0, pass_traffic(p, g.T, g.n, 0, g.h.data ? 6 : 5));
