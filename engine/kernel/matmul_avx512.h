@@ -22,7 +22,8 @@
     void set##_softmax_gradient(float *l, float softcap, float shift, float weight)
 AVX512_PARTS(avx512);
 AVX512_PARTS(avx512bf16);
-void avx512bf16_few(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate);
+void avx512bf16_few(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate,
+                    const void *next);
 void avx512bf16_transpose_bf16(void *dst, int64_t ld, const uint16_t *src, int64_t lds, int64_t rows,
                                int64_t k);
 void avx512bf16_convert_transposed(void *dst, int64_t ld, const float *src, int64_t lds,

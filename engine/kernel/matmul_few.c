@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-enum { FEW_ROWS = 64, PACK_COLS = 64, BLOCK_COLS = 64, BLOCK_COLS_MAX = 256 };
+enum { FEW_ROWS = 64, PACK_COLS = 64, BLOCK_COLS = 32, BLOCK_COLS_MAX = 256, BLOCKS_ENOUGH = 24 };
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -119,7 +119,8 @@ static void block_few(void *arg, int block, int slot)
             const int kpad = (int)round_up(depth, 32);
             const bool accumulate = t->accumulate || i > 0 || k0 > 0;
             if (k->few)
-                k->few(a, term->a.ld, panel, kpad, sum, ld, j->rows, cols, accumulate);
+                k->few(a, term->a.ld, panel, kpad, sum, ld, j->rows, cols, accumulate,
+                       k0 + stretch < term->a.depth ? few_panel(j->c, term->w, n0, k0 + stretch) : NULL);
             else
                 multiply_panels(k, a, term->a.ld, panel, kpad, sum, ld, j->rows, cols, accumulate);
         }
@@ -134,7 +135,7 @@ void few_multiply(const struct compute *c, int64_t rows, const struct packed_tar
     int64_t columns = 0;
     for (int i = 0; i < n; i++)
         columns += targets[i].terms[0].w->rows;
-    while (j.block_cols < BLOCK_COLS_MAX && columns / (2 * j.block_cols) >= 16 * pool_threads(c->pool))
+    while (j.block_cols < BLOCK_COLS_MAX && columns / (2 * j.block_cols) >= BLOCKS_ENOUGH * pool_threads(c->pool))
         j.block_cols *= 2;
     for (int i = 0; i < n; i++)
         j.first_block[i + 1] = j.first_block[i] + (int)((targets[i].terms[0].w->rows + j.block_cols - 1) / j.block_cols);

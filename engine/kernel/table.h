@@ -72,9 +72,10 @@ struct kernel_table {
     void (*round_rows)(uint16_t *dst, int64_t ld, const float *src, int64_t lds, int64_t rows,
                        int64_t cols);
     void (*sum_block)(const struct block_sum *s);
-    /* c[rows, cols] (+)= a panels with the same bits, for few rows and panels that come from memory; rows behind the last are not read. NULL:
-     * sum_block does it. */
-    void (*few)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate);
+    /* c[rows, cols] (+)= a panels with the same bits, for few rows and panels that come from memory; rows behind the last are not read.
+     * next: what will be read then, or NULL. A family may lack it: sum_block does the same. */
+    void (*few)(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate,
+                const void *next);
     /* y[t, n0..n0+n-1] (+)= x wᵀ for T <= SMALL_ROWS rows, reading w once. x is in the layout of
      * convert_small. */
     void (*small)(float *y, int64_t ldy, const float *x, int64_t ldx, int T, const struct mat *w,
