@@ -8,6 +8,8 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/format/json.h"
+#include "engine/kernel/panels.h"
+#include "engine/model/packed.h"
 #include "engine/text/detok.h"
 #include "engine/verse/verse_json.h"
 
@@ -35,6 +37,9 @@ struct generator {
     const struct syllables *syllables;
     const struct form *form;
     struct decoder *decoder;
+    struct packed_model *packed; /* NULL: not so far */
+    int packing;
+    int64_t tokens;              /* generated so far */
     int n_slots, max_tokens, vocab;
     struct sequence *sequences;
     struct decode_item *items;
@@ -109,6 +114,7 @@ void generator_free(struct generator *g)
     if (!g)
         return;
     decoder_free(g->decoder);
+    packed_model_free(g->packed);
     for (int i = 0; g->sequences && i < g->n_slots; i++) {
         detok_free(&g->sequences[i].detok);
         str_free(&g->sequences[i].text);
@@ -123,6 +129,42 @@ void generator_free(struct generator *g)
     mem_free(g->logits);
     mem_free(g->scratch);
     mem_free(g);
+}
+
+void generator_packing(struct generator *g, int packing)
+{
+    g->packing = packing;
+}
+
+size_t generator_packed_bytes(const struct generator *g)
+{
+    return g->packed ? packed_model_bytes(g->model) : 0;
+}
+
+/* Packing takes as long as some ten tokens; then one sequence gains a few percent a token, many gain a half and more. */
+static bool packing_pays(const struct generator *g, const struct compute *c, const struct generate_request *requests, int n)
+{
+    enum { SEQUENCES = 5, TOKENS = 256 };
+    int64_t tokens = g->tokens;
+    for (int i = 0; i < n; i++)
+        tokens += requests[i].sampling.max_tokens;
+    const enum dtype stored = g->model->head.type;
+    return panels_help(c) && (stored == DT_BF16 || stored == DT_F16 || stored == DT_F32)
+           && ((n >= SEQUENCES && g->n_slots >= SEQUENCES) || tokens >= TOKENS) && packed_model_bytes(g->model) <= mem_available_bytes() / 3;
+}
+
+static bool pack(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, struct gm_error *err)
+{
+    if (g->packing == 0 || g->packed || g->model->full.count > 0 || (g->packing < 0 && !packing_pays(g, c, requests, n)))
+        return true;
+    g->packed = packed_model_new(g->model, c, g->packing > 0 ? err : NULL);
+    if (g->packed)
+        decoder_use(g->decoder, packed_model_view(g->packed));
+    else if (g->packing > 0)
+        return false;
+    else
+        g->packing = 0; /* no room: not tried again */
+    return true;
 }
 
 void generator_judge(struct generator *g, const struct syllables *s, const struct form *form)
@@ -198,6 +240,7 @@ static void advance(struct generator *g, struct sequence *s, int32_t id, const s
                     const struct generate_hooks *hooks)
 {
     s->n_tokens++;
+    g->tokens++;
     for (int i = 0; i < r->n_stop_ids; i++)
         if (id == r->stop_ids[i]) {
             finish(g, s, r, out, STOP_END, hooks);
@@ -436,6 +479,8 @@ bool generator_run(struct generator *g, const struct compute *c, const struct ge
         results[i].seconds = 0;
         memset(&results[i].verdict, 0, sizeof results[i].verdict);
     }
+    if (!pack(g, c, requests, n, err))
+        return false;
     while (next < n || count_active(g) > 0) {
         if (hooks && hooks->cancel && atomic_load(hooks->cancel)) {
             for (int i = 0; i < g->n_slots; i++)

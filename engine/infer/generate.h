@@ -1,7 +1,7 @@
 /* generate.h - batched generation: many requests of different prompts, adapters and temperatures through one decoder.
  *
  * A finished sequence makes room for the next request. Every request's text depends on its own prompt, adapter, sampling and seed only, not on what it shares
- * the batch with (up to the rounding of the kernel family's batch paths, which is pinned: see docs/design.md).
+ * the batch with. With packed weights that holds to the bit; without, up to rounding: up to four rows go through other products than more rows do.
  * Threads: one generator belongs to one thread; `cancel` may be set from any.
  *
  *     struct generator *g = generator_new(model, tokenizer, 16, 512, &compute, &err);
@@ -58,6 +58,11 @@ struct generator;
 struct generator *generator_new(const struct model *m, const struct tokenizer *t, int n_slots, int max_tokens,
                                 const struct compute *c, struct gm_error *err);
 void generator_free(struct generator *g);
+/* A second copy of the weights, packed (engine/model/packed.h): 1: always, from the first run on, which fails when there is no room; 0 (as made): never;
+ * -1: once it pays (five sequences at once, or some hundred tokens), where weights are stored in 16 or 32 bits and it takes no more than a third of the
+ * memory that is free. Never of a model that is trained as a whole. */
+void generator_packing(struct generator *g, int packing);
+size_t generator_packed_bytes(const struct generator *g); /* of that copy, 0: there is none so far */
 /* Verdicts on what comes out; without this call they are zero. Both are borrowed. */
 void generator_judge(struct generator *g, const struct syllables *s, const struct form *form);
 /* results [n] (prompt_text, adapter, step are left to the caller). */

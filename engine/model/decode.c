@@ -171,6 +171,12 @@ void decoder_free(struct decoder *d)
     mem_free(d);
 }
 
+void decoder_use(struct decoder *d, const struct model *m)
+{
+    assert(m->config.n_layers == d->m->config.n_layers && m->config.d_model == d->m->config.d_model && m->ropes == d->m->ropes);
+    d->m = m;
+}
+
 int decoder_take(struct decoder *d)
 {
     for (int i = 0; i < d->n_slots; i++)

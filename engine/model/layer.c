@@ -6,6 +6,7 @@
 #include "engine/kernel/attention.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/ops.h"
+#include "engine/kernel/pieces.h"
 #include "engine/model/dora.h"
 
 #include <assert.h>
@@ -249,31 +250,49 @@ void layer_project_rows(const struct layer_run *r, int layer, const enum proj *w
     finish(r, layer, which, n, T, y);
 }
 
-/* y += u Bᵀ with u = s x Aᵀ, for the rows of one span. */
-static void add_adapters(const struct layer_run *r, const struct lora_span *s, int layer,
-                         const enum proj *which, int n, const float *x, float *const *y,
-                         float *const *u)
+/* y += u Bᵀ with u = s x Aᵀ, for the rows of each span: the products of up to SPANS_AT_ONCE adapters go as one job. */
+enum { SPANS_AT_ONCE = 32 };
+static void add_adapters(const struct layer_run *r, const struct lora_span *spans, int n_spans, int layer, const enum proj *which, int n,
+                         const float *x, float *const *y, float *const *u)
 {
-    const struct lora *l = s->lora;
-    const struct lora_pair *pair[LAYER_GROUP];
-    int first[LAYER_GROUP];
-    if (!l || s->n == 0)
-        return;
-    find_pairs(l, layer, which, n, pair, first);
-    for (int i = 0; i < n; i++) {
-        if (!pair[i])
+    const struct lora_pair *pair[SPANS_AT_ONCE][LAYER_GROUP];
+    struct mat a[SPANS_AT_ONCE][LAYER_GROUP], b[SPANS_AT_ONCE][LAYER_GROUP];
+    struct piece down[SPANS_AT_ONCE * LAYER_GROUP], up[SPANS_AT_ONCE * LAYER_GROUP];
+    int n_down = 0, n_up = 0, first[LAYER_GROUP];
+    int64_t widest = 0; /* ranks may differ: a row of u has room for the largest */
+    assert(n_spans <= SPANS_AT_ONCE);
+    for (int s = 0; s < n_spans; s++)
+        widest = spans[s].lora && spans[s].lora->options.rank > widest ? spans[s].lora->options.rank : widest;
+    for (int s = 0; s < n_spans; s++) {
+        const struct lora *l = spans[s].lora;
+        const int64_t row0 = spans[s].row0, rows = spans[s].n;
+        if (!l || rows == 0)
             continue;
-        const int64_t rank = l->options.rank, out = pair[i]->out;
-        struct mat a = layer_mat_a(l, pair[i]), b = layer_mat_b(l, pair[i]);
-        float *us = u[first[i]] + s->row0 * rank, *ys = y[i] + s->row0 * out;
-        if (first[i] == i) {
-            matmul_nt(r->c, us, rank, x + s->row0 * pair[i]->in, pair[i]->in, s->n, &a, false);
-            scale_inplace(r->c, us, l->options.scale, s->n * rank);
+        find_pairs(l, layer, which, n, pair[s], first);
+        for (int i = 0; i < n; i++) {
+            if (!pair[s][i])
+                continue;
+            const int64_t rank = l->options.rank, in = pair[s][i]->in, out = pair[s][i]->out;
+            a[s][i] = layer_mat_a(l, pair[s][i]), b[s][i] = layer_mat_b(l, pair[s][i]);
+            if (first[i] == i)
+                down[n_down++] = (struct piece){.w = &a[s][i], .a = x + row0 * in, .lda = in, .y = u[i] + row0 * widest, .ldy = rank, .rows = rows};
+            up[n_up++] = (struct piece){.w = &b[s][i], .a = u[first[i]] + row0 * widest, .lda = rank, .y = y[i] + row0 * out, .ldy = out, .rows = rows,
+                                        .accumulate = true};
         }
-        matmul_nt(r->c, ys, out, us, rank, s->n, &b, true);
-        if (dora_gain(l, pair[i]))
-            rows_affine(r->c, rows_of(ys, DT_F32, out), dora_gain(l, pair[i]), NULL, s->n, out);
     }
+    matmul_nt_pieces(r->c, down, n_down);
+    for (int k = 0, s = 0; s < n_spans; s++)
+        for (int i = 0; spans[s].lora && spans[s].n > 0 && i < n; i++)
+            if (k < n_down && down[k].w == &a[s][i]) {
+                scale_inplace(r->c, down[k].y, spans[s].lora->options.scale, down[k].rows * down[k].ldy);
+                k++;
+            }
+    matmul_nt_pieces(r->c, up, n_up);
+    for (int s = 0; s < n_spans; s++)
+        for (int i = 0; spans[s].lora && spans[s].n > 0 && i < n; i++)
+            if (pair[s][i] && dora_gain(spans[s].lora, pair[s][i]))
+                rows_affine(r->c, rows_of(y[i] + spans[s].row0 * pair[s][i]->out, DT_F32, pair[s][i]->out), dora_gain(spans[s].lora, pair[s][i]), NULL,
+                            spans[s].n, pair[s][i]->out);
 }
 
 void layer_project(const struct layer_run *r, int layer, const enum proj *which, int n,
@@ -295,7 +314,7 @@ void layer_project(const struct layer_run *r, int layer, const enum proj *which,
     plain.spans = &base;
     plain.n_spans = 1;
     multiply(&plain, layer, which, n, input, T, y_rows, u_rows);
-    for (int s = 0; s < r->n_spans; s++)
-        add_adapters(r, &r->spans[s], layer, which, n, x, y, u);
+    for (int s = 0; s < r->n_spans; s += SPANS_AT_ONCE)
+        add_adapters(r, r->spans + s, r->n_spans - s < SPANS_AT_ONCE ? r->n_spans - s : SPANS_AT_ONCE, layer, which, n, x, y, u);
     finish(r, layer, which, n, T, y_rows);
 }

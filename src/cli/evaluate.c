@@ -83,6 +83,7 @@ static bool ask(const struct session *s, const struct row *const *rows, int n_ro
     bool ok = g != NULL;
     if (ok) {
         generator_judge(g, s->syllables, form_find("haiku"));
+        generator_packing(g, -1);
         ok = generator_run(g, &s->compute, requests, n, results, &(struct generate_hooks){.cancel = cancel}, err);
     }
     generator_free(g);

@@ -11,7 +11,7 @@ struct generate_args {
     const char *model, *adapter, *prompt, *system, *chat_template, *template_config, *form;
     struct sampling sampling;
     struct text_list stops;
-    int n;
+    int n, packed;
     bool raw;
 };
 
@@ -61,6 +61,7 @@ static bool run(const struct generate_args *a, const struct general *g, struct s
     bool ok = gen != NULL;
     if (ok) {
         generator_judge(gen, s->syllables, form_find(a->form));
+        generator_packing(gen, a->packed);
         ok = generator_run(gen, &s->compute, requests, a->n, results, &hooks, err);
     }
     for (int i = 0; ok && i < a->n; i++) {
@@ -75,6 +76,8 @@ static bool run(const struct generate_args *a, const struct general *g, struct s
         }
         generated_free(&results[i]);
     }
+    if (gen && generator_packed_bytes(gen) > 0 && g->json == false)
+        cli_note(g, "[packed weights: %.0f MB]", (double)generator_packed_bytes(gen) / 1e6);
     generator_free(gen);
     mem_free(requests);
     mem_free(results);
@@ -85,7 +88,7 @@ static bool run(const struct generate_args *a, const struct general *g, struct s
 int command_generate(int argc, char **argv)
 {
     struct general g = {0};
-    struct generate_args a = {.sampling = sampling_default(), .n = 1, .form = "haiku"};
+    struct generate_args a = {.sampling = sampling_default(), .n = 1, .packed = -1, .form = "haiku"};
     int status;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a.model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
@@ -96,6 +99,7 @@ int command_generate(int argc, char **argv)
         CLI_SAMPLING_ARGS(a.sampling),
         {"--stop", ARG_TEXTS, &a.stops, "TEXT", "end the answer before this text; may come more than once", 0, 0, NULL, NULL},
         {"-n", ARG_INT, &a.n, "N", "samples, with seeds from --seed upwards", 1, 10000, NULL, NULL},
+        CLI_PACKED_ARG(a.packed),
         {"--form", ARG_TEXT, &a.form, "NAME", "form to judge by", 0, 0, NULL, NULL},
         {"--raw", ARG_FLAG, &a.raw, NULL, "no chat template: go on with the prompt as it stands", 0, 0, NULL, NULL},
         {0}};

@@ -2,6 +2,7 @@
 #include "../model/model_test.h"
 
 #include "engine/infer/generate.h"
+#include "engine/kernel/panels.h"
 
 struct bench { /* one model with all that generating needs, in f32 */
     struct fixture f;
@@ -140,6 +141,56 @@ static void a_batch_is_each_alone(void **state)
     lora_free(one);
     lora_free(other);
     bench_close(&b);
+}
+
+/* Packed weights: any mixture of requests gives the texts that each has alone, to the bit, and twice the same; whoever asks for them without the
+ * room or the kernels hears so. */
+static void packed_is_each_alone(void **state)
+{
+    enum { N = 9 };
+    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
+        if (!family_runs_here((enum family)f))
+            continue;
+        struct bench b;
+        struct gm_error err = {0};
+        bench_open(&b, "gemma3_text");
+        tools_free(&b.tools);
+        tools_init_for(&b.tools, 2, GM_COMPUTE_BF16, (enum family)f);
+        struct generator *many = generator_for(&b, 8, 64), *single = generator_for(&b, 1, 64);
+        struct lora *one = fixture_lora(&b.f), *other = lora_copy(one);
+        const struct lora *adapters[] = {NULL, one, other};
+        struct generate_request requests[N];
+        struct generated batch[N] = {{0}}, alone = {0};
+        for (size_t i = 0; i < other->set.count; i++)
+            other->set.w[i] *= i % 2 ? 1.5f : -0.5f;
+        for (int i = 0; i < N; i++) {
+            requests[i] = greedy_request(&b);
+            requests[i].lora = adapters[i % 3];
+            requests[i].n_prompt = 3 + (i * 5) % (b.n_prompt - 3);
+            requests[i].sampling.temperature = (float)(i % 3);
+            requests[i].sampling.seed = (uint64_t)i;
+        }
+        generator_packing(many, 1);
+        generator_packing(single, 1);
+        if (!panels_help(&b.tools.compute)) {
+            assert_false(generator_run(many, &b.tools.compute, requests, N, batch, NULL, &err));
+            assert_non_null(strstr(err.text, family_name((enum family)f)));
+        } else {
+            run(&b, many, requests, N, batch, NULL);
+            assert_true(generator_packed_bytes(many) > 0);
+            for (int i = 0; i < N; i++) {
+                run(&b, single, &requests[i], 1, &alone, NULL);
+                assert_string_equal(batch[i].text, alone.text);
+                generated_free(&alone);
+                generated_free(&batch[i]);
+            }
+        }
+        generator_free(many);
+        generator_free(single);
+        lora_free(one);
+        lora_free(other);
+        bench_close(&b);
+    }
 }
 
 static void a_seed_is_a_text(void **state)
@@ -389,7 +440,7 @@ static void intervals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(greedy_gemma), cmocka_unit_test(greedy_smollm2), cmocka_unit_test(greedy_llama),
-                                       cmocka_unit_test(a_batch_is_each_alone), cmocka_unit_test(a_seed_is_a_text),
+                                       cmocka_unit_test(a_batch_is_each_alone), cmocka_unit_test(packed_is_each_alone), cmocka_unit_test(a_seed_is_a_text),
                                        cmocka_unit_test(what_streams_is_the_text), cmocka_unit_test(stop_strings),
                                        cmocka_unit_test(cancelled_in_the_middle), cmocka_unit_test(the_context_is_full),
                                        cmocka_unit_test(one_token_and_none), cmocka_unit_test(verdicts_come_along), cmocka_unit_test(intervals)};
