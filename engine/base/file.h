@@ -68,7 +68,7 @@ struct lock {
 bool lock_take(struct lock *l, const char *path, struct gm_error *err);
 void lock_release(struct lock *l);
 
-bool sha256_file(const char *path, char hex[65], struct gm_error *err);
+bool sha256_file(const char *path, char hex[65], uint64_t *bytes, struct gm_error *err); /* read in pieces: no page of it stays; bytes may be NULL */
 void sha256_bytes(const void *bytes, size_t n, char hex[65]);
 double clock_seconds(void); /* monotonic */
 

@@ -23,7 +23,7 @@
 enum { ALIGN = 64, HUGE_PAGE = 2 << 20 };
 
 struct header {
-    size_t bytes;  /* accounted: header and block */
+    size_t bytes;  /* accounted: header and block, or the whole mapping */
     size_t mapped; /* length of the mapping, 0 when it came from malloc */
     uint64_t magic;
 };
@@ -42,13 +42,27 @@ static void account(size_t bytes)
         ;
 }
 
-/* A zeroed mapping that starts on a huge page, so that the kernel can use huge pages from its first byte. */
-static void *map_aligned(size_t bytes, size_t *mapped)
+/* Header and block; the whole huge pages that a large one lies in, since its tail is as resident as the rest. False: no number holds it. */
+static bool whole_size(size_t bytes, size_t *total)
 {
-    size_t length, padded;
-    if (!checked_add(bytes, HUGE_PAGE - 1, &length))
-        return NULL;
-    length &= ~(size_t)(HUGE_PAGE - 1);
+    size_t padded;
+    if (!checked_add(bytes, ALIGN, total) || !checked_add(*total, HUGE_PAGE - 1, &padded))
+        return false;
+    if (*total >= LARGE)
+        *total = padded & ~(size_t)(HUGE_PAGE - 1);
+    return true;
+}
+
+size_t mem_block_bytes(size_t bytes)
+{
+    size_t total;
+    return whole_size(bytes, &total) ? total : SIZE_MAX;
+}
+
+/* A zeroed mapping that starts on a huge page, so that the kernel can use huge pages from its first byte. */
+static void *map_aligned(size_t length, size_t *mapped)
+{
+    size_t padded;
     if (!checked_add(length, HUGE_PAGE, &padded))
         return NULL;
     unsigned char *raw = mmap(NULL, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -70,7 +84,7 @@ static void *allocate(size_t bytes)
 {
     size_t total, mapped = 0;
     void *raw = NULL;
-    if (!checked_add(bytes, ALIGN, &total))
+    if (!whole_size(bytes, &total))
         return NULL;
     if (total >= LARGE)
         raw = map_aligned(total, &mapped);

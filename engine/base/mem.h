@@ -21,6 +21,7 @@ char *mem_copy_n(const char *text, size_t n);                          /* n byte
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *block);                                            /* any of the above; NULL is fine */
 
+size_t mem_block_bytes(size_t bytes); /* what a block of that size is accounted with: header, and whole huge pages */
 size_t mem_live_bytes(void);     /* accounted bytes now */
 size_t mem_peak_bytes(void);     /* their maximum */
 uint64_t mem_allocations(void);  /* calls so far: a steady training step makes none */

@@ -115,7 +115,7 @@ void sha256_bytes(const void *bytes, size_t n, char hex[65])
     sha256_end(&s, hex);
 }
 
-bool sha256_file(const char *path, char hex[65], struct gm_error *err)
+bool sha256_file(const char *path, char hex[65], uint64_t *bytes, struct gm_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -133,6 +133,8 @@ bool sha256_file(const char *path, char hex[65], struct gm_error *err)
         if (got > 0)
             sha256_add(&s, chunk, (size_t)got);
     }
+    if (bytes)
+        *bytes = s.total;
     if (got < 0)
         error_errno(err, "read %s", path);
     else

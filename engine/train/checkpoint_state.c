@@ -14,17 +14,14 @@ enum { FORMAT = 1, STATE_MAX = 1 << 20 };
 
 static bool add_file(json_t *files, const char *dir, const char *name, struct gm_error *err)
 {
-    struct mapping m;
     char hex[65], *path = path_join(dir, name);
-    bool ok = mapping_open(&m, path, err);
+    uint64_t bytes;
+    bool ok = sha256_file(path, hex, &bytes, err);
     mem_free(path);
-    if (!ok)
-        return false;
-    sha256_bytes(m.data, m.size, hex);
-    json_object_set_new(files, name,
-                        json_pack("{s:I, s:s}", "bytes", (json_int_t)m.size, "sha256", hex));
-    mapping_close(&m);
-    return true;
+    if (ok)
+        json_object_set_new(files, name,
+                            json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "sha256", hex));
+    return ok;
 }
 
 static json_t *list_files(const char *dir, struct gm_error *err)
@@ -151,7 +148,7 @@ static bool verify_file(const char *dir, const char *name, const json_t *file, s
     const char *wanted = NULL;
     int64_t bytes = 0;
     char hex[65];
-    struct mapping m;
+    uint64_t there;
     if (strchr(name, '/') || name[0] == '.')
         return error_set(err, GM_E_INPUT, "read %s/state.json: \"%s\" is no file of a checkpoint",
                          dir, name);
@@ -159,13 +156,9 @@ static bool verify_file(const char *dir, const char *name, const json_t *file, s
         !json_get_string(file, "sha256", REQUIRED, &wanted, err))
         return error_context(err, "read %s/state.json", dir);
     char *path = path_join(dir, name);
-    bool ok = mapping_open(&m, path, err);
-    if (ok) {
-        sha256_bytes(m.data, m.size, hex);
-        if (m.size != (uint64_t)bytes || strcmp(hex, wanted) != 0)
-            ok = error_set(err, GM_E_INPUT, "read %s: it is not the file that was saved", path);
-        mapping_close(&m);
-    }
+    bool ok = sha256_file(path, hex, &there, err);
+    if (ok && (there != (uint64_t)bytes || strcmp(hex, wanted) != 0))
+        ok = error_set(err, GM_E_INPUT, "read %s: it is not the file that was saved", path);
     mem_free(path);
     return ok;
 }

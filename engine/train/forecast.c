@@ -1,6 +1,8 @@
 /* forecast.c - see forecast.h. */
 #include "engine/train/forecast.h"
 
+#include "engine/base/mem.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +53,7 @@ static uint64_t trained_bytes(const struct model_config *c, const struct train_o
     uint64_t count = 0, rows = 0;
     if (is_full(o)) {
         *parameters = (uint64_t)model_config_parameters(c);
-        return arrays * sizeof(float) * *parameters;
+        return arrays * mem_block_bytes(sizeof(float) * *parameters);
     }
     struct module modules[MODULE_COUNT_MAX];
     for (int i = 0, n = model_modules(c, modules); i < n; i++)
@@ -61,7 +63,7 @@ static uint64_t trained_bytes(const struct model_config *c, const struct train_o
         }
     const uint64_t layers = (uint64_t)(c->n_layers - lora_first_layer(c, &o->lora));
     *parameters = (count + rows) * layers;
-    return arrays * sizeof(float) * *parameters + 2 * sizeof(float) * rows * layers; /* DoRA: lengths and gains */
+    return arrays * mem_block_bytes(sizeof(float) * *parameters) + 2 * sizeof(float) * rows * layers; /* DoRA: lengths and gains */
 }
 
 /* Layers that gradients go back through. */
@@ -79,7 +81,7 @@ static void plan_memory(const struct forecast_input *in, const struct train_opti
     f->memory.weights = in->weights;
     f->memory.program = in->program;
     f->memory.trained = trained_bytes(in->config, o, &f->parameters);
-    f->memory.activations = pass_bytes(in->config, is_full(o) ? NULL : &o->lora, &limits);
+    f->memory.activations = mem_block_bytes(pass_bytes(in->config, is_full(o) ? NULL : &o->lora, &limits));
     f->memory.packing = (uint64_t)((double)in->probe.packing * (double)limits.max_tokens / (double)asked.max_tokens);
     f->memory.samples = in->samples;
     f->memory.total = f->memory.weights + f->memory.program + f->memory.trained + f->memory.activations + f->memory.packing + f->memory.samples;

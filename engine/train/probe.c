@@ -135,10 +135,10 @@ static struct largest largest_batch(const struct pass_limits *l, int vocab)
                                                     .target_row = rows, .target_id = target_ids}};
 }
 
-/* What a kind of layers is measured with. */
+/* What layers are measured with. Memory is for one shallow model at a time, so that the run itself, not this, decides the peak. */
 struct bench {
     const struct probe_request *r;
-    struct shallow many, one;
+    struct shallow model;
     struct largest largest;
     int32_t *scratch; /* targets of without_head */
     float *grads;
@@ -146,23 +146,10 @@ struct bench {
 
 static void bench_close(struct bench *k)
 {
-    shallow_free(&k->many);
-    shallow_free(&k->one);
+    shallow_free(&k->model);
     mem_free(k->largest.memory);
     mem_free(k->scratch);
     mem_free(k->grads);
-}
-
-static bool bench_open(struct bench *k, const struct probe_request *r, int n, int sliding, struct gm_error *err)
-{
-    *k = (struct bench){.r = r};
-    if (!shallow_open(&k->one, r, 1, sliding, err) || !shallow_open(&k->many, r, n, sliding, err))
-        return false;
-    size_t count = k->many.lora ? k->many.lora->set.count : r->model->full.count;
-    k->largest = largest_batch(&r->limits, r->model->config.vocab_size);
-    k->scratch = mem_new((size_t)(2 * r->limits.max_seqs), sizeof *k->scratch);
-    k->grads = mem_alloc(count * sizeof *k->grads, "gradients of a probe", err);
-    return k->grads != NULL;
 }
 
 static struct batch light(const struct bench *k, const struct batch *b)
@@ -170,25 +157,70 @@ static struct batch light(const struct bench *k, const struct batch *b)
     return without_head(b, k->scratch, k->scratch + k->r->limits.max_seqs);
 }
 
+static const struct batch *batch_at(const struct bench *k, int i)
+{
+    return k->r->batch ? k->r->batch(k->r->arg, i) : &k->largest.b;
+}
+
+/* n layers; a first step makes the pages, and with `largest` the room that the largest products want. */
+static bool bench_open(struct bench *k, const struct probe_request *r, int n, int sliding, bool largest, struct gm_error *err)
+{
+    *k = (struct bench){.r = r};
+    if (!shallow_open(&k->model, r, n, sliding, err))
+        return false;
+    size_t count = k->model.lora ? k->model.lora->set.count : r->model->full.count;
+    k->largest = largest_batch(&r->limits, r->model->config.vocab_size);
+    k->scratch = mem_new((size_t)(2 * r->limits.max_seqs), sizeof *k->scratch);
+    k->grads = mem_alloc(count * sizeof *k->grads, "gradients of a probe", err);
+    if (!k->grads)
+        return false;
+    const struct batch few = light(k, batch_at(k, 0));
+    time_step(&k->model, r, largest ? &k->largest.b : &few, k->grads);
+    return true;
+}
+
+/* Seconds of a number of batches. */
 struct sums {
-    struct timed step; /* of many layers, without the head */
-    double one, loss, loss_one, loss_one_all; /* loss_one_all: with the head, for all targets */
+    struct timed step;     /* without the head */
+    double loss, loss_all; /* with one target a row, with all */
+    int batches;
 };
 
-static void measure_batch(struct bench *k, const struct batch *b, struct probe *p, struct sums *sum)
+/* A single layer: all that is not a layer's, on as many batches as there is time for. */
+static bool measure_one(const struct probe_request *r, int sliding, struct sums *sum, struct gm_error *err)
 {
-    const struct batch few = light(k, b);
-    struct timed step = time_step(&k->many, k->r, b, k->grads), one = time_step(&k->one, k->r, &few, k->grads);
-    sum->step.all += step.all - step.head;
-    sum->step.adapters += step.adapters;
-    sum->one += one.all - one.head;
-    sum->loss += time_loss(&k->many, k->r, &few);
-    sum->loss_one += time_loss(&k->one, k->r, &few);
-    sum->loss_one_all += time_loss(&k->one, k->r, b);
-    p->head += step.head;
-    p->embed += step.embed;
-    p->tokens += (double)b->T;
-    p->targets += (double)b->n_targets;
+    struct bench k;
+    bool ok = bench_open(&k, r, 1, sliding, true, err);
+    double began = clock_seconds();
+    while (ok && (sum->batches == 0 || clock_seconds() - began < r->seconds / 3)) {
+        const struct batch *b = batch_at(&k, sum->batches++), few = light(&k, b);
+        struct timed step = time_step(&k.model, r, &few, k.grads);
+        sum->step.all += step.all - step.head;
+        sum->loss += time_loss(&k.model, r, &few);
+        sum->loss_all += time_loss(&k.model, r, b);
+    }
+    bench_close(&k);
+    return ok;
+}
+
+/* n layers on the same batches. */
+static bool measure_many(const struct probe_request *r, int n, int sliding, int batches, struct sums *sum, struct probe *p, struct gm_error *err)
+{
+    struct bench k;
+    bool ok = bench_open(&k, r, n, sliding, false, err);
+    for (; ok && sum->batches < batches; sum->batches++) {
+        const struct batch *b = batch_at(&k, sum->batches), few = light(&k, b);
+        struct timed step = time_step(&k.model, r, b, k.grads);
+        sum->step.all += step.all - step.head;
+        sum->step.adapters += step.adapters;
+        sum->loss += time_loss(&k.model, r, &few);
+        p->head += step.head;
+        p->embed += step.embed;
+        p->tokens += (double)b->T;
+        p->targets += (double)b->n_targets;
+    }
+    bench_close(&k);
+    return ok;
 }
 
 static double positive(double x)
@@ -196,32 +228,16 @@ static double positive(double x)
     return x > 0 ? x : 0;
 }
 
-/* One step of each: for the pages that it touches, and the room that the largest products want. */
-static void warm_up(struct bench *k)
-{
-    const struct batch *first = k->r->batch ? k->r->batch(k->r->arg, 0) : &k->largest.b, few = light(k, first);
-    time_step(&k->one, k->r, &k->largest.b, k->grads);
-    time_step(&k->many, k->r, &few, k->grads);
-}
-
 /* Layers of one kind, `there` of the model's; adds `weight` times what they take. */
 static bool measure_kind(const struct probe_request *r, int sliding, int there, double weight, struct probe *p, struct gm_error *err)
 {
-    struct bench k;
     const int n = there < LAYERS ? there : LAYERS;
-    bool ok = bench_open(&k, r, n, sliding, err);
     struct probe q = {0};
-    struct sums sum = {0};
-    double began = clock_seconds();
-    if (ok)
-        warm_up(&k);
-    for (int i = 0; ok && (i == 0 || clock_seconds() - began < r->seconds); i++)
-        measure_batch(&k, r->batch ? r->batch(r->arg, i) : &k.largest.b, &q, &sum);
-    bench_close(&k);
-    if (!ok)
+    struct sums one = {0}, many = {0};
+    if (!measure_one(r, sliding, &one, err) || !measure_many(r, n, sliding, one.batches, &many, &q, err))
         return false;
-    const double both = positive(n > 1 ? (sum.step.all - sum.one) / (n - 1) : sum.one - q.embed);
-    const double forward = n > 1 ? positive((sum.loss - sum.loss_one) / (n - 1)) : both / 3; /* of one layer: as its products go */
+    const double both = positive(n > 1 ? (many.step.all - one.step.all) / (n - 1) : many.step.all - q.embed);
+    const double forward = n > 1 ? positive((many.loss - one.loss) / (n - 1)) : both / 3; /* of one layer: as its products go */
     const double scale = weight * (p->tokens > 0 ? p->tokens / q.tokens : 1); /* another kind may have seen more or fewer batches */
     p->forward += scale * forward;
     p->backward += scale * positive(both - forward);
@@ -229,10 +245,10 @@ static bool measure_kind(const struct probe_request *r, int sliding, int there, 
         p->tokens = q.tokens;
         p->targets = q.targets;
         p->embed = q.embed;
-        p->lowest = positive(sum.one - q.embed - forward);
+        p->lowest = positive(one.step.all - q.embed - forward);
         p->head = q.head;
-        p->head_loss = positive(sum.loss_one_all - forward - q.embed);
-        p->adapters = sum.step.all > 0 ? sum.step.adapters / sum.step.all : 0;
+        p->head_loss = positive(one.loss_all - forward - q.embed);
+        p->adapters = many.step.all > 0 ? many.step.adapters / many.step.all : 0;
     }
     return true;
 }

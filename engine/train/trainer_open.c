@@ -89,7 +89,7 @@ static bool load_start_adapter(struct trainer *t, struct gm_error *err)
         if (!lora_fits(l, t->source, &why))
             t->start_warning = str_take(&why);
         char *file = lora_find_file(t->o.resume_adapter, err);
-        ok = file && sha256_file(file, t->lora->origin.parent_sha256, err);
+        ok = file && sha256_file(file, t->lora->origin.parent_sha256, NULL, err);
         mem_free(file);
     } else if (a->dora != b->dora)
         error_set(err, GM_E_INPUT, "read %s: it is of the other kind of adapter (give --fine-tune-type %s)", t->o.resume_adapter,

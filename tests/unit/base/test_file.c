@@ -62,33 +62,36 @@ static void test_sha256(void **state)
     static const char million[] =
         "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
     char hex[65], *dir = temp_begin(), *path = path_join(dir, "f");
+    uint64_t bytes;
     struct gm_error err = none;
     for (size_t i = 0; i < 4; i++) {
         sha256_bytes(cases[i].text, strlen(cases[i].text), hex);
         assert_string_equal(hex, cases[i].hex);
         put(path, cases[i].text);
-        assert_true(sha256_file(path, hex, &err));
+        assert_true(sha256_file(path, hex, &bytes, &err));
         assert_string_equal(hex, cases[i].hex);
+        assert_int_equal(bytes, strlen(cases[i].text));
     }
     char *a = mem_new(1000001, 1);
     memset(a, 'a', 1000000);
     sha256_bytes(a, 1000000, hex);
     assert_string_equal(hex, million);
     put(path, a);
-    assert_true(sha256_file(path, hex, &err));
+    assert_true(sha256_file(path, hex, &bytes, &err));
     assert_string_equal(hex, million);
     mem_free(a);
     char *big = mem_new(3000000, 1), other[65]; /* more than one chunk of reading */
     for (int i = 0; i < 3000000; i++)
         big[i] = (char)(i * 7 >> 3);
-    assert_true(file_replace(path, big, 3000000, &err) && sha256_file(path, hex, &err));
+    assert_true(file_replace(path, big, 3000000, &err) && sha256_file(path, hex, &bytes, &err));
     sha256_bytes(big, 3000000, other);
     assert_string_equal(hex, other);
+    assert_int_equal(bytes, 3000000);
     mem_free(big);
-    assert_false(sha256_file(dir, hex, &err));
+    assert_false(sha256_file(dir, hex, NULL, &err));
     assert_says(&err, GM_E_INPUT, dir, "regular file");
     unlink(path);
-    assert_false(sha256_file(path, hex, &err));
+    assert_false(sha256_file(path, hex, &bytes, &err));
     assert_says(&err, GM_E_IO, path, "No such file");
     mem_free(path);
     temp_end(dir);
@@ -125,7 +128,7 @@ static void test_writer_pieces(void **state)
     assert_true(writer_commit(&w, &err));
     writer_abort(&w); /* after the end: nothing */
     sha256_bytes(all, total, expected);
-    assert_true(sha256_file(path, hex, &err));
+    assert_true(sha256_file(path, hex, NULL, &err));
     assert_string_equal(hex, expected);
     assert_int_equal(entries(dir), 1);
     mem_free(all);

@@ -164,7 +164,7 @@ static void test_gguf(void **state)
     assert_ptr_equal(model_source_tensor(&s, 0), &s.gguf->tensors[0]);
     assert_false(model_source_has_file(&s, "tokenizer.json"));
     assert_false(model_source_read_file(&s, "tokenizer.json", 100, &text, &err));
-    assert_true(model_source_hash(&s, hex, &err) && sha256_file(path, file_hex, &err));
+    assert_true(model_source_hash(&s, hex, &err) && sha256_file(path, file_hex, NULL, &err));
     assert_string_equal(hex, file_hex);
     assert_true(model_source_files(&s, &files, &n, &err) && n == 0);
     mem_free(files);

@@ -65,7 +65,7 @@ static void sizes_are_those_of_the_run(void **state)
             fail_msg("%s", err.text);
         /* The plan stood there with all but gradients, moments and activations. */
         const double took = (double)mem_live_bytes() - (double)planned;
-        const double arrays = (double)f.parameters * 4 * 3, said = (double)f.memory.activations + arrays;
+        const double arrays = 3 * (double)mem_block_bytes(f.parameters * sizeof(float)), said = (double)f.memory.activations + arrays;
         if (fabs(took - said) > 0.02 * said + 4096)
             fail_msg("%s %d: planned %.0f bytes, took %.0f", MODELS[i / 3], i % 3, said, took);
         trainer_free(t);
