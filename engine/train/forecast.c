@@ -160,10 +160,6 @@ void forecast_make(const struct forecast_input *in, const struct train_options *
 static void make_fitting(const struct forecast_input *in, const struct train_options *o, struct forecast *f)
 {
     const int walked = walked_layers(in->config, o);
-    if (o->recompute_layers >= 0) { /* a run keeps what it began with: in bf16 the last bits depend on it */
-        forecast_make(in, o, o->recompute_layers, f);
-        return;
-    }
     if (o->checkpoint_layers >= 0) {
         forecast_make(in, o, o->checkpoint_layers ? RECOMPUTE_ALL : 0, f);
         return;
@@ -195,25 +191,23 @@ int forecast_changes(const struct forecast_input *in, const struct forecast *now
         snprintf(c->what, sizeof c->what, "--grad-checkpoint off");
         forecast_make(in, told, 0, &(c++)->f);
     }
-    struct train_options base = *told, o; /* borrows the texts */
-    base.recompute_layers = -1;
-    o = base;
+    struct train_options o = *told; /* borrows the texts */
     if ((o.batch_size = told->batch_size / 2) >= 1) {
         snprintf(c->what, sizeof c->what, "--batch-size %d", o.batch_size);
         make_fitting(in, &o, &(c++)->f);
     }
-    o = base;
+    o = *told;
     o.max_seq_length = (int)(limits.max_seq_tokens + 1) / 2;
     if (o.max_seq_length >= 8 && o.max_seq_length < limits.max_seq_tokens) {
         snprintf(c->what, sizeof c->what, "--max-seq-length %d", o.max_seq_length);
         make_fitting(in, &o, &(c++)->f);
     }
-    o = base;
+    o = *told;
     if (!is_full(told) && (o.lora.rank = told->lora.rank / 2) >= 1) {
         snprintf(c->what, sizeof c->what, "--rank %d", o.lora.rank);
         make_fitting(in, &o, &(c++)->f);
     }
-    o = base;
+    o = *told;
     o.lora.num_layers = now->walked / 2;
     if (!is_full(told) && o.lora.num_layers >= 1) {
         snprintf(c->what, sizeof c->what, "--num-layers %d", o.lora.num_layers);
@@ -223,7 +217,7 @@ int forecast_changes(const struct forecast_input *in, const struct forecast *now
     quantised.weights = (uint64_t)((double)model_config_parameters(in->config) * 4.5 / 8); /* blocks of 32 with a scale of 16 bits */
     if (!is_full(told) && quantised.weights < in->weights * 3 / 4) {
         snprintf(c->what, sizeof c->what, "a 4-bit base (export --type q4_0)");
-        make_fitting(&quantised, &base, &(c++)->f);
+        make_fitting(&quantised, told, &(c++)->f);
     }
     qsort(changes, (size_t)(c - changes), sizeof *changes, by_memory);
     return (int)(c - changes);
@@ -246,7 +240,7 @@ static bool refuse(const struct forecast_input *in, const struct forecast *f, st
 bool forecast_choose(const struct forecast_input *in, struct forecast *f, struct gm_error *err)
 {
     make_fitting(in, in->options, f);
-    if (f->memory.total <= f->budget || in->options->recompute_layers >= 0)
+    if (f->memory.total <= f->budget)
         return true;
     bool told = in->options->memory_budget > 0;
     if (!told && (in->available == 0 || f->memory.total <= budget_of(in, 0)))

@@ -40,7 +40,7 @@ struct train_options {
     int checkpoint_layers;  /* -1 auto: as many layers are computed again as memory_budget wants; 0 none, 1 all */
     uint64_t memory_budget; /* bytes for the whole process; 0: what the machine has free, less a margin (forecast.h) */
     bool head_skip;         /* struct compute */
-    int recompute_layers;   /* what was decided when the run began; -1: nothing yet. The last bits in bf16 depend on it */
+    int recompute_layers;   /* what was decided, for the reader of run.json; -1: nothing yet. Bits do not depend on it */
     int steps_per_report, steps_per_eval, val_batches, save_every, sample_every;
     float temps[TRAIN_MAX_TEMPS];
     int n_temps, samples_per_temp, sample_max_tokens;

@@ -64,7 +64,7 @@ static bool shallow_open(struct shallow *s, const struct probe_request *r, int n
 
 static double share_of(const struct pass *p, const char *what)
 {
-    struct pass_part parts[16];
+    struct pass_part parts[PASS_PARTS];
     double seconds = 0;
     for (int i = 0, n = pass_parts(p, parts); i < n; i++)
         if (strstr(parts[i].name, what))

@@ -66,7 +66,8 @@ static void sizes_are_those_of_the_run(void **state)
         /* The plan stood there with all but gradients, moments and activations. */
         const double took = (double)mem_live_bytes() - (double)planned;
         const double arrays = 3 * (double)mem_block_bytes(f.parameters * sizeof(float)), said = (double)f.memory.activations + arrays;
-        if (fabs(took - said) > 0.02 * said + 4096)
+        const double slack = i % 3 == 2 ? 0.08 : 0.002; /* full: packing grows a little with the batches that were tried */
+        if (fabs(took - said) > slack * said + 8192)
             fail_msg("%s %d: planned %.0f bytes, took %.0f", MODELS[i / 3], i % 3, said, took);
         trainer_free(t);
         char *dir = path_join(root, "forecast");
