@@ -372,6 +372,8 @@ static void feed_trainer(struct workbench *w, struct trainer *t)
     w->trainer = t;
     set_tools(w, &(struct tools){.model = trainer_model(t), .tokenizer = trainer_tokenizer(t), .tpl = trainer_template(t),
                                  .dataset = trainer_dataset(t), .options = trainer_options(t), .run_dir = trainer_run_dir(t), .trainer = t});
+    forecast_line(trainer_forecast(t), w->plan);
+    feed_say(w, MESSAGE_INFO, "plan: %s", w->plan);
     w->chat_adapter = ADAPTER_LIVE;
     w->chat_who[0] = 0;
     set_val_note(w);
@@ -384,6 +386,7 @@ static void adopt(struct workbench *w, const struct tools *t)
 {
     set_tools(w, t);
     w->tools.owned = NULL;
+    w->plan[0] = 0;
     w->chat_adapter = ADAPTER_BASE;
     w->chat_who[0] = 0;
     const struct ckpt_row *row = w->n_ckpts > 0 && t->whole_step == 0 ? &w->ckpts[w->n_ckpts - 1] : NULL;

@@ -223,7 +223,7 @@ struct workbench {
     int n_export_lines;
     char *export_path; /* as told to the terminal: cleaned */
     char export_stage[96], export_folder[512], busy[96], message[1024], failure[1024], run_name[128], model_name[256], data_name[256], data_about[96],
-        about[96], val_note[96];
+        about[96], val_note[96], plan[FORECAST_LINE];
     char fact_values[FACTS_MAX][96];
     struct view_fact facts[FACTS_MAX];
     struct start_list *start;

@@ -46,6 +46,12 @@ static void fill_facts(struct workbench *w, const struct train_options *o)
     fact(w, "optimiser", "%s  clip %g", optimisers[o->optimizer], o->max_grad_norm);
     fact(w, "batch", "%d x %d  seq %d", o->batch_size, o->grad_accumulation, o->max_seq_length);
     fact(w, "kernel", "%s %s  %d threads", compute_mode_name(o->compute), family_name(o->kernel), pool_threads(w->pool));
+    if (w->plan[0] && w->trainer) {
+        const struct forecast *f = trainer_forecast(w->trainer);
+        char a[24], b[24];
+        fact(w, "plan", "%s a step, done in %s", forecast_seconds(f->time.step, a), forecast_seconds(f->time.total, b));
+        fact(w, "takes", "%s of memory, %s on disk", forecast_bytes(f->memory.total, a), forecast_bytes(f->disk.total, b));
+    }
     fact(w, "seed", "%llu", (unsigned long long)o->seed);
     w->view.run.facts = w->facts;
 }
@@ -92,6 +98,7 @@ static void fill_run(struct workbench *w)
     else
         snprintf(w->about, sizeof w->about, "all weights  %d threads", pool_threads(w->pool));
     run->about = w->about;
+    run->plan = w->plan[0] ? w->plan : NULL;
     fill_facts(w, o);
 }
 

@@ -117,6 +117,8 @@ static const struct view_fact facts[] = {{"base", "nano  bf16  3.1 M params"},
                                          {"schedule", "warm-up 45, cosine to 2e-5"},
                                          {"batch", "4 x 1  seq 512  seed 42"},
                                          {"compute", "bf16  avx512f  2 threads"},
+                                         {"plan", "0.11 s a step, done in 3 min"},
+                                         {"takes", "84 MB of memory, 62 MB on disk"},
                                          {"eval", "every 100 steps, samples at 0.3 0.7 1.0"}};
 
 static const struct view_part parts[] = {{"embedding", 0.2, NAN},
@@ -226,6 +228,7 @@ void fixture_fill(struct view *v)
                                .parts = parts,
                                .part_count = sizeof parts / sizeof parts[0],
                                .share_of_peak = 0.58,
+                               .plan = "84 MB, 0.11 s a step, done in 3 min, 62 MB on disk",
                                .facts = facts,
                                .fact_count = sizeof facts / sizeof facts[0]};
     v->data = (struct view_data){.name = "train.jsonl", .about = "train 31  valid 6  test 3", .count = ROWS, .version = 1, .row = row, .detail = detail,
@@ -261,7 +264,7 @@ bool fixture_variant(struct view *v, const char *word)
         fixture_fill(v);
         v->run = (struct view_run){.state = word[0] == 'n' ? RUN_NONE : RUN_LOADING, .name = "demo-004", .model = "nano", .step = 0, .iters = word[0] == 'n' ? 0 : 600,
                                    .loss = NAN, .ema = NAN, .val_loss = NAN, .best_val_loss = NAN, .val_step = -1, .best_val_step = -1,
-                                   .eta_s = NAN, .epoch = NAN, .grad_norm = NAN};
+                                   .eta_s = NAN, .epoch = NAN, .grad_norm = NAN, .plan = "45 MB, 9 ms a step, done in 8 s, 31 MB on disk"};
         v->curves = (struct view_curves){.version = 2, .loss = {nothing, nothing, 0}};
         v->samples.count = v->chat.count = v->ckpts.count = v->log.count = v->data.count = 0;
         v->data.checked = v->data.strict = v->data.possible = v->data.wrong = 0;

@@ -301,6 +301,14 @@ static void draw_cursor(struct canvas *c, const struct plot_frame *f, const stru
         canvas_fit(c, box.row + 1 + k, box.col + 2, box.cols - 3, ROLE_DIALOG, lines[k]);
 }
 
+/* A line in the middle of an empty plot, or so many rows below it. */
+static void draw_middle(struct canvas *c, struct rect area, int below, const char *text)
+{
+    int cols = width_text(text), row = area.row + area.rows / 2 + below;
+    if (row < area.row + area.rows)
+        canvas_fit(c, row, area.col + (area.cols > cols ? (area.cols - cols) / 2 : 0), area.cols, ROLE_DIM, text);
+}
+
 static void draw_plot(struct canvas *c, const struct view *v, struct ui_state *ui, struct rect box, bool focus)
 {
     struct train_state *t = &ui->train;
@@ -351,9 +359,13 @@ static void draw_plot(struct canvas *c, const struct view *v, struct ui_state *u
                            : v->run.state == RUN_LOADING ? "loading; the first point comes with the first step"
                            : t->metric == METRIC_FORM    ? "form rates come with the evaluations"
                                                          : "no points yet";
-        int cols = width_text(text);
-        canvas_fit(c, frame.area.row + frame.area.rows / 2, frame.area.col + (frame.area.cols > cols ? (frame.area.cols - cols) / 2 : 0),
-                   frame.area.cols, ROLE_DIM, text);
+        draw_middle(c, frame.area, 0, text);
+        if (v->run.plan && v->run.state != RUN_NONE) {
+            struct str plan = {0};
+            str_printf(&plan, "plan: %s", v->run.plan);
+            draw_middle(c, frame.area, 1, str_text(&plan));
+            str_free(&plan);
+        }
     }
 }
 

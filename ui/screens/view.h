@@ -44,6 +44,7 @@ struct view_run {
     const struct view_part *parts; /* where the time of a step goes, in its order; of a run that trains here */
     size_t part_count;
     double share_of_peak;          /* of the whole step; NAN: not known */
+    const char *plan;   /* what it was forecast to take: "714 MB, 0.45 s a step, done in 4 min, 12 MB on disk"; NULL */
     const struct view_fact *facts; /* the run box of the Train screen */
     size_t fact_count;
 };
