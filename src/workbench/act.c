@@ -140,6 +140,7 @@ static struct job adapter_job(struct workbench *w, enum job_kind kind)
 static void ask_model(struct workbench *w)
 {
     struct job j = adapter_job(w, TASTE_CHAT);
+    w->asked_s = clock_seconds();
     j.messages = mem_new(w->n_turns ? w->n_turns : 1, sizeof *j.messages);
     for (size_t i = 0; i < w->n_turns; i++) {
         const struct chat_turn *t = &w->turns[i];

@@ -315,6 +315,9 @@ static void feed_chat_text(struct workbench *w, const char *text)
     struct chat_turn *t = last_turn(w);
     if (!t || !t->streaming)
         return;
+    if (w->asked_s > 0)
+        lateness_add(&w->first_text, clock_seconds() - w->asked_s);
+    w->asked_s = 0;
     str_add(&t->raw, text);
     verse_set(&t->verse, w->syllables, str_text(&t->raw), t->raw.len);
 }

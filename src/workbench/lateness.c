@@ -25,11 +25,11 @@ double lateness_quantile(const struct lateness_count *l, double q)
     return l->most;
 }
 
-void lateness_tell(const struct lateness_count *l, struct str *out)
+void lateness_tell(const struct lateness_count *l, const char *what, struct str *out)
 {
     long all = 0;
     for (int i = 0; i < LATENESS_STEPS; i++)
         all += l->n[i];
-    str_printf(out, "UI thread: woken %ld times, late by %.2f ms (median), %.2f ms (99 %%), %.2f ms at most", all, 1e3 * lateness_quantile(l, 0.5),
+    str_printf(out, "%s, of %ld: %.2f ms (median), %.2f ms (99 %%), %.2f ms at most", what, all, 1e3 * lateness_quantile(l, 0.5),
                1e3 * lateness_quantile(l, 0.99), 1e3 * l->most);
 }

@@ -165,7 +165,8 @@ struct workbench {
     bool dirty, quit;
     int wake[2];
     double drawn_s;
-    struct lateness_count lateness;
+    struct lateness_count lateness, first_text; /* of the answers */
+    double asked_s; /* when the question that is being answered was sent; 0: its answer has begun */
 
     pthread_mutex_t mail_lock;
     pthread_cond_t mail_room;

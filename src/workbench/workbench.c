@@ -207,7 +207,9 @@ static void tell_lateness(const struct workbench *w)
 {
     struct str line = {0};
     if (getenv("GEMMAIKU_LATENESS")) {
-        lateness_tell(&w->lateness, &line);
+        lateness_tell(&w->lateness, "UI thread late", &line);
+        str_add_char(&line, '\n');
+        lateness_tell(&w->first_text, "first text of an answer", &line);
         cli_say("", str_text(&line));
     }
     str_free(&line);

@@ -2,7 +2,8 @@
  *
  * Usage: latency PROGRAM [MODEL [KEYS]]     (nano, 300 keys)
  * Begins a run on MODEL, stops it after its first updates, opens it in the workbench, goes on training there, and presses keys that change the screen; measured is
- * the time until the terminal has got the new screen's name. The workbench tells at its end how late its own thread was.
+ * the time until the terminal has got the new screen's name. Then it asks a few questions. The workbench tells at its end how late its own thread was, and how
+ * long the first text of an answer took.
  */
 #include "engine/base/pool.h"
 #include "tests/e2e/pty.h"
@@ -46,7 +47,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *key, *shows;
     } screens[] = {{"7", "[7 Log]"}, {"2", "[2 Train]"}, {"3", "[3 "}, {"5", "[5 "}};
-    enum { KEYS_MAX = 10000, SCREENS = sizeof screens / sizeof *screens };
+    enum { KEYS_MAX = 10000, SCREENS = sizeof screens / sizeof *screens, ANSWERS = 5 };
     int n = argc > 3 ? atoi(argv[3]) : 300, status;
     if (argc < 2 || n < 1 || n > KEYS_MAX) {
         fprintf(stderr, "usage: latency PROGRAM [MODEL [KEYS]]\n");
@@ -80,14 +81,28 @@ int main(int argc, char **argv)
         seconds[i] = press(&p, screens[i % SCREENS].key, screens[i % SCREENS].shows);
         pty_drain(&p, 0.02 + 0.001 * (i * 7 % 50)); /* a terminal reads all the time */
     }
+    for (int i = 0; i < ANSWERS; i++) { /* the workbench tells how long the first text took */
+        pty_keys(&p, "4");
+        pty_drain(&p, 0.3);
+        pty_keys(&p, "Write a haiku about snow.\r");
+        pty_drain(&p, 0.3);
+        pty_keys(&p, "\033");
+        pty_drain(&p, 0.3);
+        if (!pty_wait_screen(&p, " tok  ", 60))
+            give_up(&p, "no answer");
+        pty_drain(&p, 2);
+    }
     kill(p.pid, SIGTERM);
     status = pty_wait_end(&p, 60);
     p.recent[p.n_recent < sizeof p.recent ? p.n_recent : sizeof p.recent - 1] = 0;
     qsort(seconds, (size_t)n, sizeof *seconds, by_size);
     printf("%d keys while %s trains: on the screen after %.1f ms (median), %.1f ms (99 %%), %.1f ms at most\n", n, model, 1e3 * seconds[n / 2],
            1e3 * seconds[(int)(0.99 * (n - 1) + 0.5)], 1e3 * seconds[n - 1]);
-    char *told = memmem(p.recent, p.n_recent, "UI thread", 9);
-    printf("%.*s\n", told ? (int)strcspn(told, "\r\n") : 0, told ? told : "");
+    static const char *const told[] = {"UI thread late", "first text"};
+    for (int i = 0; i < 2; i++) {
+        const char *at = memmem(p.recent, p.n_recent, told[i], strlen(told[i]));
+        printf("%.*s\n", at ? (int)strcspn(at, "\r\n") : 0, at ? at : "");
+    }
     pty_clean(&p);
     free(program);
     free(file);
