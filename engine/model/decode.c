@@ -59,9 +59,10 @@ static size_t layer_slot_bytes(const struct decoder *d)
     return (size_t)d->max_tokens * d->row_bytes;
 }
 
+/* A sequence lies in one stretch, all its layers: a chat in one of many slots touches few pages for the first time. */
 static unsigned char *cached(const struct decoder *d, unsigned char *base, int layer, int slot)
 {
-    return base + ((size_t)layer * (size_t)d->n_slots + (size_t)slot) * layer_slot_bytes(d);
+    return base + ((size_t)slot * (size_t)d->m->config.n_layers + (size_t)layer) * layer_slot_bytes(d);
 }
 
 static size_t take_floats(struct decoder *d, float **to, int64_t rows, int64_t cols)
