@@ -44,6 +44,7 @@ enum { OPS_DW_COLUMNS = 64, OPS_HEAD_DIM_MAX = 1024 };
 extern const struct ops_kernels ops_kernels_base;
 /* NULL where the compiler cannot make them. */
 const struct ops_kernels *ops_kernels_avx512(void);
+const struct ops_kernels *ops_kernels_avx512bf16(void);
 const struct ops_kernels *ops_kernels_avx2(void);
 /* The table for a family; base for FAMILY_AUTO and whatever has no table of its own. */
 const struct ops_kernels *ops_kernels_of(enum family family);

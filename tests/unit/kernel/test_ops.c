@@ -355,6 +355,14 @@ static void test_bf16(void **state)
     same_bits(do_to_bf16, &a, (float *)half, N / 2);
     for (int i = 0; i < N; i++)
         assert_int_equal(half[i], f32_to_bf16(((const float *)bits)[i]));
+    if (ops_kernels_avx512bf16() && __builtin_cpu_supports("avx512bf16")) { /* the processor's own conversion: the same, but for numbers
+                                                                               below the smallest normal one */
+        uint16_t *own = mem_new(N, sizeof *own);
+        ops_kernels_avx512bf16()->to_bf16(own, (const float *)bits, N);
+        for (int i = 0; i < N; i++)
+            assert_true(own[i] == half[i] || (bits[i] << 1 < 0x1000000u && (own[i] & 0x7fff) == 0));
+        mem_free(own);
+    }
     a.x = (const float *)half;
     same_bits(do_from_bf16, &a, back, N);
     for (int i = 0; i < N; i++) {

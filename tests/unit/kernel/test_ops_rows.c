@@ -70,6 +70,8 @@ static bool runs_here(enum family f)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (f == FAMILY_AVX2)
         return avx2;
+    if (f == FAMILY_AVX512BF16)
+        return avx2 && __builtin_cpu_supports("avx512bf16") && ops_kernels_avx512bf16();
     if (f == FAMILY_AVX512F)
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
             && __builtin_cpu_supports("avx512vl");
