@@ -13,8 +13,8 @@
  *
  * Priority: workers run as SCHED_BATCH at nice +5, always. SCHED_IDLE would be the kinder choice while only training runs, but an
  * unprivileged thread cannot leave it again (sched(7): RLIMIT_NICE), and tasting runs on the same workers: any busy program
- * beside us would then stop a chat reply. A batch thread gives way to a waking interactive one at once, which is what the
- * UI thread needs (see thread_background()).
+ * beside us would then stop a chat reply. What the UI thread needs, to be let in at once, it
+ * gets by its own wish (thread_interactive()), and then the policy of the others makes no difference that can be measured.
  */
 #include "engine/base/pool.h"
 
