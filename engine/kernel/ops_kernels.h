@@ -29,6 +29,7 @@ struct ops_kernels {
     void (*gated)(const struct gated *g, int64_t row0, int64_t n_rows);
     void (*gated_backward)(const struct gated *g, int64_t row0, int64_t n_rows);
     void (*rows_scale)(struct rows to, struct rows x, float s, int64_t row0, int64_t n_rows, int64_t n);
+    void (*rows_drop)(struct rows y, struct rows x, const struct drop *d, bool add, int64_t row0, int64_t n_rows, int64_t n);
     void (*rows_affine)(struct rows y, const float *gain, const float *bias, int64_t row0, int64_t n_rows, int64_t n);
     void (*rows_affine_backward)(float *dgain, struct rows g, struct rows y, const float *bias, const float *gain, const float *by,
                                  int64_t T, int64_t column, int width);

@@ -126,6 +126,27 @@ void rows_scale(const struct compute *c, struct rows to, struct rows x, float s,
     run(c, scale_block, &a, T, rows_of_block(n));
 }
 
+struct drop_args {
+    struct rows y, x;
+    const struct drop *d;
+    int64_t n;
+    bool add;
+};
+static void drop_block(void *arg, int block, int slot)
+{
+    (void)slot;
+    const struct cut *w = arg;
+    const struct drop_args *a = w->args;
+    int64_t n, row = range(w, block, &n);
+    w->k->rows_drop(a->y, a->x, a->d, a->add, row, n, a->n);
+}
+
+void rows_drop(const struct compute *c, struct rows y, struct rows x, int64_t T, int64_t n, const struct drop *d, bool add)
+{
+    struct drop_args a = {.y = y, .x = x, .d = d, .n = n, .add = add};
+    run(c, drop_block, &a, T, rows_of_block(n));
+}
+
 static void affine_block(void *arg, int block, int slot)
 {
     (void)slot;

@@ -108,6 +108,13 @@ struct gated {
 void gated(const struct compute *c, const struct gated *g);
 void gated_backward(const struct compute *c, const struct gated *g);
 
+/* Inverted dropout: element (t, i) survives, times `scale`, when its number is at least `least`, else it is 0. Its number is
+ * that of place t n + i in a Philox stream (rng.h): four of a counter, slice in its second word. y = or, with add, y += . */
+struct drop {
+    uint32_t key[2], stream[2], slice, least;
+    float scale;
+};
+void rows_drop(const struct compute *c, struct rows y, struct rows x, int64_t T, int64_t n, const struct drop *d, bool add);
 /* to = s x, [T, n], rounded to the type of `to`; may be x. */
 void rows_scale(const struct compute *c, struct rows to, struct rows x, float s, int64_t T, int64_t n);
 /* y = y * gain + bias by columns, either may be NULL. */

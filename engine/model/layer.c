@@ -47,73 +47,18 @@ void layer_attention_shape(const struct model_config *c, int layer, struct atten
                                   .softcap = c->attn_softcap};
 }
 
-/* Inverted dropout: element e of row-major x survives when its number of the stream is large
- * enough. */
-struct drop_job {
-    uint32_t key[2], stream[2], slice, least;
-    struct rows x, y;
-    int64_t T, n;
-    float scale;
-    bool add; /* y += instead of y = */
-};
-
-static float get(struct rows r, int64_t t, int64_t i)
-{
-    return r.type == DT_BF16 ? bf16_to_f32(((const uint16_t *)r.data)[t * r.ld + i])
-                             : ((const float *)r.data)[t * r.ld + i];
-}
-
-static void put(struct rows r, int64_t t, int64_t i, float v)
-{
-    if (r.type == DT_BF16)
-        ((uint16_t *)r.data)[t * r.ld + i] = f32_to_bf16(v);
-    else
-        ((float *)r.data)[t * r.ld + i] = v;
-}
-
-enum { DROP_BLOCK = 16384 };
-static void drop_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct drop_job *j = arg;
-    const int64_t count = j->T * j->n, first = (int64_t)block * DROP_BLOCK,
-                  end = first + DROP_BLOCK < count ? first + DROP_BLOCK : count;
-    int64_t t = first / j->n, i = first % j->n;
-    for (int64_t e = first; e < end; e += 4) {
-        uint64_t number = (uint64_t)e / 4;
-        const uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32) ^ j->slice,
-                                     j->stream[0], j->stream[1]};
-        uint32_t out[4];
-        rng_philox(counter, j->key, out);
-        for (int k = 0; k < 4 && e + k < end; k++) {
-            float v = out[k] >= j->least ? j->scale * get(j->x, t, i) : 0;
-            put(j->y, t, i, j->add ? get(j->y, t, i) + v : v);
-            if (++i == j->n)
-                t++, i = 0;
-        }
-    }
-}
-
 void layer_drop(const struct layer_run *r, int layer, enum proj p, struct rows y, struct rows x,
                 int64_t T, int64_t n, bool add)
 {
     struct rng stream = rng_stream(
         r->dropout.seed, "dropout",
         (r->dropout.step * MODEL_MAX_LAYERS + (uint64_t)layer) * PROJ_COUNT + (uint64_t)p);
-    uint32_t slice = (uint32_t)r->dropout.row0;
-    struct drop_job j = {.key = {stream.key[0], stream.key[1]},
-                         .stream = {stream.stream[0], stream.stream[1]},
-                         .slice = slice,
-                         .x = x,
-                         .y = y,
-                         .T = T,
-                         .n = n,
-                         .add = add};
-    j.least = (uint32_t)((double)r->dropout.p * 4294967296.0);
-    j.scale = 1 / (1 - r->dropout.p);
-    pool_run(r->c->pool, r->c->role, drop_block, &j, (int)((T * n + DROP_BLOCK - 1) / DROP_BLOCK));
-    if (!add)
-        rows_pad(y, T, n);
+    const struct drop d = {.key = {stream.key[0], stream.key[1]},
+                           .stream = {stream.stream[0], stream.stream[1]},
+                           .slice = (uint32_t)r->dropout.row0,
+                           .least = (uint32_t)((double)r->dropout.p * 4294967296.0),
+                           .scale = 1 / (1 - r->dropout.p)};
+    rows_drop(r->c, y, x, T, n, &d, add);
 }
 
 struct mat layer_mat_a(const struct lora *l, const struct lora_pair *pair)

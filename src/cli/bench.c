@@ -20,7 +20,7 @@ struct bench_args {
 /* Options that mean here what they mean for `train`. */
 static bool is_of_train(const char *name)
 {
-    static const char *const names[] = {"--rank", "--keys", "--fine-tune-type", "--num-layers"};
+    static const char *const names[] = {"--rank", "--keys", "--dropout", "--fine-tune-type", "--num-layers"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -322,9 +322,50 @@ static void test_small(void **state)
     }
 }
 
+struct dropped {
+    struct rows x, y;
+    int64_t n;
+    struct drop d;
+    bool add;
+};
+static void do_drop(const struct compute *c, const void *args)
+{
+    const struct dropped *a = args;
+    rows_drop(c, a->y, a->x, T, a->n, &a->d, a->add);
+}
+static void twin_drop(const void *args)
+{
+    const struct dropped *a = args;
+    for (int64_t e = 0; e < T * a->n; e++) {
+        const uint64_t number = (uint64_t)e / 4;
+        const uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32) ^ a->d.slice, a->d.stream[0], a->d.stream[1]};
+        uint32_t out[4];
+        rng_philox(counter, a->d.key, out);
+        const int64_t t = e / a->n, i = e % a->n;
+        const double v = out[e % 4] >= a->d.least ? at(a->x, t, i) * (double)a->d.scale : 0;
+        set(a->y, t, i, a->add ? at(a->y, t, i) + v : v);
+    }
+}
+
+static void test_drop(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 24; form++) {
+        static const int64_t widths[] = {32, 65, 91, 300};
+        struct arrays a = arrays_new();
+        struct dropped d = {.n = widths[form % 4], .add = form / 4 % 2,
+                            .d = {.key = {7, 0x9e3779b9u}, .stream = {3, 0x80000000u}, .slice = (uint32_t)form * 1000, .least = 1u << 31, .scale = 2}};
+        d.x = add_array(&a, TYPES[form / 8 % 2], d.n, d.n), d.y = add_array(&a, TYPES[form / 16], d.n, LD_MOST);
+        check(&a, do_drop, twin_drop, &d, 1e-6, false);
+        if (!d.add)
+            check_padding(d.y, d.n);
+        mem_free(a.data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_residual), cmocka_unit_test(test_residual_backward),
-                                       cmocka_unit_test(test_heads), cmocka_unit_test(test_gated), cmocka_unit_test(test_small)};
+                                       cmocka_unit_test(test_heads), cmocka_unit_test(test_gated), cmocka_unit_test(test_small), cmocka_unit_test(test_drop)};
     return cmocka_run_group_tests(tests, start_pools, stop_pools);
 }
