@@ -83,8 +83,9 @@ static struct attention_part part_of(const struct work *w, int64_t row, int64_t 
     p.out = out_at(p.out, row, wide);
     if (p.lse)
         p.lse += row * p.ld_lse + head * p.group;
-    if (p.delta) {
+    if (p.delta)
         p.delta += row * p.ld_lse + head * p.group;
+    if (p.dout.data) {
         p.dout = in_at(p.dout, row, wide);
         p.dq = out_at(p.dq, row, wide);
         p.dk = out_at(p.dk, key_row, narrow);
@@ -239,11 +240,12 @@ static void delta_block(void *arg, int block, int slot)
     (void)slot;
     const struct work *w = arg;
     const struct attention_shape *a = w->part.a;
-    const struct attention_in out = {w->part.out.data, w->part.out.ld, w->part.out.type};
+    const struct attention_in dout = w->part.dout;
+    const struct attention_out out = w->part.out;
     const int64_t end = w->seq_start[w->n_seqs], step = delta_rows(w), first = w->seq_start[0] + block * step;
     for (int64_t i = first; i < first + step && i < end; i++)
         for (int64_t h = 0; h < a->n_heads; h++)
-            w->delta[i * a->n_heads + h] = w->k->delta(w->part.dout, i * w->part.dout.ld + h * a->head_dim, out, i * out.ld + h * a->head_dim, a->head_dim);
+            w->delta[i * a->n_heads + h] = w->k->delta(dout, i * dout.ld + h * a->head_dim, out, i * out.ld + h * a->head_dim, a->head_dim);
 }
 
 /* How many keys a block of a long sequence takes, so that it lasts about a millisecond: a (query, key) pair costs 8 flops per head and
@@ -278,8 +280,10 @@ void attention_backward(const struct compute *c, const struct attention_shape *a
     const int64_t kept = fits > 0 ? spill * heads : 0;
     float *shared = scratch_shared(c, 0, (size_t)(kept + rows * a->n_heads) * sizeof(float));
     w.shared = kept > 0 ? shared : NULL;
-    w.part.delta = w.delta = shared + kept;
-    run(&w, delta_block, pieces(rows - b->seq_start[0], delta_rows(&w)));
+    if (spill > 0) { /* in a long sequence every block of keys asks for it */
+        w.part.delta = w.delta = shared + kept;
+        run(&w, delta_block, pieces((int)(rows - b->seq_start[0]), delta_rows(&w)));
+    }
     for (w.first_head = 0; w.first_head < a->n_kv_heads; w.first_head += heads) {
         w.heads = a->n_kv_heads - w.first_head < heads ? a->n_kv_heads - w.first_head : heads;
         run(&w, keys_block, count_blocks(&w, key_blocks));

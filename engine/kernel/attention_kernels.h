@@ -19,7 +19,7 @@ struct attention_part {
     float *lse;                     /* rows of ld_lse; may be NULL in forward */
     int64_t ld_lse;
     /* backward only */
-    const float *delta;             /* as lse */
+    const float *delta;             /* dout·out of a row and head, as lse; NULL: computed where it is needed */
     struct attention_in dout;
     struct attention_out dq, dk, dv;
     int key_step;                   /* keys of a block: a multiple of 16 */
@@ -33,7 +33,7 @@ struct attention_kernels {
     void (*forward_partial)(const struct attention_part *p, int past, int n, int64_t begin, int64_t end, float *partial, float *scratch);
     void (*merge)(const struct attention_part *p, int n, int parts, const float *partials, float *scratch);
     /* dout·out of one row and head */
-    float (*delta)(struct attention_in dout, int64_t at, struct attention_in out, int64_t out_at, int d);
+    float (*delta)(struct attention_in dout, int64_t at, struct attention_out out, int64_t out_at, int d);
     /* dk and dv of the keys first .. first+n-1 (at most key_step) of a sequence. spill (or NULL) takes the gradients of the scores,
      * attention_spill_words of them; with_dq: the keys are all of the sequence, dq is written as well. */
     void (*backward_keys)(const struct attention_part *p, int length, int first, int n, float *spill, bool with_dq, float *scratch);

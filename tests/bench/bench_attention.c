@@ -1,6 +1,6 @@
 /* bench_attention - milliseconds and useful GFLOP/s of attention, one layer at a time.
  *
- *     bench_attention [--threads N] [--kernel FAMILY] [--compute f32] [--type f32] [--seconds 0.2] [--only NAME]
+ *     bench_attention [--threads N] [--kernel FAMILY] [--compute f32] [--type f32] [--seconds 0.2] [--only "tinyllama, 1 x"]
  *
  * Forward and backward over one long sequence and over 16 short ones, then a step of decoding against a cache of bf16, with the heads of
  * known models. Operands are bf16 unless --type says f32. Useful: pairs that the causal mask lets see each other. Best and
@@ -33,6 +33,7 @@ static const struct {
 
 static struct compute c;
 static double seconds = 0.2;
+static const char *only = "";
 
 static double now(void)
 {
@@ -110,13 +111,17 @@ static void bench_batch(const struct model *m, int n_seqs, int length, enum dtyp
     int32_t start[MOST_SEQS + 1];
     for (int i = 0; i <= n_seqs; i++)
         start[i] = i * length;
+    char title[64];
+    snprintf(title, sizeof title, "%s, %d x %d", m->name, n_seqs, length);
+    if (!strstr(title, only))
+        return;
+    puts(title);
     const int64_t T = n_seqs * length, wide = m->a.n_heads * m->a.head_dim, narrow = m->a.n_kv_heads * m->a.head_dim;
     struct step s = {.a = m->a, .b = {operand(type, T, wide), operand(type, T, narrow), operand(type, T, narrow), n_seqs, start},
                      .dout = operand(type, T, wide), .out = result(type, T, wide), .dq = result(type, T, wide),
                      .dk = result(type, T, narrow), .dv = result(type, T, narrow)};
     s.lse = mem_new((size_t)(T * m->a.n_heads), sizeof *s.lse);
     const double flops = attention_flops(&s.a, n_seqs, start);
-    printf("%s, %d x %d\n", m->name, n_seqs, length);
     measure("forward", &s, run_forward, flops, "GFLOP/s");
     measure("backward", &s, run_backward, 2.5 * flops, "GFLOP/s");
     mem_free((void *)s.b.q.data), mem_free((void *)s.b.k.data), mem_free((void *)s.b.v.data), mem_free((void *)s.dout.data);
@@ -125,12 +130,16 @@ static void bench_batch(const struct model *m, int n_seqs, int length, enum dtyp
 
 static void bench_cache(const struct model *m, int n_seqs, int length)
 {
+    char title[64];
+    snprintf(title, sizeof title, "%s, decoding %d at %d", m->name, n_seqs, length);
+    if (!strstr(title, only))
+        return;
+    puts(title);
     const int64_t wide = m->a.n_heads * m->a.head_dim, narrow = m->a.n_kv_heads * m->a.head_dim;
     struct step s = {.a = m->a, .b = {.q = operand(DT_F32, n_seqs, wide), .n_seqs = n_seqs}, .out = result(DT_F32, n_seqs, wide)};
     s.a.window = 0;
     for (int i = 0; i < n_seqs; i++)
         s.requests[i] = (struct attention_request){operand(DT_BF16, length, narrow).data, operand(DT_BF16, length, narrow).data, length - 1, 1};
-    printf("%s, decoding %d at %d\n", m->name, n_seqs, length);
     measure("step", &s, run_cached, (double)n_seqs * length * (double)narrow * 4, "GB/s");
     for (int i = 0; i < n_seqs; i++)
         mem_free((void *)s.requests[i].k_cache), mem_free((void *)s.requests[i].v_cache);
@@ -143,7 +152,6 @@ int main(int argc, char **argv)
     enum family family = FAMILY_AUTO;
     enum compute_mode mode = GM_COMPUTE_BF16;
     enum dtype type = DT_BF16;
-    const char *only = "";
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--threads") == 0)
@@ -168,8 +176,6 @@ int main(int argc, char **argv)
     }
     printf("%s, %s, %d threads, operands %s\n", family_name(c.family), compute_mode_name(c.mode), pool_threads(pool), dtype_name(type));
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
-        if (!strstr(models[m].name, only))
-            continue;
         for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
             bench_batch(&models[m], batches[i].n_seqs, batches[i].length, type);
         for (size_t i = 0; i < sizeof caches / sizeof *caches; i++)
