@@ -13,7 +13,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { SMALL_BLOCK_BYTES = 48 << 10, OPERANDS = MATMUL_OUTPUTS * MATMUL_TERMS };
+enum { OPERANDS = MATMUL_OUTPUTS * MATMUL_TERMS };
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -138,6 +138,14 @@ static void block_small(void *arg, int block, int slot)
         j->c->k->round_rows((uint16_t *)out->y + n0, out->ldy, y, ldy, j->T, n);
 }
 
+/* Long enough to be read as a stream, short enough that the threads end together. */
+static int64_t small_block_bytes(int64_t all, int threads)
+{
+    enum { LEAST = 16 << 10, MOST = 192 << 10, BLOCKS = 24 };
+    int64_t each = all / ((int64_t)threads * BLOCKS);
+    return each < LEAST ? LEAST : min64(each, MOST);
+}
+
 static void small(const struct compute *c, const struct matmul_output *outputs, int n, int T)
 {
     struct operands o;
@@ -166,10 +174,13 @@ static void small(const struct compute *c, const struct matmul_output *outputs, 
         at += T * a->ld;
     }
     struct small_job j = {.c = c, .T = T, .outputs = outputs, .operands = &o};
-    int64_t rounded = 0;
+    int64_t rounded = 0, all = 0;
+    for (int i = 0; i < n; i++)
+        all += (int64_t)mat_bytes(outputs[i].terms[0].w);
+    const int64_t block_bytes = small_block_bytes(all, pool_threads(c->pool));
     for (int i = 0; i < n; i++) {
         const struct mat *w = outputs[i].terms[0].w;
-        int64_t cols = SMALL_BLOCK_BYTES / ((int64_t)mat_bytes(w) / (w->rows + 1) + 1);
+        int64_t cols = block_bytes / ((int64_t)mat_bytes(w) / (w->rows + 1) + 1);
         j.block_cols[i] = cols < 4 ? 4 : cols / 4 * 4;
         j.first_block[i + 1] =
             j.first_block[i] + (int)((w->rows + j.block_cols[i] - 1) / j.block_cols[i]);

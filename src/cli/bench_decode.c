@@ -162,7 +162,7 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
                pool_threads(c->pool), "sequences", "tokens/s", "MB/token", "step ms", "sampling", "prompts t/s", "GB/s", "share");
     const struct model *runs = m;
     struct packed_model *packed = NULL;
-    if (a->packed != 0 && (a->packed == 1 || panels_help(c))) {
+    if (a->packed != 0 && (a->packed == 1 || (panels_help(c) && dtype_block(m->head.type) == 1 && !dtype_is_mlx(m->head.type)))) {
         double began = clock_seconds();
         if (!(packed = packed_model_new(m, c, err)))
             return false;
