@@ -5,7 +5,8 @@
  * registers that hold its weight's sum), and multiplies its rows with them; meanwhile it asks for the weights of the turn that it expects
  * next. Sums of several turns wait in the thread's scratch, and the last turn writes the result.
  *
- * Strips are whole, so that packing pays for as many rows as there are; the last ones are cut finer, so that all threads end together. Cuts
+ * Strips are whole, so that packing pays for as many rows as there are; the last ones are cut finer, so that all threads end together (a thread
+ * that gets the next piece of its strip finds the panels packed). Cuts
  * follow the number of threads and the speed of the family; bits do not (see table.h).
  */
 #include "engine/kernel/matmul_packed.h"
@@ -14,7 +15,7 @@
 
 #include <assert.h>
 
-enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_DEPTH = KC + 128, DEEP = 128 };
+enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_DEPTH = KC + 1280, DEEP = 128 };
 
 static int64_t min64(int64_t a, int64_t b)
 {
@@ -221,6 +222,13 @@ static struct ahead look_ahead(const struct strips *s, int block, const struct p
     return a;
 }
 
+/* What the panels of a slot hold: the whole sum of one strip. Its next piece of rows finds them packed. */
+struct held {
+    const struct packed_target *target; /* NULL: nothing */
+    int64_t n0;
+};
+enum { HELD_BYTES = 64 };
+
 static size_t panel_bytes(const struct compute *c, int64_t cols)
 {
     return (size_t)(round_up(cols, PANEL) * TURN_DEPTH) * packed_element(c);
@@ -235,7 +243,9 @@ static void block_strip(void *arg, int block, int slot)
     const struct packed_target *t = p.target;
     const bool bf16 = t->c_type == DT_BF16;
     const size_t at = (size_t)(p.r0 * t->ldc + p.n0) * (bf16 ? sizeof(uint16_t) : sizeof(float));
-    unsigned char *panels = c->scratch->slot[slot].data, *y = (unsigned char *)t->c + at;
+    struct held *held = c->scratch->slot[slot].data;
+    unsigned char *panels = (unsigned char *)held + HELD_BYTES, *y = (unsigned char *)t->c + at;
+    const bool packed = held->target == t && held->n0 == p.n0;
     float *waiting = (float *)(void *)(panels + panel_bytes(c, s->cols));
     struct turn turn = {0};
     bool first = true;
@@ -248,7 +258,8 @@ static void block_strip(void *arg, int block, int slot)
             slices[i] = slice_of(c, &turn.parts[i], p.r0, ready ? ready : panel);
             if (ready)
                 continue;
-            pack(k, s->nn, &turn.parts[i], p.n0, p.cols, panel);
+            if (!packed)
+                pack(k, s->nn, &turn.parts[i], p.n0, p.cols, panel);
             panel += (size_t)(round_up(p.cols, PANEL) * turn.parts[i].kpad) * packed_element(c);
         }
         struct block_sum sum = {.slices = slices,
@@ -274,6 +285,7 @@ static void block_strip(void *arg, int block, int slot)
                 sum.from += step * sum.ld_from;
             sum.to = (unsigned char *)sum.to + (size_t)(step * sum.ld_to) * (sum.to_bf16 ? sizeof(uint16_t) : sizeof(float));
         }
+        *held = (struct held){.target = first && turn.last ? t : NULL, .n0 = p.n0};
         first = false;
     } while (!turn.last);
 }
@@ -360,6 +372,8 @@ void packed_multiply(const struct compute *c, int64_t rows, const struct packed_
         wait = wait || !turn.last;
     }
     const int64_t longest = s.whole > 0 ? s.piece : s.tail;
-    scratch_slots(c, panel_bytes(c, s.cols) + (wait ? (size_t)(longest * s.cols) * sizeof(float) : 0));
+    scratch_slots(c, HELD_BYTES + panel_bytes(c, s.cols) + (wait ? (size_t)(longest * s.cols) * sizeof(float) : 0));
+    for (int i = 0; i < c->scratch->n_slots; i++)
+        *(struct held *)c->scratch->slot[i].data = (struct held){0};
     pool_run(c->pool, c->role, block_strip, &s, blocks_of(&s));
 }

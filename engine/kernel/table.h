@@ -2,15 +2,17 @@
  * memory of a driver.
  *
  * The driver (matmul_packed.c) cuts a product into blocks of columns and rows; inside a block it
- * packs a stretch of up to KC of the summed dimension into panels of 16 columns and multiplies.
- * Layouts, with kpad = k rounded up to 32 (zeros behind k):
+ * packs stretches of up to KC of the summed dimension into panels of 16 columns, and `sum_block`
+ * adds their products with some rows. Layouts, with kpad = k rounded up to 32 (zeros behind k):
  *
- *   vnni families    panel[p][kpad/2][16] pairs of bf16 (neonbf16: [kpad/4][16] quads); activations bf16, row-major
+ *   vnni families    panel[p][kpad/2][16] pairs of bf16; activations bf16, row-major
  *   f32 families     panel[p][kpad][16] floats that hold bf16 values; activations likewise
  *
- * A sum runs over the stretches in order, and inside a stretch in the family's own fixed order. It
- * does not depend on how rows and columns are cut: that may follow the number of threads, the bits
- * do not.
+ * A sum runs over the terms and their stretches in order, and inside a stretch in the family's own
+ * fixed order (avx2, avx512f, avx512bf16, amx: one chain that goes on over stretches and terms;
+ * plain: a sum for each stretch). It does not depend on how rows and columns are cut, nor on how
+ * many stretches one call gets: that may follow the number of threads, the bits do not. A bf16
+ * result is rounded once, from the whole sum.
  */
 #ifndef GM_KERNEL_TABLE_H
 #define GM_KERNEL_TABLE_H
