@@ -6,6 +6,7 @@
 #include "engine/kernel/probe.h"
 #include "src/cli/shapes.h"
 #include "src/cli/train_args.h"
+#include "src/cli/while_training.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -81,6 +82,20 @@ static bool run_latency(const struct bench_args *a, const struct general *g, jso
     return true;
 }
 
+/* An answer while the model trains. */
+static bool run_chat(const struct bench_args *a, const struct general *g, const char *name, const struct model *m, struct pool *pool, json_t *into,
+                     struct gm_error *err)
+{
+    struct while_training_result r;
+    if (!while_training(m, pool, general_mode(g), general_family(g), a->train.seq, a->quick ? 1 : 3, &r, err))
+        return false;
+    if (g->json)
+        json_object_set_new(into, "chat_while_training", while_training_json(&r));
+    else
+        while_training_print(name, &r);
+    return true;
+}
+
 /* A model, or three shapes: the limits, the products of a layer, a step, decoding, the limits again. */
 static bool everything(struct bench_args *a, const struct general *g, const struct compute *c, json_t *into, struct gm_error *err)
 {
@@ -126,13 +141,17 @@ static bool run(struct bench_args *a, const struct general *g, json_t *into, str
 {
     struct compute c = {0};
     struct model *m = NULL;
-    if (a->while_training)
-        return run_latency(a, g, into, err);
     const char *shape = a->decode.shape ? a->decode.shape : a->train.shape;
+    if (a->while_training && !run_latency(a, g, into, err))
+        return false;
+    if (a->while_training && !shape)
+        shape = "gemma3-270m";
     probe_kernels(g);
     struct pool *pool = pool_new(g->threads, err);
     bool ok = pool && compute_init(&c, pool, GM_TRAIN, general_mode(g), general_family(g), err);
-    if (shape)
+    if (a->while_training)
+        ok = ok && (m = model_of(shape, a->train.weights, err)) && run_chat(a, g, shape, m, pool, into, err);
+    else if (shape)
         ok = ok && (m = model_of(shape, a->train.weights, err))
              && (a->decode.shape ? bench_decode(&a->decode, g, m, &c, NULL, err) : run_train(&a->train, g, m, &c, into, err));
     else
@@ -157,7 +176,7 @@ int command_bench(int argc, char **argv)
     struct arg table[24] = {
         {"--quick", ARG_FLAG, &a.quick, NULL, "a few seconds: fewer shapes, steps and tokens", 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &a.model, "MODEL", "measure with this model instead of shapes with random weights", 0, 0, NULL, NULL},
-        {"--while-training", ARG_FLAG, &a.while_training, NULL, "only how long a key takes to the screen while the built-in model trains", 0, 0, NULL, NULL},
+        {"--while-training", ARG_FLAG, &a.while_training, NULL, "only how long a key takes to the screen, and an answer to come, while the machine trains", 0, 0, NULL, NULL},
         {"--train-shape", ARG_TEXT, &a.train.shape, "NAME", "a training step only; NAME: " SHAPE_NAMES ", or the path of a model", 0, 0, NULL, NULL},
         {"--seq", ARG_INT, &a.train.seq, "N", "tokens of a row", 2, 65536, NULL, NULL},
         {"--batch", ARG_INT, &a.train.batch, "N", "rows of a step", 1, 1024, NULL, NULL},

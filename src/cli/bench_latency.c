@@ -111,7 +111,7 @@ static bool press_keys(struct terminal *t, struct bench_latency *out, struct gm_
 /* Ends it as a closed terminal would, and reads what it says of its thread. */
 static void finish(struct terminal *t, struct bench_latency *out)
 {
-    static const char says[] = "UI thread: woken";
+    static const char says[] = "UI thread late, of";
     out->late_p50 = out->late_p99 = NAN;
     t->n = 0;
     kill(t->pid, SIGTERM);
@@ -120,7 +120,7 @@ static void finish(struct terminal *t, struct bench_latency *out)
         t->recent[t->n < RECENT ? t->n : RECENT - 1] = 0;
         const char *line = memmem(t->recent, t->n, says, strlen(says));
         double p50, p99;
-        if (sscanf(line, "UI thread: woken %*d times, late by %lf ms (median), %lf ms", &p50, &p99) == 2) {
+        if (sscanf(line, "UI thread late, of %*d: %lf ms (median), %lf ms", &p50, &p99) == 2) {
             out->late_p50 = p50 / 1000;
             out->late_p99 = p99 / 1000;
         }

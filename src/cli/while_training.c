@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -269,4 +270,40 @@ bool while_training(const struct model *m, struct pool *pool, enum compute_mode 
     trainer_close(&trainer);
     mem_free(screen.late);
     return ok;
+}
+
+/* ---- the report ---- */
+
+static json_t *answers_json(const struct answers *a)
+{
+    return json_pack("{s:f, s:f, s:f}", "first_token_ms", 1e3 * a->first_token_s, "first_token_ms_most", 1e3 * a->first_token_most_s, "tokens_per_second",
+                     a->tokens_per_second);
+}
+
+json_t *while_training_json(const struct while_training_result *r)
+{
+    return json_pack("{s:o, s:o, s:f, s:f, s:f, s:f, s:f}", "alone", answers_json(&r->alone), "training", answers_json(&r->training), "rate_kept",
+                     r->training.tokens_per_second / r->alone.tokens_per_second, "trained_alone", r->trained_alone, "trained_meanwhile", r->trained_meanwhile,
+                     "wake_late_ms_p50", 1e3 * r->busy.p50, "wake_late_ms_p99", 1e3 * r->busy.p99);
+}
+
+static void print_answers(const char *name, const struct answers *a)
+{
+    printf("  %-16s first token %6.1f ms (longest %6.1f)   %6.1f tok/s\n", name, 1e3 * a->first_token_s, 1e3 * a->first_token_most_s, a->tokens_per_second);
+}
+
+static void print_lateness(const char *name, const struct lateness *l)
+{
+    printf("  %-16s wakes late by %.2f ms (median), %.2f (99 %%), %.2f at most\n", name, 1e3 * l->p50, 1e3 * l->p99, 1e3 * l->most);
+}
+
+void while_training_print(const char *name, const struct while_training_result *r)
+{
+    printf("chat while training, %s\n", name);
+    print_answers("alone", &r->alone);
+    print_answers("while training", &r->training);
+    printf("  %-16s %.0f %%\n", "rate kept", 100 * r->training.tokens_per_second / r->alone.tokens_per_second);
+    printf("  %-16s %.0f tok/s alone, %.0f while answers are made\n", "training", r->trained_alone, r->trained_meanwhile);
+    print_lateness("screen, alone", &r->idle);
+    print_lateness("screen, training", &r->busy);
 }

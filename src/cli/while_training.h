@@ -7,6 +7,7 @@
 #ifndef GM_CLI_WHILE_TRAINING_H
 #define GM_CLI_WHILE_TRAINING_H
 
+#include "engine/format/json.h"
 #include "engine/kernel/compute.h"
 #include "engine/model/model.h"
 
@@ -25,5 +26,7 @@ struct while_training_result {
 /* seq: tokens of an update. Takes about 3 * seconds. */
 bool while_training(const struct model *m, struct pool *pool, enum compute_mode mode, enum family family, int seq, double seconds,
                     struct while_training_result *r, struct gm_error *err);
+json_t *while_training_json(const struct while_training_result *r);
+void while_training_print(const char *name, const struct while_training_result *r); /* of the model */
 
 #endif

@@ -6,16 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void print_answers(const char *name, const struct answers *a)
-{
-    printf("%-16s first token %6.1f ms (longest %6.1f)   %6.1f tok/s\n", name, 1e3 * a->first_token_s, 1e3 * a->first_token_most_s, a->tokens_per_second);
-}
-
-static void print_lateness(const char *name, const struct lateness *l)
-{
-    printf("%-16s wakes late by %.2f ms (median), %.2f (99 %%), %.2f at most\n", name, 1e3 * l->p50, 1e3 * l->p99, 1e3 * l->most);
-}
-
 int main(int argc, char **argv)
 {
     struct gm_error err = {0};
@@ -24,12 +14,7 @@ int main(int argc, char **argv)
     struct model *m = pool ? shape_model(argc > 1 ? argv[1] : "gemma3-270m", DT_BF16, &err) : NULL;
     bool ok = m && while_training(m, pool, GM_COMPUTE_AUTO, FAMILY_AUTO, argc > 2 ? atoi(argv[2]) : 512, argc > 3 ? atof(argv[3]) : 5, &r, &err);
     if (ok) {
-        print_answers("alone", &r.alone);
-        print_answers("while training", &r.training);
-        printf("%-16s %.0f %%\n", "rate kept", 100 * r.training.tokens_per_second / r.alone.tokens_per_second);
-        printf("%-16s %.0f tok/s alone, %.0f while answers are made\n", "training", r.trained_alone, r.trained_meanwhile);
-        print_lateness("screen, alone", &r.idle);
-        print_lateness("screen, training", &r.busy);
+        while_training_print(argc > 1 ? argv[1] : "gemma3-270m", &r);
     } else {
         fprintf(stderr, "%s\n", err.text);
     }
