@@ -35,7 +35,7 @@ static const struct attention_kernels *kernels_of(const struct compute *c)
         if (c->mode == GM_COMPUTE_BF16 && (k = attention_kernels_avx512bf16()) != NULL)
             break;
         /* fall through */
-    case FAMILY_AMX:
+    case FAMILY_AMX: /* where there are tiles, vdpbf16ps runs at half the rate of f32 (docs/performance.md): no products of bf16 yet */
     case FAMILY_AVX512F:
         k = attention_kernels_avx512();
         break;
