@@ -1,6 +1,6 @@
 /* choose.h - what sampling needs of a row of logits: the greatest, the exponential of all with sums over chunks, those above a floor.
  *
- * One thread; wide vectors where the processor has them, and the same bits on all (ops_vec.inc). Threads: pure.
+ * One thread; wide vectors where the processor has them, the same bits on all that have fused multiply-add (ops_vec.inc). Threads: pure.
  *
  *     int32_t best = choose_greatest(logits, n);
  *     choose_weigh(e, logits, n, logits[best], 1 / temperature, sums);        // e may be logits
