@@ -24,7 +24,7 @@ struct bench_products {
     int n;
     struct product product[MODEL_PRODUCTS];
     double seconds[MODEL_PRODUCTS][2]; /* forward, backward */
-    double peak_gflops;                /* mean of before and after */
+    double peak_gflops[MODEL_PRODUCTS]; /* mean of before and after: of this product, since a shared machine changes by the second */
 };
 void bench_products(const struct model *m, const char *name, const struct compute *c, int64_t rows, double seconds, struct bench_products *out);
 bool bench_products_of_shape(const char *name, enum dtype type, const struct compute *c, int64_t rows, double seconds, struct bench_products *out,

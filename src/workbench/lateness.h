@@ -1,6 +1,6 @@
 /* lateness.h - how long a person waits. How late the UI thread is: for a timer, how long after it was due; for a mail, how long it lay in the box. And how long it
  * took from a question to the first text of the answer. Counted in steps of a quarter octave, so it
- * costs no memory and a few nanoseconds. GEMMAIKU_LATENESS=1 tells it on stderr at the end (tests/bench/latency reads it). UI thread only.
+ * costs no memory and a few nanoseconds. GEMMAIKU_LATENESS=1 tells it on stderr at the end (bench --while-training and tests/bench/latency read it). UI thread only.
  */
 #ifndef GM_WORKBENCH_LATENESS_H
 #define GM_WORKBENCH_LATENESS_H
