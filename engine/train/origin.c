@@ -20,7 +20,7 @@ static void make_id(const struct train_options *o, const struct lora_origin *fro
 {
     static const char *const others[] = {"run", "model", "data", "system", "chat_template", "resume_adapter_file", "iters", "epochs",
                                          "steps_per_report", "steps_per_eval", "val_batches", "save_every", "sample_every", "samples_per_temp",
-                                         "sample_max_tokens", "sample_temps", "early_stop"};
+                                         "sample_max_tokens", "sample_temps", "early_stop", "grad_checkpoint", "memory_budget", "recompute_layers"};
     json_t *j = json_object(), *options = train_options_to_json(o);
     char hex[65];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)

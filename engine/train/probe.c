@@ -1,8 +1,8 @@
 /* probe.c - see probe.h.
  *
- * A step of K layers and one of a single layer, the latter with one target a row; losses of both with one target a row, and one of a single
- * layer with all. The difference of the steps is K - 1 times a layer forward and back, that of the losses K - 1 times forward; the pass itself
- * tells what the head took. Layers that see a window only are measured apart where that makes a difference.
+ * A step of K layers, and one of a single layer with one target a row: their difference is K - 1 times a layer, forward and back. The pass
+ * itself tells what of it was forward, and what the head took. A loss of the single layer gives the head without gradient. Layers that see a
+ * window only are measured apart where that makes a difference.
  */
 #include "engine/train/probe.h"
 
@@ -73,7 +73,7 @@ static double share_of(const struct pass *p, const char *what)
 }
 
 struct timed {
-    double all, embed, head, adapters;
+    double all, embed, forward, head, adapters;
 };
 
 static struct timed time_step(struct shallow *s, const struct probe_request *r, const struct batch *b, float *grads)
@@ -83,7 +83,8 @@ static struct timed time_step(struct shallow *s, const struct probe_request *r, 
     if (s->lora)
         lora_changed(s->lora, r->compute); /* of DoRA: it goes with the layers */
     double all = clock_seconds() - began;
-    return (struct timed){.all = all, .embed = share_of(s->pass, "embed"), .head = share_of(s->pass, "head"), .adapters = share_of(s->pass, "adapters")};
+    return (struct timed){.all = all, .embed = share_of(s->pass, "embed"), .forward = share_of(s->pass, "forward"), .head = share_of(s->pass, "head"),
+                          .adapters = share_of(s->pass, "adapters")};
 }
 
 static double time_loss(struct shallow *s, const struct probe_request *r, const struct batch *b)
@@ -181,8 +182,8 @@ static bool bench_open(struct bench *k, const struct probe_request *r, int n, in
 
 /* Seconds of a number of batches. */
 struct sums {
-    struct timed step;     /* without the head */
-    double loss, loss_all; /* with one target a row, with all */
+    struct timed step; /* all: without the head */
+    double loss;       /* forward only, with the head */
     int batches;
 };
 
@@ -196,8 +197,10 @@ static bool measure_one(const struct probe_request *r, int sliding, struct sums 
         const struct batch *b = batch_at(&k, sum->batches++), few = light(&k, b);
         struct timed step = time_step(&k.model, r, &few, k.grads);
         sum->step.all += step.all - step.head;
-        sum->loss += time_loss(&k.model, r, &few);
-        sum->loss_all += time_loss(&k.model, r, b);
+        sum->step.forward += step.forward;
+        if (sum->batches == 1)
+            time_loss(&k.model, r, b); /* the head without a gradient has a first time, too */
+        sum->loss += time_loss(&k.model, r, b);
     }
     bench_close(&k);
     return ok;
@@ -209,11 +212,11 @@ static bool measure_many(const struct probe_request *r, int n, int sliding, int 
     struct bench k;
     bool ok = bench_open(&k, r, n, sliding, false, err);
     for (; ok && sum->batches < batches; sum->batches++) {
-        const struct batch *b = batch_at(&k, sum->batches), few = light(&k, b);
+        const struct batch *b = batch_at(&k, sum->batches);
         struct timed step = time_step(&k.model, r, b, k.grads);
         sum->step.all += step.all - step.head;
         sum->step.adapters += step.adapters;
-        sum->loss += time_loss(&k.model, r, &few);
+        sum->step.forward += step.forward;
         p->head += step.head;
         p->embed += step.embed;
         p->tokens += (double)b->T;
@@ -237,7 +240,7 @@ static bool measure_kind(const struct probe_request *r, int sliding, int there, 
     if (!measure_one(r, sliding, &one, err) || !measure_many(r, n, sliding, one.batches, &many, &q, err))
         return false;
     const double both = positive(n > 1 ? (many.step.all - one.step.all) / (n - 1) : many.step.all - q.embed);
-    const double forward = n > 1 ? positive((many.loss - one.loss) / (n - 1)) : both / 3; /* of one layer: as its products go */
+    const double forward = many.step.forward / n;
     const double scale = weight * (p->tokens > 0 ? p->tokens / q.tokens : 1); /* another kind may have seen more or fewer batches */
     p->forward += scale * forward;
     p->backward += scale * positive(both - forward);
@@ -245,9 +248,9 @@ static bool measure_kind(const struct probe_request *r, int sliding, int there, 
         p->tokens = q.tokens;
         p->targets = q.targets;
         p->embed = q.embed;
-        p->lowest = positive(one.step.all - q.embed - forward);
+        p->lowest = positive(one.step.all - q.embed - one.step.forward);
         p->head = q.head;
-        p->head_loss = positive(one.loss_all - forward - q.embed);
+        p->head_loss = positive(one.loss - q.embed - one.step.forward);
         p->adapters = many.step.all > 0 ? many.step.adapters / many.step.all : 0;
     }
     return true;

@@ -78,51 +78,106 @@ static void sizes_are_those_of_the_run(void **state)
     }
 }
 
+/* TinyLlama's shape; what the process itself takes plays no part. */
 static void budget_decides(void **state)
+{
+    static const char shape[] = "{\"model_type\":\"llama\",\"vocab_size\":32000,\"hidden_size\":2048,\"intermediate_size\":5632,\"num_hidden_layers\":22,"
+                                "\"num_attention_heads\":32,\"num_key_value_heads\":4,\"tie_word_embeddings\":false}";
+    struct gm_error err = {0};
+    struct model_config config;
+    assert_true(model_config_parse(&config, shape, strlen(shape), "shape", &err));
+    struct train_options o = train_options_default();
+    struct forecast_input in = {.config = &config, .options = &o, .mode = GM_COMPUTE_BF16, .supervised = 0.5, .weights = 2200000000, .program = 20000000,
+                                .own = 20000000, .available = 16000000000, .samples_s = 1,
+                                .probe = {.tokens = 512, .targets = 256, .embed = 0.001, .forward = 0.02, .backward = 0.03, .lowest = 0.025, .head = 0.1,
+                                          .head_loss = 0.05, .parameter = 1e-9, .packing = 10000000}};
+    struct forecast all, f;
+    assert_true(forecast_choose(&in, &all, &err));
+    assert_int_equal(all.recomputed, 0);
+    assert_int_equal(all.budget, 20000000 + 12800000000);
+    assert_int_equal(all.walked, 22);
+    /* 4 rows of 512 tokens: four times what was measured. */
+    const double step = 4 * (0.001 + 22 * 0.02 + 21 * 0.03 + 0.025 + 0.1) + 1e-9 * (double)all.parameters;
+    assert_true(fabs(all.time.step - step) < 1e-9);
+    int before = 0, kinds = 0;
+    for (uint64_t budget = all.memory.total; budget > 0; budget -= 4000000) {
+        o.memory_budget = budget;
+        if (!forecast_choose(&in, &f, &err))
+            break;
+        struct forecast less;
+        assert_true(f.memory.total <= budget && f.recomputed >= before);
+        assert_true(fabs(f.time.step - all.time.step - 4 * f.recomputed * 0.02) < 1e-9);
+        if (f.recomputed > 0) { /* one less would not have been enough */
+            forecast_make(&in, &o, f.recomputed - 1, &less);
+            assert_true(less.memory.total > budget);
+        }
+        kinds += f.recomputed != before;
+        before = f.recomputed;
+    }
+    assert_true(kinds >= 20 && before >= 21); /* the topmost layer is kept in the place that serves the others */
+    assert_int_equal(err.code, GM_E_MEMORY);
+    assert_int_equal(f.recomputed, 22);
+    assert_non_null(strstr(err.text, "--batch-size 2 saves"));
+    assert_non_null(strstr(err.text, "a 4-bit base"));
+    assert_non_null(strstr(err.text, "--memory-budget"));
+
+    struct forecast_change changes[FORECAST_CHANGES];
+    int n = forecast_changes(&in, &f, changes);
+    assert_true(n >= 5 && n <= FORECAST_CHANGES);
+    for (int i = 1; i < n; i++)
+        assert_true(changes[i - 1].f.memory.total <= changes[i].f.memory.total);
+    o.memory_budget = 0; /* auto goes into the margin before it refuses */
+    in.available = all.memory.total - in.own;
+    in.weights += 1;
+    o.checkpoint_layers = 0;
+    assert_false(forecast_choose(&in, &f, &err));
+    in.weights -= 1;
+    assert_true(forecast_choose(&in, &f, &err));
+    assert_true(f.memory.total > f.budget);
+    train_options_free(&o);
+}
+
+static void a_run_is_refused(void **state)
 {
     struct gm_error err = {0};
     struct pool *pool = pool_new(2, &err);
     struct train_options o = options("llama");
-    o.max_seq_length = 512;
-    struct trainer *t = must_plan(&o, pool);
-    const struct forecast all = *trainer_forecast(t);
-    assert_int_equal(all.recomputed, 0);
-    assert_true(all.memory.total <= all.budget);
-    struct forecast_change changes[FORECAST_CHANGES];
-    int n = trainer_changes(t, changes);
-    assert_true(n >= 4 && n <= FORECAST_CHANGES);
-    for (int i = 1; i < n; i++)
-        assert_true(changes[i - 1].f.memory.total <= changes[i].f.memory.total);
-    trainer_free(t);
-
-    /* The memory of the process moves a little between two plans, so budgets are tried against what the plan itself says. */
-    int before = 0;
-    bool refused = false, some = false;
-    for (int percent = 100; percent >= 40 && !refused; percent -= 2) {
-        o.memory_budget = all.memory.total * (uint64_t)percent / 100;
-        t = must_plan(&o, pool);
-        struct forecast f = *trainer_forecast(t);
-        refused = f.memory.total > f.budget;
-        assert_int_equal(f.budget, o.memory_budget);
-        assert_true(f.recomputed >= before || f.memory.program + 65536 < all.memory.program);
-        assert_true(!refused || f.recomputed == f.walked);
-        some |= f.recomputed > 0;
-        before = f.recomputed;
-        trainer_free(t);
-    }
-    assert_true(refused && some);
+    char *dir = path_join(root, "forecast");
+    o.memory_budget = 1000000;
     assert_null(trainer_new(&o, root, pool, NULL, &err));
     assert_int_equal(err.code, GM_E_MEMORY);
-    assert_non_null(strstr(err.text, "--batch-size 2 saves"));
-    assert_non_null(strstr(err.text, "--memory-budget"));
-    o.checkpoint_layers = 1; /* told: not decided by the budget */
-    o.memory_budget = 0;
-    t = must_plan(&o, pool);
-    assert_int_equal(trainer_forecast(t)->recomputed, trainer_forecast(t)->walked);
-    assert_true(trainer_forecast(t)->memory.activations < all.memory.activations);
-    assert_true(trainer_forecast(t)->time.step > 0);
+    assert_false(dir_exists(dir));
+    struct trainer *t = must_plan(&o, pool); /* a plan is told all the same */
+    assert_true(trainer_forecast(t)->memory.total > trainer_forecast(t)->budget);
     trainer_free(t);
+    mem_free(dir);
     train_options_free(&o);
+    pool_free(pool);
+}
+
+/* Layers computed again or kept: the same adapter, in bf16, and run.json says how many. */
+static void recomputing_changes_no_bit(void **state)
+{
+    struct gm_error err = {0};
+    struct pool *pool = pool_new(2, &err);
+    char *files[2];
+    for (int lean = 0; lean < 2; lean++) {
+        struct train_options o = options("llama");
+        mem_free(o.run);
+        o.run = mem_copy(lean ? "lean" : "rich");
+        o.checkpoint_layers = lean;
+        o.memory_budget = lean ? 4000000000 : 0;
+        struct trainer *t = trainer_new(&o, root, pool, NULL, &err);
+        if (!t || !trainer_run(t, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(trainer_options(t)->recompute_layers, lean ? trainer_forecast(t)->walked : 0);
+        files[lean] = mem_printf("%s/checkpoints/0000006/adapters.safetensors", trainer_run_dir(t));
+        trainer_free(t);
+        train_options_free(&o);
+    }
+    assert_true(same_file(files[0], files[1]));
+    mem_free(files[0]);
+    mem_free(files[1]);
     pool_free(pool);
 }
 
@@ -181,6 +236,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_those_of_the_run),
         cmocka_unit_test(budget_decides),
+        cmocka_unit_test(a_run_is_refused),
+        cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(a_plan_leaves_nothing),
         cmocka_unit_test(words),
     };
