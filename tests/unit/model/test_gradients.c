@@ -114,12 +114,12 @@ static void test_recompute_changes_nothing(void **state)
     recompute_changes_nothing(GM_COMPUTE_BF16);
 }
 
-/* bf16 products and kept values: near the exact gradient, and the loss within 2 %. (PyTorch in bf16 on such a model, gemma2: cosine 0.9987,
- * an element off by 0.14 of the greatest of its tensor.) */
-static void test_lora_grads_bf16(void **state)
+/* bf16 products and kept values, every family: near the exact gradient, and the loss within 2 %. The worst element is off by a share of the greatest of its
+ * tensor; PyTorch's in bf16 by 0.11 to 0.46. */
+static void lora_grads_bf16(enum family family)
 {
     struct tools t, exact;
-    tools_init(&t, 2, GM_COMPUTE_BF16);
+    tools_init_for(&t, 2, GM_COMPUTE_BF16, family);
     tools_init(&exact, 2, GM_COMPUTE_F32);
     for (int i = 0; i < N_MODELS; i++) {
         struct fixture f;
@@ -130,40 +130,32 @@ static void test_lora_grads_bf16(void **state)
             continue;
         }
         struct lora *l = fixture_lora(&f);
-        float *grads = mem_new(l->set.count, sizeof *grads),
-              *again = mem_new(l->set.count, sizeof *grads),
-              *want = mem_new(l->set.count, sizeof *want);
+        float *grads = mem_new(l->set.count, sizeof *grads), *want = mem_new(l->set.count, sizeof *want);
         pack_batch(&batch, &f.expected, 0);
         float weight = 1 / (float)batch.b.n_targets;
-        struct pass *p = pass_for(f.model, l, PASS_LORA, 0),
-                    *q = pass_for(f.model, l, PASS_LORA, RECOMPUTE_ALL);
+        struct pass *p = pass_for(f.model, l, PASS_LORA, 0);
         double sum = pass_loss_and_grad(p, &exact.compute, l, &batch.b, weight, 0, 0, want);
         double sum16 = pass_loss_and_grad(p, &t.compute, l, &batch.b, weight, 0, 0, grads);
-        double sum_ck = pass_loss_and_grad(q, &t.compute, l, &batch.b, weight, 0, 0, again);
-        assert_true(fabs(sum16 / sum - 1) < 0.02 && sum_ck == sum16);
-        check_lora_grads(&f, l, grads, want, 0.15);
-        check_lora_grads(&f, l, again, want, 0.15);
-        double dot = 0, a = 0, b = 0;
-        for (size_t k = 0; k < l->set.count; k++) {
-            dot += (double)grads[k] * (double)want[k];
-            a += (double)grads[k] * (double)grads[k];
-            b += (double)want[k] * (double)want[k];
-        }
-        print_message("%-12s bf16: cosine %.5f, length %.4f of the exact gradient\n", MODELS[i],
-                      dot / sqrt(a * b), sqrt(a / b));
-        if (dot / sqrt(a * b) < 0.998 || fabs(sqrt(a / b) - 1) > 0.03) /* noise of a twentieth, as at 0.9987, may shorten it so */
-            fail_msg("%s: cosine %g, length %g of the exact gradient", MODELS[i],
-                     dot / sqrt(a * b), sqrt(a / b));
+        double off = distance(grads, want, l->set.count);
+        assert_true(fabs(sum16 / sum - 1) < 0.02);
+        check_lora_grads(&f, l, grads, want, BF16_ELEMENT);
+        print_message("%-12s %s: %.4f from the exact gradient\n", MODELS[i], family_name(family), off);
+        if (!(off < BF16_DISTANCE))
+            fail_msg("%s, %s: %g from the exact gradient", MODELS[i], family_name(family), off);
         pass_free(p);
-        pass_free(q);
         mem_free(grads);
-        mem_free(again);
         mem_free(want);
         lora_free(l);
         fixture_close(&f);
     }
     tools_free(&t);
     tools_free(&exact);
+}
+
+static void test_lora_grads_bf16(void **state)
+{
+    for (enum family family = FAMILY_AUTO; next_family(&family);)
+        lora_grads_bf16(family);
 }
 
 /* The last layers alone, some projections alone: the same numbers as in the whole adapter, when the
