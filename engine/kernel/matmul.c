@@ -262,17 +262,6 @@ void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy,
     joined(c, true, &o, 1, T);
 }
 
-void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int64_t *ldy,
-                     const float *x, int64_t ldx, int64_t T, const struct mat *const *w)
-{
-    assert(n >= 1 && n <= MATMUL_OUTPUTS);
-    struct matmul_output o[MATMUL_OUTPUTS];
-    for (int i = 0; i < n; i++)
-        o[i] = (struct matmul_output){
-            .y = y[i], .ldy = ldy[i], .n_terms = 1, .terms = {{x, ldx, w[i]}}};
-    joined(c, false, o, n, T);
-}
-
 int64_t matmul_stride(int64_t depth)
 {
     return packed_stride(depth);

@@ -31,10 +31,6 @@ void matmul_nn(const struct compute *c, float *dx, int64_t ldx, const float *dy,
 void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda,
                int64_t m, const float *b, int64_t ldb, int64_t n, int64_t T, float scale,
                bool accumulate);
-/* The same with operands of other types: a_type and b_type are DT_F32 or DT_BF16. */
-void matmul_tn_typed(const struct compute *c, float *dw, int64_t lddw, const void *a,
-                     enum dtype a_type, int64_t lda, int64_t m, const void *b, enum dtype b_type,
-                     int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate);
 /* Up to 8 gradients of one batch in one go, the way for adapters: sides of up to 64 columns are
  * transposed together, a wide side that several name (x of q, k and v) is packed once.
  *     dA_i += s dz_iᵀ x      {.dw = dA_i, .a = dz_i, .m = rank, .b = x, .n = in, .scale = s ...}
@@ -62,11 +58,6 @@ void matmul_tn_joined(const struct compute *c, const struct matmul_gradient *gra
  * copied first. */
 int64_t matmul_stride(int64_t depth); /* elements; never a power of two (cache sets) */
 int64_t matmul_rows(int64_t T);
-
-/* y[T,out_i] = x Wᵢᵀ for up to 8 matrices with the same input (q|k|v, gate|up, and their LoRA A): x
- * is converted once. */
-void matmul_nt_multi(const struct compute *c, int n, float *const *y, const int64_t *ldy,
-                     const float *x, int64_t ldx, int64_t T, const struct mat *const *w);
 
 /* Joined products: up to 8 outputs at once, each a sum of up to 8 terms,
  *     y (+)= sum of a_i W_iᵀ (nt)    or    y (+)= sum of a_i W_i (nn).

@@ -197,16 +197,9 @@ void matmul_tn_joined(const struct compute *c, const struct matmul_gradient *gra
         thin_gradients(&o);
 }
 
-void matmul_tn_typed(const struct compute *c, float *dw, int64_t lddw, const void *a, enum dtype a_type, int64_t lda, int64_t m,
-                     const void *b, enum dtype b_type, int64_t ldb, int64_t n, int64_t T, float scale, bool accumulate)
-{
-    const struct matmul_gradient g = {.dw = dw, .lddw = lddw, .a = a, .b = b, .a_type = a_type, .b_type = b_type,
-                                      .lda = lda, .ldb = ldb, .m = m, .n = n, .scale = scale};
-    matmul_tn_joined(c, &g, 1, T, accumulate);
-}
-
 void matmul_tn(const struct compute *c, float *dw, int64_t lddw, const float *a, int64_t lda, int64_t m, const float *b, int64_t ldb,
                int64_t n, int64_t T, float scale, bool accumulate)
 {
-    matmul_tn_typed(c, dw, lddw, a, DT_F32, lda, m, b, DT_F32, ldb, n, T, scale, accumulate);
+    const struct matmul_gradient g = {.dw = dw, .lddw = lddw, .a = a, .b = b, .lda = lda, .ldb = ldb, .m = m, .n = n, .scale = scale};
+    matmul_tn_joined(c, &g, 1, T, accumulate);
 }

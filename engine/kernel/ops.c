@@ -229,20 +229,6 @@ void to_bf16(const struct compute *c, uint16_t *dst, const float *src, int64_t c
     run(c, &work, to_bf16_block, count, BLOCK_ELEMENTS);
 }
 
-static void from_bf16_block(void *arg, int block, int slot)
-{
-    (void)slot;
-    const struct work *w = arg;
-    int64_t n, i = range(w, block, &n);
-    w->k->from_bf16(w->y + i, (const uint16_t *)w->more + i, n);
-}
-
-void from_bf16(const struct compute *c, float *dst, const uint16_t *src, int64_t count)
-{
-    struct work work = {.y = dst, .more = src};
-    run(c, &work, from_bf16_block, count, BLOCK_ELEMENTS);
-}
-
 static void embed_block(void *arg, int block, int slot)
 {
     (void)slot;

@@ -38,7 +38,6 @@ void glu(const struct compute *c, float *h, const float *gate, const float *up, 
 void add_inplace(const struct compute *c, float *y, const float *x, int64_t count);             /* y += x */
 void scale_inplace(const struct compute *c, float *y, float s, int64_t count);
 void to_bf16(const struct compute *c, uint16_t *dst, const float *src, int64_t count);
-void from_bf16(const struct compute *c, float *dst, const uint16_t *src, int64_t count);
 /* x[t,:] = scale * E[ids[t],:]; E in any storage type, [V, d]. */
 void embed_rows(const struct compute *c, float *x, const struct mat *embed, const int32_t *ids, int64_t T, float scale);
 /* dE[ids[t],:] += scale * dx[t,:], in token order (full fine-tuning). */

@@ -1,7 +1,8 @@
 /* ops_kernels.h - private to ops*.c: the inner loops of ops.h for one instruction set.
  *
  * ops_body.inc is compiled once per instruction set into such a table; ops.c cuts the work into blocks and calls
- * through it. All tables give the same bits. Ranges are [0, n) of the pointers given; nothing here knows of threads.
+ * through it. All tables give the same bits, but for what ops_vec.inc says of v_fma and v_bf16. Ranges are [0, n) of the
+ * pointers given; nothing here knows of threads.
  */
 #ifndef GM_KERNEL_OPS_KERNELS_H
 #define GM_KERNEL_OPS_KERNELS_H
@@ -18,7 +19,6 @@ struct ops_kernels {
     void (*add)(float *y, const float *x, int64_t n);
     void (*scale)(float *y, const float *x, float s, int64_t n);
     void (*to_bf16)(uint16_t *dst, const float *src, int64_t n);
-    void (*from_bf16)(float *dst, const uint16_t *src, int64_t n);
     double (*sum_squares)(const float *x, int64_t n);
     void (*adamw)(const struct adam *a, float *w, float *m, float *v, const float *g, float s, int64_t n);
     /* ops_rows.h: rows [row0, row0 + n_rows), or columns [column, column + width) with width <= OPS_DW_COLUMNS */

@@ -9,7 +9,8 @@
  * Outputs whose rows lie further apart than they are long get zeros up to the next multiple of 32 elements, as
  * products want their operands (matmul.h).
  *
- * The caller owns all memory. Blocks of rows; bits depend on neither threads nor instruction set.
+ * The caller owns all memory. Blocks of rows; bits do not depend on the threads, nor on the
+ * instruction set but for what ops_vec.inc says of v_fma and v_bf16.
  *
  *     struct residual r = {.T = T, .n = d, .x = x, .branch = rows_of(o, DT_F32, d), .sum = kept, .eps = 1e-6f,
  *                          .norm = w, .normed = operand};

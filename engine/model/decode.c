@@ -105,14 +105,6 @@ static size_t cache_bytes(const struct decoder *d)
     return (size_t)d->m->config.n_layers * (size_t)d->n_slots * layer_slot_bytes(d);
 }
 
-size_t decoder_bytes(const struct model_config *c, int n_slots, int max_tokens, bool f32_cache)
-{
-    struct model shape = {.config = *c};
-    struct decoder d;
-    describe(&d, &shape, n_slots, max_tokens, f32_cache);
-    return 2 * cache_bytes(&d) + plan(&d);
-}
-
 static bool make_ropes(struct decoder *d, struct gm_error *err)
 {
     d->ropes = d->m->ropes;

@@ -31,7 +31,6 @@ struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, 
 void decoder_free(struct decoder *d);
 /* From now on the weights are read here: the same model, stored otherwise (packed.h). */
 void decoder_use(struct decoder *d, const struct model *m);
-size_t decoder_bytes(const struct model_config *c, int n_slots, int max_tokens, bool f32_cache);
 int decoder_take(struct decoder *d); /* a free slot, empty; -1: none */
 void decoder_release(struct decoder *d, int slot);
 void decoder_truncate(struct decoder *d, int slot, int n); /* keeps the first n tokens */

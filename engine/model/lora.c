@@ -159,14 +159,3 @@ struct lora *lora_copy(const struct lora *l)
     }
     return copy;
 }
-
-void lora_copy_from(struct lora *dst, const struct lora *src)
-{
-    assert(dst->set.count == src->set.count && dst->options.rank == src->options.rank);
-    dst->options = src->options;
-    memcpy(dst->set.w, src->set.w, src->set.count * sizeof *src->set.w);
-    if (src->dora.gain) {
-        assert(dst->dora.gain);
-        memcpy(dst->dora.gain, src->dora.gain, src->dora.n_rows * sizeof(float));
-    }
-}

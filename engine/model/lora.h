@@ -5,7 +5,7 @@
  *
  * All parameters stand in one flat array, so that the optimiser, the checkpoint and a copy for
  * tasting are one loop each. Memory: the caller frees. Threads: the trainer writes its own; others
- * get copies (lora_copy_from at a step border).
+ * get copies (lora_copy at a step border).
  *
  *     struct lora *l = lora_new(&model->config, &options, seed, &err);
  *     lora_bind(l, model, &compute);     // before its first use; plain LoRA does not mind
@@ -62,7 +62,6 @@ struct lora *lora_new(const struct model_config *c, const struct lora_options *o
                       struct gm_error *err);
 void lora_free(struct lora *l);
 struct lora *lora_copy(const struct lora *l);
-void lora_copy_from(struct lora *dst, const struct lora *src); /* same shape */
 /* Tells it what it is for. DoRA: reads W once, for the lengths of its rows. The model stays the caller's and has to outlive the adapter. */
 void lora_bind(struct lora *l, const struct model *m, const struct compute *c);
 /* DoRA: after every change of set.w. Costs a product of A with W; holds no V. */

@@ -255,8 +255,10 @@ static void multi_equals_single(void **state)
                 y[k] = padded(T, outs[k], 1), single[k] = padded(T, outs[k], 1);
                 matmul_nt(&c, single[k], outs[k], x, in, T, &w[k], false);
             }
-            matmul_nt_multi(&c, 3, y, outs, x, in, T,
-                            (const struct mat *const[]){&w[0], &w[1], &w[2]});
+            struct matmul_output all[3];
+            for (int k = 0; k < 3; k++)
+                all[k] = (struct matmul_output){.y = y[k], .ldy = outs[k], .n_terms = 1, .terms = {{.a = x, .lda = in, .w = &w[k]}}};
+            matmul_nt_joined(&c, all, 3, T);
             for (int k = 0; k < 3; k++) {
                 assert_memory_equal(y[k], single[k], (size_t)(T * outs[k]) * sizeof(float));
                 mem_free(y[k]), mem_free(single[k]), mem_free(owned[k]);

@@ -121,8 +121,10 @@ static void to_weights(struct compute *c, int64_t m, int64_t n, int64_t T)
             bool left = mixture & 1, second = mixture & 2;
             float *fresh = test_floats((size_t)(m * n), 7);
             memcpy(got, fresh, (size_t)(m * n) * sizeof *got);
-            matmul_tn_typed(c, got, n, left ? (void *)ra.at : a, left ? DT_BF16 : DT_F32, left ? ra.ld : m, m,
-                            second ? (void *)rb.at : b, second ? DT_BF16 : DT_F32, second ? rb.ld : n, n, T, 0.5f, true);
+            const struct matmul_gradient gradient = {.dw = got, .lddw = n, .a = left ? (void *)ra.at : a, .a_type = left ? DT_BF16 : DT_F32,
+                                                     .lda = left ? ra.ld : m, .m = m, .b = second ? (void *)rb.at : b,
+                                                     .b_type = second ? DT_BF16 : DT_F32, .ldb = second ? rb.ld : n, .n = n, .scale = 0.5f};
+            matmul_tn_joined(c, &gradient, 1, T, true);
             char what[100];
             snprintf(what, sizeof what, "tn %d x %d T %d layout %d mixture %d", (int)m, (int)n, (int)T, layout, mixture);
             if (m * n >= 4096 && T >= 16) {
