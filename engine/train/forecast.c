@@ -223,14 +223,24 @@ int forecast_changes(const struct forecast_input *in, const struct forecast *now
     return (int)(c - changes);
 }
 
+int forecast_fitting(const struct forecast *now, const struct forecast_change *changes, int n)
+{
+    int fitting = 0;
+    while (fitting < n && changes[fitting].f.memory.total <= now->budget)
+        fitting++;
+    return fitting;
+}
+
+/* Names the changes that are enough by themselves; where none is, what each saves. */
 static bool refuse(const struct forecast_input *in, const struct forecast *f, struct gm_error *err)
 {
     struct forecast_change changes[FORECAST_CHANGES];
     char need[24], may[24], each[24], text[512] = "";
     size_t n = 0;
-    for (int i = 0, count = forecast_changes(in, f, changes); i < count; i++)
+    const int count = forecast_changes(in, f, changes), fitting = forecast_fitting(f, changes, count);
+    for (int i = 0; i < (fitting > 0 ? fitting : count); i++)
         if (changes[i].f.memory.total < f->memory.total && n < sizeof text)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s saves %s", n ? "; " : "", changes[i].what,
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s saves %s", n ? "; " : fitting > 0 ? "" : "no single change is enough: ", changes[i].what,
                                   forecast_bytes(f->memory.total - changes[i].f.memory.total, each));
     return error_set(err, GM_E_MEMORY, "plan memory: %s are needed with %s layers computed again, %s may be used (%s%sor raise --memory-budget)",
                      forecast_bytes(f->memory.total, need), f->recomputed == 0 ? "no" : f->recomputed == f->walked ? "all" : "some",

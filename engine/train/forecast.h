@@ -67,12 +67,14 @@ struct forecast_change {
 enum { FORECAST_CHANGES = 8 };
 /* What other options would take, most memory saved first; layers as few recomputed as fit. */
 int forecast_changes(const struct forecast_input *in, const struct forecast *now, struct forecast_change changes[FORECAST_CHANGES]);
+/* How many of them, the first ones, are enough by themselves to fit; the last of those changes least. */
+int forecast_fitting(const struct forecast *now, const struct forecast_change *changes, int n);
 
 void forecast_limits(const struct forecast_input *in, const struct train_options *o, struct pass_limits *limits); /* of the largest batch */
 enum { FORECAST_LINE = 128 };
 const char *forecast_line(const struct forecast *f, char out[FORECAST_LINE]);
 const char *forecast_bytes(uint64_t bytes, char out[24]);   /* "12 MB", "0.71 GB": powers of ten */
-const char *forecast_seconds(double s, char out[24]);       /* "0.45 s", "4 min", "2 h 10 min" */
+const char *forecast_seconds(double s, char out[24]);       /* "46 ms", "0.45 s", "4 min", "2.2 h" */
 json_t *forecast_json(const struct forecast *f); /* docs/formats.md; a new reference */
 
 #endif

@@ -409,8 +409,8 @@ static bool take_up(struct trainer *t, const struct resume_options *how, char **
     checkpoint_sweep(t->run_dir);
     enum family before = t->o.kernel;
     if (how->new_kernel)
-        t->o.kernel = how->kernel;
-    if (!check_kernel(t, err))
+        t->o.kernel = how->kernel; /* compute_init() says whether it runs here */
+    else if (!check_kernel(t, err))
         return false;
     if (how->iters > 0) {
         t->o.iters = how->iters;

@@ -131,6 +131,13 @@ static bool everything(struct bench_args *a, const struct general *g, const stru
     return ok;
 }
 
+/* False, before anything is measured, where a name is neither a shape nor a path. */
+static bool model_known(const char *shape, struct gm_error *err)
+{
+    struct model_config config;
+    return !shape || path_exists(shape) || shape_config(shape, &config, err);
+}
+
 /* A shape by its name, else a model by its path. */
 static struct model *model_of(const char *shape, enum dtype weights, struct gm_error *err)
 {
@@ -213,6 +220,8 @@ int command_bench(int argc, char **argv)
     bool ok = true;
     if (t.fine_tune == TUNE_FULL)
         ok = error_set(&err, GM_E_USAGE, "bench --fine-tune-type full: only adapters are measured (lora or dora)");
+    else if (!model_known(a.train.shape, &err) || !model_known(a.decode.shape, &err))
+        ok = false;
     else if (a.model && (a.train.shape || a.decode.shape))
         ok = error_set(&err, GM_E_USAGE, "bench %s: a model is told, and a shape (only one of the two)", a.model);
     ok = ok && run(&a, &g, result, &err);

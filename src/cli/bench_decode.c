@@ -137,8 +137,8 @@ static const char *weights_name(const struct model *m)
 static void print_row(const struct bench_decode *a, const struct general *g, const struct model *m, const struct compute *c, const struct row *r, json_t *rows)
 {
     if (!g->json) {
-        printf("%9d %9.1f %8.1f %8.2f %9.2f %11.0f %7.1f %6.0f %%\n", r->sequences, r->tokens_per_second, r->bytes_per_token / 1e6, r->step_ms,
-               r->sampling_ms, r->prompt_per_second, r->bandwidth / 1e9, 100 * r->share);
+        printf("%9d %8.1f %8.2f %11.2f %13.0f %8.1f %6.1f %5.0f %%\n", r->sequences, r->tokens_per_second, r->step_ms, r->sampling_ms,
+               r->prompt_per_second, r->bytes_per_token / 1e6, r->bandwidth / 1e9, 100 * r->share);
         fflush(stdout);
         return;
     }
@@ -157,16 +157,16 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
     static const struct float_list usual = {.items = {1, 4, 16, 64}, .n = 4};
     const struct float_list *counts = a->sequences.n > 0 ? &a->sequences : &usual;
     if (!g->json)
-        printf("%s %s, %.0f MB  prompts of %d tokens, %d more each  %s %s  %d threads\n\n%9s %9s %8s %8s %9s %11s %7s %8s\n", a->shape,
+        printf("%s %s, %.0f MB  prompts of %d tokens, %d more each  %s %s  %d threads\n\n%9s %8s %8s %11s %13s %8s %6s %7s\n", a->shape,
                weights_name(m), (double)m->weight_bytes / 1e6, a->prompt, a->tokens, compute_mode_name(c->mode), family_name(c->family),
-               pool_threads(c->pool), "sequences", "tokens/s", "MB/token", "step ms", "sampling", "prompts t/s", "GB/s", "share");
+               pool_threads(c->pool), "sequences", "tok/s", "step ms", "sampling ms", "prompt tok/s", "MB/token", "GB/s", "share");
     const struct model *runs = m;
     struct packed_model *packed = NULL;
     if (a->packed != 0 && (a->packed == 1 || (panels_help(c) && dtype_block(m->head.type) == 1 && !dtype_is_mlx(m->head.type)))) {
         double began = clock_seconds();
         if (!(packed = packed_model_new(m, c, err)))
             return false;
-        cli_note(g, "packed once more: %.0f MB in %.0f ms", (double)packed_model_bytes(m) / 1e6, 1000 * (clock_seconds() - began));
+        cli_note(g, "weights packed a second time: %.0f MB in %.0f ms", (double)packed_model_bytes(m) / 1e6, 1000 * (clock_seconds() - began));
         runs = packed_model_view(packed);
     }
     bool ok = true;
@@ -176,6 +176,8 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
         if (ok)
             print_row(a, g, m, c, &row, rows);
     }
+    if (ok && !g->json)
+        puts("MB/token: weights and caches that a token must read; GB/s: of the memory;\nshare: of the rate, of what that reading allows");
     packed_model_free(packed);
     return ok;
 }

@@ -130,9 +130,7 @@ static double gflops(const struct bench_products *b, int i, int back)
 
 void bench_products_print(const struct bench_products *b)
 {
-    char title[80];
-    snprintf(title, sizeof title, "%s %s, %d rows", b->model, b->weights, (int)b->rows);
-    printf("%-31s forward GFLOP/s, peak   backward GFLOP/s, peak\n", title);
+    printf("%s %s, %d rows\n%-31s forward GFLOP/s, peak   backward GFLOP/s, peak\n", b->model, b->weights, (int)b->rows, "");
     for (int i = 0; i < b->n; i++)
         printf("  %-8s %6d -> %-6d     %15.0f %4.0f %%   %16.0f %4.0f %%\n", b->product[i].name, (int)b->product[i].in, (int)b->product[i].width,
                gflops(b, i, 0), 100 * gflops(b, i, 0) / b->peak_gflops[i], gflops(b, i, 1), 100 * gflops(b, i, 1) / b->peak_gflops[i]);

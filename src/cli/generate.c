@@ -77,7 +77,7 @@ static bool run(const struct generate_args *a, const struct general *g, struct s
         generated_free(&results[i]);
     }
     if (gen && generator_packed_bytes(gen) > 0 && g->json == false)
-        cli_note(g, "[packed weights: %.0f MB]", (double)generator_packed_bytes(gen) / 1e6);
+        cli_note(g, "[weights packed a second time: %.0f MB]", (double)generator_packed_bytes(gen) / 1e6);
     generator_free(gen);
     mem_free(requests);
     mem_free(results);
@@ -108,10 +108,12 @@ int command_generate(int argc, char **argv)
         return status;
     struct gm_error err = {0};
     struct str text = {0};
-    if (!a.prompt && spec.n_words)
-        a.prompt = spec.words[0];
+    bool ok = sampling_check(&a.sampling, &err), twice = a.prompt && spec.n_words > 0;
     a.sampling.seed = g.seed;
-    bool ok = sampling_check(&a.sampling, &err);
+    if (!a.prompt && spec.n_words > 0)
+        a.prompt = spec.words[0];
+    if (ok && twice)
+        ok = error_set(&err, GM_E_USAGE, "read command line: generate takes one prompt, --prompt or \"%s\" (leave one out)", spec.words[0]);
     if (ok && !a.prompt)
         ok = error_set(&err, GM_E_USAGE, "read command line: generate needs a prompt (--prompt TEXT)");
     if (ok && !form_find(a.form))

@@ -88,13 +88,13 @@ static void row(const char *label, uint64_t bytes, const char *about)
 {
     char text[24];
     if (bytes > 0)
-        printf("  %-34s %10s  %s\n", label, forecast_bytes(bytes, text), about);
+        printf("  %-34s %10s%s%s\n", label, forecast_bytes(bytes, text), about[0] ? "  " : "", about);
 }
 
 static void print_memory(const struct forecast *f)
 {
     char total[24], budget[24], about[64] = "";
-    printf("memory  %s of %s\n", forecast_bytes(f->memory.total, total), forecast_bytes(f->budget, budget));
+    printf("memory  %s, and %s may be used\n", forecast_bytes(f->memory.total, total), forecast_bytes(f->budget, budget));
     row("weights, as stored", f->memory.weights, "");
     row("program, tokenizer, data", f->memory.program, "");
     snprintf(about, sizeof about, "%llu numbers with gradients and moments", (unsigned long long)f->parameters);
@@ -115,8 +115,9 @@ static void part(const char *label, int times, double each)
 static void print_time(const struct forecast *f, const struct subject *s, bool whole)
 {
     char step[24], total[24];
-    printf("\ntime    %s a step of %.0f tokens, %.0f of them with loss: %.0f tok/s (%s %s, %d threads, measured now)\n", forecast_seconds(f->time.step, step),
-           f->tokens, f->targets, f->tokens / f->time.step, compute_mode_name(s->compute->mode), family_name(s->compute->family), s->threads);
+    printf("\ntime    %s a step of %.0f tokens, %.0f of them with loss: %.0f tok/s\n        measured now: %s %s, %d threads\n",
+           forecast_seconds(f->time.step, step), f->tokens, f->targets, f->tokens / f->time.step, compute_mode_name(s->compute->mode),
+           family_name(s->compute->family), s->threads);
     if (!whole)
         return;
     part("steps", f->times.steps, f->time.step);
@@ -146,20 +147,17 @@ static void print_changes(const struct forecast *now, const struct forecast_chan
     }
 }
 
-/* The change that fits and keeps the most: the last one that fits, as they come by size. */
+/* The cheapest change that helps is the least of those that fit. */
 static void print_verdict(const struct forecast *now, const struct forecast_change *changes, int n)
 {
     char need[24], budget[24], saved[24];
-    int best = -1;
-    for (int i = 0; i < n; i++)
-        if (changes[i].f.memory.total <= now->budget)
-            best = i;
-    printf("\nIt does not fit: %s are needed, %s may be used.", forecast_bytes(now->memory.total, need), forecast_bytes(now->budget, budget));
-    if (best >= 0)
-        printf(" The cheapest change that helps: %s, which saves %s.\n", changes[best].what,
-               forecast_bytes(now->memory.total - changes[best].f.memory.total, saved));
+    const int fitting = forecast_fitting(now, changes, n);
+    printf("\nIt does not fit: %s are needed, %s may be used.\n", forecast_bytes(now->memory.total, need), forecast_bytes(now->budget, budget));
+    if (fitting > 0)
+        printf("The cheapest change that helps: %s, which saves %s.\n", changes[fitting - 1].what,
+               forecast_bytes(now->memory.total - changes[fitting - 1].f.memory.total, saved));
     else
-        printf(" No single change of these is enough: take several, or a smaller model.\n");
+        printf("No single change of these is enough: take several, or a smaller model.\n");
 }
 
 static void print_plan(const struct forecast *f, const struct forecast_change *changes, int n, const struct subject *s)
@@ -172,7 +170,7 @@ static void print_plan(const struct forecast *f, const struct forecast_change *c
         str_add(&head, "all weights");
     else
         str_printf(&head, "%s r%d", o->lora.dora ? "DoRA" : "LoRA", o->lora.rank);
-    str_printf(&head, ", %d x %d rows a step", o->batch_size, o->grad_accumulation);
+    str_printf(&head, o->grad_accumulation > 1 ? ", %d x %d rows a step" : ", %d rows a step", o->batch_size, o->grad_accumulation);
     cli_print_clean(str_text(&head), head.len);
     str_free(&head);
     printf("\n\n");

@@ -65,13 +65,13 @@
     X(SORT,         "sort",     "[COLUMN]", UI,  "data s; ckpts o",         "sort",          "sort by the next column") \
     X(TOKENS,       "tokens",   "",         UI,  "data t",                  "tokens",        "tokens and loss mask of the row") \
     X(NEXT_TWIN,    "",         "",         UI,  "data d",                  "duplicate",     "go to the row this one duplicates") \
+    X(TIME,         "time",     "",         UI,  "train t",                 "time",          "where the time of a step goes, or the curve again") \
     X(LOG_Y,        "logy",     "",         UI,  "train L",                 "log-y",         "logarithmic or linear axis") \
     X(SMOOTH_MORE,  "",         "",         UI,  "train w",                 "smooth",        "more smoothing") \
     X(SMOOTH_LESS,  "",         "",         UI,  "train W",                 "",              "less smoothing") \
     X(SMOOTH,       "smooth",   "0..0.999", UI,  "",                        "",              "smoothing of the curve") \
     X(CURSOR,       "",         "",         UI,  "train c",                 "cursor",        "read values off the curve (h l move)") \
     X(METRIC,       "metric",   "[NAME]",   UI,  "train v",                 "metric",        "next curve: loss, form rate, lr, grad norm, tok/s") \
-    X(TIME,         "time",     "",         UI,  "train t",                 "time",          "where the time of a step goes, or the curve again") \
     X(ZOOM_IN,      "",         "",         UI,  "train + =",               "zoom",          "zoom in") \
     X(ZOOM_OUT,     "",         "",         UI,  "train -",                 "",              "zoom out") \
     X(FIT,          "fit",      "",         UI,  "train 0 F",               "fit",           "whole run, following the newest step") \

@@ -444,7 +444,7 @@ enum ui_reply ui_perform(struct ui_state *ui, const struct view *view, struct co
         return perform_app(ui, view, c, from_key);
     if (c->id >= COMMAND_MOVE_DOWN && c->id <= COMMAND_PAGE_UP)
         return ui_move(ui, view, c->id);
-    if (c->id >= COMMAND_LOG_Y && c->id <= COMMAND_RAW) {
+    if (c->id >= COMMAND_TIME && c->id <= COMMAND_RAW) {
         if (!from_key && ui->screen != SCREEN_TRAIN && !view->start.active)
             ui_go(ui, SCREEN_TRAIN); /* one wants to see what one asked for */
         return train_perform(ui, view, c);

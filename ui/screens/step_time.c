@@ -81,5 +81,7 @@ void step_time_draw(struct canvas *c, const struct view *v, struct rect box, boo
             others.ms += run->parts[i].ms;
     }
     if (others.ms > 0 && row < last)
-        draw_part(c, row, in, &others, whole, longest);
+        draw_part(c, row++, in, &others, whole, longest);
+    if (row < last)
+        canvas_fit(c, last - 1, in.col + 1, in.cols - 2, ROLE_DIM, "peak: share of the products that this machine could do in that time");
 }
