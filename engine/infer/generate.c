@@ -38,7 +38,9 @@ struct generator {
     const struct form *form;
     struct decoder *decoder;
     struct packed_model *packed; /* NULL: not so far */
+    struct head_int8 *head; /* NULL: not wanted, or not so far */
     int packing;
+    bool int8_head;
     int64_t tokens;              /* generated so far */
     int n_slots, max_tokens, vocab;
     struct sequence *sequences;
@@ -115,6 +117,7 @@ void generator_free(struct generator *g)
         return;
     decoder_free(g->decoder);
     packed_model_free(g->packed);
+    head_int8_free(g->head);
     for (int i = 0; g->sequences && i < g->n_slots; i++) {
         detok_free(&g->sequences[i].detok);
         str_free(&g->sequences[i].text);
@@ -139,6 +142,25 @@ void generator_packing(struct generator *g, int packing)
 size_t generator_packed_bytes(const struct generator *g)
 {
     return g->packed ? packed_model_bytes(g->model) : 0;
+}
+
+void generator_int8_head(struct generator *g, bool on)
+{
+    g->int8_head = on;
+}
+
+size_t generator_int8_bytes(const struct generator *g)
+{
+    return g->head ? head_int8_bytes(&g->model->head) : 0;
+}
+
+static bool make_head(struct generator *g, const struct compute *c, struct gm_error *err)
+{
+    const bool wanted = g->int8_head && g->model->full.count == 0;
+    if (wanted && !g->head && !(g->head = head_int8_new(c, &g->model->head, err)))
+        return false;
+    decoder_head(g->decoder, wanted ? g->head : NULL);
+    return true;
 }
 
 /* Packing takes as long as some ten tokens; then one sequence gains a few percent a token, many gain a half and more. */
@@ -434,7 +456,8 @@ static bool next_tokens(struct generator *g, const struct compute *c, const stru
             continue;
         g->item_sequence[n_items] = i;
         g->items[n_items] = (struct decode_item){.slot = s->slot, .lora = requests[s->request].lora, .ids = &s->history[s->n_history - 1],
-                                                 .n = 1, .logits = g->logits + (size_t)n_items * (size_t)g->vocab};
+                                                 .n = 1, .logits = g->logits + (size_t)n_items * (size_t)g->vocab,
+                                                 .want = sampler_want(&requests[s->request].sampling, s->history, s->n_history)};
         n_items++;
     }
     if (!decode(g, c, n_items, err))
@@ -479,7 +502,7 @@ bool generator_run(struct generator *g, const struct compute *c, const struct ge
         results[i].seconds = 0;
         memset(&results[i].verdict, 0, sizeof results[i].verdict);
     }
-    if (!pack(g, c, requests, n, err))
+    if (!pack(g, c, requests, n, err) || !make_head(g, c, err))
         return false;
     while (next < n || count_active(g) > 0) {
         if (hooks && hooks->cancel && atomic_load(hooks->cancel)) {

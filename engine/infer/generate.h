@@ -63,6 +63,10 @@ void generator_free(struct generator *g);
  * memory that is free. Never of a model that is trained as a whole. */
 void generator_packing(struct generator *g, int packing);
 size_t generator_packed_bytes(const struct generator *g); /* of that copy, 0: there is none so far */
+/* The head once more in one byte a weight (engine/kernel/head_int8.h), from the next run on, which fails when there is no room or in f32: answers from
+ * their second token on are chosen from it as sampler_want() says. Never of a model that is trained as a whole. */
+void generator_int8_head(struct generator *g, bool on);
+size_t generator_int8_bytes(const struct generator *g); /* of that copy, 0: there is none so far */
 /* Verdicts on what comes out; without this call they are zero. Both are borrowed. */
 void generator_judge(struct generator *g, const struct syllables *s, const struct form *form);
 /* results [n] (prompt_text, adapter, step are left to the caller). */

@@ -210,6 +210,26 @@ int32_t sample_token(float *logits, int n, const struct sampling *s, struct rng 
     return draw_listed(work->list, count, u * total, best);
 }
 
+/* The penalty moves recent tokens, whose logits are exact therefore; those that are not recent are the best of them as before, so as many more are wanted. */
+struct head_want sampler_want(const struct sampling *s, const int32_t *recent, int n_recent)
+{
+    struct head_want w = {.best = SAMPLER_EXACT};
+    if (s->temperature == 0)
+        w.best = 1;
+    else if (s->top_k > 0)
+        w.best = s->top_k;
+    else if (s->min_p > 0 && s->top_p >= 1) {
+        w.best = 1;
+        w.window = s->temperature * (1e-3f - logf(s->min_p)); /* p >= min_p of the best, and what exp rounds */
+    }
+    if (s->repeat_penalty != 1) {
+        w.n_ids = n_recent < SAMPLER_RECENT ? n_recent : SAMPLER_RECENT;
+        w.ids = recent + (n_recent - w.n_ids);
+        w.best = w.best < INT32_MAX - w.n_ids ? w.best + w.n_ids : w.best;
+    }
+    return w;
+}
+
 struct rows {
     const struct compute *c;
     struct draw *rows;

@@ -7,7 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/rng.h"
-#include "engine/kernel/compute.h"
+#include "engine/kernel/head_int8.h"
 
 #include <stdbool.h>
 
@@ -28,6 +28,12 @@ enum { SAMPLER_RECENT = 64 }; /* tokens that the repeat penalty looks back at */
  * as mem_alloc's. */
 int32_t sample_token(float *logits, int n, const struct sampling *s, struct rng *rng, const int32_t *recent, int n_recent, void *scratch);
 size_t sampler_scratch_bytes(int n);
+
+/* Which logits must be exact for a token to be chosen as from exact ones. Greedy, top-k (with or without top-p and min-p behind it) and min-p alone: all
+ * that can be chosen, so the token is the same. Otherwise the SAMPLER_EXACT best: whatever has more than 1 / SAMPLER_EXACT of the probability
+ * is among them; the rest is drawn by its approximation. */
+enum { SAMPLER_EXACT = 32 };
+struct head_want sampler_want(const struct sampling *s, const int32_t *recent, int n_recent);
 
 /* Many rows at once, on the threads of the pool; each as sample_token() alone would have it. */
 struct draw {

@@ -150,13 +150,16 @@ static void block_cap(void *arg, int block, int slot)
         row[i] = p->softcap * tanhf(row[i] / p->softcap);
 }
 
+void head_cap_rows(const struct compute *c, float softcap, float *logits, int64_t n, int64_t vocab)
+{
+    struct cap p = {.logits = logits, .softcap = softcap, .vocab = vocab};
+    if (softcap > 0 && n > 0)
+        pool_run(c->pool, c->role, block_cap, &p, (int)(n * ((vocab + CAP_COLUMNS - 1) / CAP_COLUMNS)));
+}
+
 void head_logits(const struct compute *c, const struct mat *head, float softcap, float *logits,
                  const float *h, int64_t n)
 {
     matmul_nt(c, logits, head->rows, h, head->cols, n, head, false);
-    if (softcap > 0 && n > 0) {
-        struct cap p = {.logits = logits, .softcap = softcap, .vocab = head->rows};
-        pool_run(c->pool, c->role, block_cap, &p,
-                 (int)(n * ((head->rows + CAP_COLUMNS - 1) / CAP_COLUMNS)));
-    }
+    head_cap_rows(c, softcap, logits, n, head->rows);
 }

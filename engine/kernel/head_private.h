@@ -18,6 +18,8 @@ struct head_task {
 
 /* The logit of a target after the cap, and the derivative of the cap there. */
 float head_cap(float logit, float softcap, float *slope);
+/* The cap over rows of logits (softcap 0: none). */
+void head_cap_rows(const struct compute *c, float softcap, float *logits, int64_t n, int64_t vocab);
 
 int64_t head_packed_rows(int64_t n);
 size_t head_packed_bytes(int64_t rows, int64_t depth, bool gradient);

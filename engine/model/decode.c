@@ -34,6 +34,8 @@ struct decoder {
     float *x, *n, *o, *qs, *ks, *vs, *att, *gate, *up, *h;
     float *hidden;          /* [n_slots, d] */
     float **logits;         /* [n_slots]: where the rows of hidden want theirs */
+    struct head_want *wants; /* [n_slots]: and which of them exactly */
+    const struct head_int8 *head;
     float *u[3];            /* grows with the largest rank seen */
     int rank;
     int32_t *ids, *positions;
@@ -139,6 +141,7 @@ struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, 
     d->chunk_start = mem_new((size_t)n_slots + 1, sizeof *d->chunk_start);
     d->logits = mem_new((size_t)n_slots, sizeof *d->logits);
     d->lengths = mem_new((size_t)n_slots, sizeof *d->lengths);
+    d->wants = mem_new((size_t)n_slots, sizeof *d->wants);
     return d;
 }
 
@@ -161,6 +164,7 @@ void decoder_free(struct decoder *d)
     mem_free(d->chunk_start);
     mem_free(d->lengths);
     mem_free(d->logits);
+    mem_free(d->wants);
     mem_free(d);
 }
 
@@ -168,6 +172,11 @@ void decoder_use(struct decoder *d, const struct model *m)
 {
     assert(m->config.n_layers == d->m->config.n_layers && m->config.d_model == d->m->config.d_model && m->ropes == d->m->ropes);
     d->m = m;
+}
+
+void decoder_head(struct decoder *d, const struct head_int8 *head)
+{
+    d->head = head;
 }
 
 int decoder_take(struct decoder *d)
@@ -291,6 +300,7 @@ static void give_logits(struct decoder *d, const struct compute *c, int n_chunks
         if (!k->last || !k->item->logits)
             continue;
         memcpy(d->hidden + n * d->d, d->x + (k->row0 + k->n - 1) * d->d, (size_t)d->d * sizeof(float));
+        d->wants[n] = k->item->want;
         d->logits[n++] = k->item->logits;
     }
     if (n == 0)
@@ -298,7 +308,10 @@ static void give_logits(struct decoder *d, const struct compute *c, int n_chunks
     rmsnorm(c, d->hidden, NULL, d->hidden, m->norm_final, n, d->d, m->config.rms_norm_eps);
     for (int i = 1; i <= n; i++)
         if (i == n || d->logits[i] != d->logits[i - 1] + vocab) {
-            head_logits(c, &m->head, m->config.final_softcap, d->logits[done], d->hidden + done * d->d, i - done);
+            if (d->head)
+                head_int8_logits(d->head, c, &m->head, m->config.final_softcap, d->logits[done], d->hidden + done * d->d, i - done, d->wants + done);
+            else
+                head_logits(c, &m->head, m->config.final_softcap, d->logits[done], d->hidden + done * d->d, i - done);
             done = i;
         }
 }

@@ -14,7 +14,7 @@
 #ifndef GM_MODEL_DECODE_H
 #define GM_MODEL_DECODE_H
 
-#include "engine/kernel/compute.h"
+#include "engine/kernel/head_int8.h"
 #include "engine/model/lora.h"
 
 struct decode_item {
@@ -23,6 +23,7 @@ struct decode_item {
     const int32_t *ids;
     int n;
     float *logits; /* [vocab] of the last token; NULL: not wanted. Best where those of the items lie one behind another: made in one product */
+    struct head_want want; /* with decoder_head(): which logits must be exact; zero: all */
 };
 struct decoder;
 /* Cache in bf16 (f32 when `f32_cache`: the f32 compute path). */
@@ -31,6 +32,8 @@ struct decoder *decoder_new(const struct model *m, int n_slots, int max_tokens, 
 void decoder_free(struct decoder *d);
 /* From now on the weights are read here: the same model, stored otherwise (packed.h). */
 void decoder_use(struct decoder *d, const struct model *m);
+/* From now on logits come from here (of the same model's head), exact where an item wants that; NULL: from the head, as they do at first. */
+void decoder_head(struct decoder *d, const struct head_int8 *head);
 int decoder_take(struct decoder *d); /* a free slot, empty; -1: none */
 void decoder_release(struct decoder *d, int slot);
 void decoder_truncate(struct decoder *d, int slot, int n); /* keeps the first n tokens */

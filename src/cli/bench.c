@@ -180,7 +180,7 @@ int command_bench(int argc, char **argv)
     train_args_table(&t, train_rows);
     struct bench_args a = {.train = {.seq = 512, .batch = 1, .steps = 5, .supervised = 1.0 / 3, .checkpoint = -1},
                            .decode = {.packed = -1, .prompt = 32, .tokens = 32}};
-    struct arg table[24] = {
+    struct arg table[25] = {
         {"--quick", ARG_FLAG, &a.quick, NULL, "a few seconds: fewer shapes, steps and tokens", 0, 0, NULL, NULL},
         {"--model", ARG_TEXT, &a.model, "MODEL", "measure with this model instead of shapes with random weights", 0, 0, NULL, NULL},
         {"--while-training", ARG_FLAG, &a.while_training, NULL, "only how long a key takes to the screen, and an answer to come, while the machine trains", 0, 0, NULL, NULL},
@@ -194,8 +194,9 @@ int command_bench(int argc, char **argv)
         {"--decode-shape", ARG_TEXT, &a.decode.shape, "NAME", "generating only; the same names", 0, 0, NULL, NULL},
         {"--sequences", ARG_FLOATS, &a.decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
         {"--packed", ARG_TRI, &a.decode.packed, NULL, "generate with a second, packed copy of the weights", 0, 0, NULL, NULL},
+        CLI_HEAD_ARG(a.decode.head),
         {"--tokens", ARG_INT, &a.decode.tokens, "N", "tokens that each sequence takes", 1, 4096, &a.tokens_given, NULL}};
-    int n = 14;
+    int n = 15;
     for (int i = 0; train_rows[i].kind != ARG_NONE; i++)
         if (is_of_train(train_rows[i].name))
             table[n++] = train_rows[i];

@@ -71,6 +71,7 @@ struct bench_decode {
     const char *shape;
     struct float_list sequences; /* rows of the report; none: 1, 4, 16, 64 */
     int packed;                  /* the weights once more, as panels: 1, 0, or -1: where they help */
+    int head;                    /* 1: logits from a head in one byte a weight */
     int prompt, tokens;          /* length of each prompt; tokens that each sequence then takes */
 };
 /* Tokens a second of several numbers of sequences at once, against the bandwidth of this machine; prints a table. JSON: a line a

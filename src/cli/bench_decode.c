@@ -26,9 +26,9 @@ struct row {
 };
 
 /* What a step of all sequences must read: every matrix once (the table of embeddings only where it is the head, too), and the cache of each. */
-static double step_bytes(const struct model *m, int sequences, int length)
+static double step_bytes(const struct model *m, bool int8_head, int sequences, int length)
 {
-    double bytes = (double)mat_bytes(&m->head);
+    double bytes = int8_head ? (double)head_int8_bytes(&m->head) : (double)mat_bytes(&m->head);
     for (int i = 0; i < m->config.n_layers; i++) {
         int seen = m->config.sliding[i] && m->config.sliding_window < length ? m->config.sliding_window : length;
         for (int p = 0; p < PROJ_COUNT; p++)
@@ -41,6 +41,7 @@ static double step_bytes(const struct model *m, int sequences, int length)
 struct run {
     const struct model *m;
     const struct compute *c;
+    const struct head_int8 *head; /* NULL: the exact one */
     struct decoder *decoder;
     struct decode_item *items;
     struct rng *rngs;
@@ -75,6 +76,7 @@ static bool step(struct run *r, double *sampling, struct gm_error *err)
     for (int i = 0; i < r->n; i++) {
         r->items[i].ids = &r->rows[i].id;
         r->items[i].n = 1;
+        r->items[i].want = sampler_want(&s, NULL, 0);
     }
     *sampling += clock_seconds() - began;
     return decoder_run(r->decoder, r->c, r->items, r->n, err);
@@ -101,16 +103,16 @@ static bool measure(struct run *r, const struct bench_decode *a, struct row *out
     out->step_ms = 1000 * seconds / a->tokens;
     out->sampling_ms = 1000 * sampling / a->tokens;
     out->tokens_per_second = r->n * a->tokens / seconds;
-    out->bytes_per_token = step_bytes(r->m, r->n, a->prompt + WARM + a->tokens / 2) / r->n;
+    out->bytes_per_token = step_bytes(r->m, r->head, r->n, a->prompt + WARM + a->tokens / 2) / r->n;
     out->share = out->bytes_per_token * out->tokens_per_second / out->bandwidth;
     return before > 0 && after > 0;
 }
 
-static bool measure_row(int sequences, const struct bench_decode *a, const struct model *m, const struct compute *c, struct row *out,
+static bool measure_row(int sequences, const struct bench_decode *a, const struct model *m, const struct head_int8 *head, const struct compute *c, struct row *out,
                         struct gm_error *err)
 {
     size_t n = (size_t)sequences;
-    struct run r = {.m = m, .c = c, .n = sequences};
+    struct run r = {.m = m, .c = c, .head = head, .n = sequences};
     r.decoder = decoder_new(m, sequences, a->prompt + WARM + a->tokens, c->mode == GM_COMPUTE_F32, err);
     r.logits = mem_alloc(n * (size_t)m->config.vocab_size * sizeof *r.logits, "logits", err);
     r.items = mem_new(n, sizeof *r.items);
@@ -118,6 +120,8 @@ static bool measure_row(int sequences, const struct bench_decode *a, const struc
     r.rows = mem_new(n, sizeof *r.rows);
     r.ids = mem_new(n * (size_t)a->prompt, sizeof *r.ids);
     r.scratch = mem_new(sampler_draw_scratch_bytes(c, m->config.vocab_size), 1);
+    if (r.decoder)
+        decoder_head(r.decoder, head);
     bool ok = r.decoder && r.logits && measure(&r, a, out, err);
     decoder_free(r.decoder);
     mem_free(r.logits);
@@ -169,15 +173,23 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
         cli_note(g, "weights packed a second time: %.0f MB in %.0f ms", (double)packed_model_bytes(m) / 1e6, 1000 * (clock_seconds() - began));
         runs = packed_model_view(packed);
     }
+    struct head_int8 *head = NULL;
     bool ok = true;
+    if (a->head == 1) {
+        double began = clock_seconds();
+        ok = (head = head_int8_new(c, &m->head, err)) != NULL;
+        if (ok)
+            cli_note(g, "int8 head: %.0f MB in %.0f ms", (double)head_int8_bytes(&m->head) / 1e6, 1000 * (clock_seconds() - began));
+    }
     for (int i = 0; ok && i < counts->n; i++) {
         struct row row;
-        ok = measure_row((int)counts->items[i], a, runs, c, &row, err);
+        ok = measure_row((int)counts->items[i], a, runs, head, c, &row, err);
         if (ok)
             print_row(a, g, m, c, &row, rows);
     }
     if (ok && !g->json)
         puts("MB/token: weights and caches that a token must read; GB/s: of the memory;\nshare: of the rate, of what that reading allows");
+    head_int8_free(head);
     packed_model_free(packed);
     return ok;
 }

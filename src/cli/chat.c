@@ -163,7 +163,7 @@ static bool talk(struct chat *c, struct gm_error *err)
     return err->code == GM_OK;
 }
 
-static bool begin(struct chat *c, const char *system, int packed, struct gm_error *err)
+static bool begin(struct chat *c, const char *system, int packed, int head, struct gm_error *err)
 {
     int most = c->s->model->config.max_positions;
     c->context = most > 0 && most < CONTEXT_DEFAULT ? most : CONTEXT_DEFAULT;
@@ -176,8 +176,10 @@ static bool begin(struct chat *c, const char *system, int packed, struct gm_erro
     c->generator = generator_new(c->s->model, c->s->tokenizer, 1, c->context, &c->s->compute, err);
     if (c->generator)
         generator_judge(c->generator, c->s->syllables, form_find("haiku"));
-    if (c->generator)
+    if (c->generator) {
         generator_packing(c->generator, packed);
+        generator_int8_head(c->generator, head == 1);
+    }
     return c->generator != NULL;
 }
 
@@ -186,7 +188,7 @@ int command_chat(int argc, char **argv)
     struct general g = {0};
     struct sampling sampling = sampling_default();
     const char *model = NULL, *adapter = NULL, *system = NULL, *chat_template = NULL, *template_config = NULL;
-    int status, packed = -1;
+    int status, packed = -1, head = 0;
     const struct arg table[] = {
         {"--model", ARG_TEXT, &model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
         {"--adapter", ARG_TEXT, &adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
@@ -194,6 +196,7 @@ int command_chat(int argc, char **argv)
         CLI_TEMPLATE_ARGS(chat_template, template_config),
         CLI_SAMPLING_ARGS(sampling),
         CLI_PACKED_ARG(packed),
+        CLI_HEAD_ARG(head),
         {0}};
     struct arg_spec spec = {.command = "chat", .positional = "[RUN]", .table = table, .max_words = 1, .mlx_lm = true,
                             .summary = "A conversation, with line editing and history on a terminal; from a pipe, a line is a turn."};
@@ -216,7 +219,7 @@ int command_chat(int argc, char **argv)
         mem_free(file);
         cli_note(&g, "%s, adapter %s. /help lists commands.", s.model_name, s.adapter_name);
     }
-    bool ok = begin(&c, system, packed, &err) && talk(&c, &err);
+    bool ok = begin(&c, system, packed, head, &err) && talk(&c, &err);
     if (!c.piped)
         ask_close();
     while (c.n > 0)

@@ -82,6 +82,8 @@ bool cli_parse_ids(const char *text, int32_t **ids, int *n, struct gm_error *err
     {"--max-tokens", ARG_INT, &(s).max_tokens, "N", "longest answer", 1, 1e6, NULL, NULL}
 #define CLI_PACKED_ARG(packed) \
     {"--packed", ARG_TRI, &(packed), NULL, "a second copy of the weights, packed to be read faster (auto: once it pays and there is room)", 0, 0, NULL, NULL}
+#define CLI_HEAD_ARG(head) \
+    {"--head", ARG_CHOICE, &(head), "exact|int8", "int8: a second copy of the head in one byte a weight, what may be chosen computed again exactly", 0, 0, NULL, NULL}
 
 /* An opened model with all that belongs to it. */
 struct session_options {

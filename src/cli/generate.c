@@ -11,7 +11,7 @@ struct generate_args {
     const char *model, *adapter, *prompt, *system, *chat_template, *template_config, *form;
     struct sampling sampling;
     struct text_list stops;
-    int n, packed;
+    int n, packed, head;
     bool raw;
 };
 
@@ -62,6 +62,7 @@ static bool run(const struct generate_args *a, const struct general *g, struct s
     if (ok) {
         generator_judge(gen, s->syllables, form_find(a->form));
         generator_packing(gen, a->packed);
+        generator_int8_head(gen, a->head == 1);
         ok = generator_run(gen, &s->compute, requests, a->n, results, &hooks, err);
     }
     for (int i = 0; ok && i < a->n; i++) {
@@ -78,6 +79,8 @@ static bool run(const struct generate_args *a, const struct general *g, struct s
     }
     if (gen && generator_packed_bytes(gen) > 0 && g->json == false)
         cli_note(g, "[weights packed a second time: %.0f MB]", (double)generator_packed_bytes(gen) / 1e6);
+    if (gen && generator_int8_bytes(gen) > 0 && g->json == false)
+        cli_note(g, "[int8 head: %.0f MB]", (double)generator_int8_bytes(gen) / 1e6);
     generator_free(gen);
     mem_free(requests);
     mem_free(results);
@@ -100,6 +103,7 @@ int command_generate(int argc, char **argv)
         {"--stop", ARG_TEXTS, &a.stops, "TEXT", "end the answer before this text; may come more than once", 0, 0, NULL, NULL},
         {"-n", ARG_INT, &a.n, "N", "samples, with seeds from --seed upwards", 1, 10000, NULL, NULL},
         CLI_PACKED_ARG(a.packed),
+        CLI_HEAD_ARG(a.head),
         {"--form", ARG_TEXT, &a.form, "NAME", "form to judge by", 0, 0, NULL, NULL},
         {"--raw", ARG_FLAG, &a.raw, NULL, "no chat template: go on with the prompt as it stands", 0, 0, NULL, NULL},
         {0}};

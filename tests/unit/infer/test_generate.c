@@ -193,6 +193,58 @@ static void packed_is_each_alone(void **state)
     }
 }
 
+/* The head in one byte a weight: greedy, top-k and min-p, with penalties and adapters, give the texts of the exact head, packed or not; f32 refuses. */
+static void int8_head_is_the_exact_one(void **state)
+{
+    enum { N = 9 };
+    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++)
+        for (int model = 0; model < 2 && family_runs_here((enum family)f); model++) { /* with the soft-cap, and without */
+            struct bench b;
+            bench_open(&b, model ? "gemma2" : "gemma3_text");
+            tools_free(&b.tools);
+            tools_init_for(&b.tools, 2, GM_COMPUTE_BF16, (enum family)f);
+            struct generate_request requests[N];
+            struct generated exact[N] = {{0}}, int8[N] = {{0}};
+            for (int i = 0; i < N; i++) {
+                requests[i] = greedy_request(&b);
+                requests[i].n_prompt = 3 + (i * 5) % (b.n_prompt - 3);
+                requests[i].sampling.temperature = i % 3 ? 0.9f : 0;
+                requests[i].sampling.top_k = i % 3 == 1 ? 3 : 0;
+                requests[i].sampling.min_p = i % 3 == 2 ? 0.3f : 0;
+                requests[i].sampling.repeat_penalty = i % 2 ? 1.3f : 1;
+                requests[i].sampling.seed = (uint64_t)i;
+            }
+            for (int packed = 0; packed <= panels_help(&b.tools.compute); packed++) {
+                struct generator *g = generator_for(&b, 3, 64), *h = generator_for(&b, 3, 64);
+                generator_packing(g, packed);
+                generator_packing(h, packed);
+                generator_int8_head(h, true);
+                run(&b, g, requests, N, exact, NULL);
+                run(&b, h, requests, N, int8, NULL);
+                assert_true(generator_int8_bytes(h) > 0 && generator_int8_bytes(g) == 0);
+                for (int i = 0; i < N; i++) {
+                    assert_string_equal(exact[i].text, int8[i].text);
+                    generated_free(&exact[i]);
+                    generated_free(&int8[i]);
+                }
+                generator_free(g);
+                generator_free(h);
+            }
+            bench_close(&b);
+        }
+    struct bench b;
+    struct gm_error err = {0};
+    bench_open(&b, "gemma3_text");
+    struct generator *g = generator_for(&b, 1, 64);
+    struct generate_request r = greedy_request(&b);
+    struct generated out = {0};
+    generator_int8_head(g, true);
+    assert_false(generator_run(g, &b.tools.compute, &r, 1, &out, NULL, &err));
+    assert_non_null(strstr(err.text, "--head exact"));
+    generator_free(g);
+    bench_close(&b);
+}
+
 static void a_seed_is_a_text(void **state)
 {
     struct bench b;
@@ -440,7 +492,7 @@ static void intervals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(greedy_gemma), cmocka_unit_test(greedy_smollm2), cmocka_unit_test(greedy_llama),
-                                       cmocka_unit_test(a_batch_is_each_alone), cmocka_unit_test(packed_is_each_alone), cmocka_unit_test(a_seed_is_a_text),
+                                       cmocka_unit_test(a_batch_is_each_alone), cmocka_unit_test(packed_is_each_alone), cmocka_unit_test(int8_head_is_the_exact_one), cmocka_unit_test(a_seed_is_a_text),
                                        cmocka_unit_test(what_streams_is_the_text), cmocka_unit_test(stop_strings),
                                        cmocka_unit_test(cancelled_in_the_middle), cmocka_unit_test(the_context_is_full),
                                        cmocka_unit_test(one_token_and_none), cmocka_unit_test(verdicts_come_along), cmocka_unit_test(intervals)};
