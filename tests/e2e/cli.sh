@@ -136,6 +136,10 @@ has "plan that does not fit" "It does not fit"
 expect 0 "plan of a shape" "$g" plan --train-shape smollm2-135m --weights q4_0 --max-seq-length 64 --batch-size 1 --json
 has "plan of a shape" '"recompute_layers":0'
 expect 2 "budget" "$g" plan --memory-budget much
+expect 2 "two prompts" "$g" generate --prompt rain --packed maybe
+grep -q "takes one prompt" err || fail "two prompts: $(cat err)"
+expect 2 "shape" "$g" bench --train-shape none
+grep -q "it is not known" err || fail "shape: $(cat err)"
 broken "train over its budget" "raise --memory-budget" "$g" train --model "$m" --data set --memory-budget 1MB
 [ ! -e runs/smollm2-set-001 ] || fail "train over its budget: it left a run"
 
