@@ -53,21 +53,7 @@ static void pack_nt(void *panel, const struct mat *w, int64_t n0, int n, int64_t
     }
 }
 
-static void pack_nn(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k)
-{
-    int kpad = (k + 31) & ~31, columns = (n + PANEL - 1) / PANEL * PANEL;
-    float row[256 + 32] = {0};
-    assert(n <= 256);
-    for (int i = 0; i < kpad; i++) {
-        if (i < k)
-            expand(w, k0 + i, n0, n, row);
-        else
-            memset(row, 0, sizeof row);
-        for (int j = 0; j < columns; j += PANEL)
-            memcpy((float *)panel + (size_t)(j / PANEL) * (size_t)kpad * PANEL + (size_t)i * PANEL,
-                   row + j, PANEL * sizeof *row);
-    }
-}
+#include "engine/kernel/pack_nn_f32.inc"
 
 static void convert(void *dst, int64_t ld, const float *src, int64_t lds, int64_t rows, int64_t k,
                     int64_t kpad)
