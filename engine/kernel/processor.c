@@ -71,15 +71,8 @@ static void look(void)
     processor.amx = amx && processor.avx512bf16 && system_allows_amx(); /* its packing converts by vcvtne2ps2bf16 */
 }
 
-static void look_once(void)
+static const struct kernel_table *own_table(enum family f)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, look);
-}
-
-const struct kernel_table *family_table(enum family f)
-{
-    look_once();
     switch (f) {
     case FAMILY_AMX:
         return processor.amx ? kernel_table_amx() : NULL;
@@ -90,19 +83,12 @@ const struct kernel_table *family_table(enum family f)
     case FAMILY_AVX2:
         return processor.avx2 ? kernel_table_avx2() : NULL;
     default:
-        return f == FAMILY_PLAIN ? kernel_table_portable() : NULL;
+        return NULL;
     }
 }
 
-const char *processor_name(void)
+static void describe(struct str *out)
 {
-    look_once();
-    return processor.model[0] ? processor.model : "unknown processor";
-}
-
-void processor_describe(struct str *out)
-{
-    look_once();
     str_printf(out, "x86-64 %08x %s, features %08x %08x %08x %08x, saved %d%d%d%d", processor.signature, processor.model, processor.features[0], processor.features[1],
                processor.features[2], processor.features[3], processor.avx2, processor.avx512, processor.avx512bf16, processor.amx);
 }
@@ -129,8 +115,9 @@ static void look(void)
     processor.features[1] = getauxval(AT_HWCAP2);
     processor.bf16 = processor.features[1] & HWCAP2_BF16_BIT;
     FILE *f = fopen("/sys/devices/system/cpu/cpu0/regs/identification/midr_el1", "re"); /* who made it, and what */
-    if (f && fgets(processor.model, sizeof processor.model, f))
-        processor.model[strcspn(processor.model, "\n")] = 0;
+    char model[sizeof processor.model];
+    if (f && fgets(model, sizeof model, f))
+        text_clean_fixed(processor.model, sizeof processor.model, model, strcspn(model, "\n"));
     if (f)
         fclose(f);
 }
@@ -140,11 +127,48 @@ static void look(void)
     int has = 0;
     size_t size = sizeof has;
     processor.bf16 = sysctlbyname("hw.optional.arm.FEAT_BF16", &has, &size, NULL, 0) == 0 && has;
-    size = sizeof processor.model - 1;
-    sysctlbyname("machdep.cpu.brand_string", processor.model, &size, NULL, 0);
+    char model[sizeof processor.model];
+    size = sizeof model;
+    if (sysctlbyname("machdep.cpu.brand_string", model, &size, NULL, 0) == 0)
+        text_clean_fixed(processor.model, sizeof processor.model, model, strnlen(model, size));
 }
 #else
 static void look(void) {}
+#endif
+
+static const struct kernel_table *own_table(enum family f)
+{
+    switch (f) {
+    case FAMILY_NEONBF16:
+        return processor.bf16 ? kernel_table_neonbf16() : NULL;
+    case FAMILY_NEON:
+        return kernel_table_neon();
+    default:
+        return NULL;
+    }
+}
+
+static void describe(struct str *out)
+{
+    str_printf(out, "aarch64 %s, features %lx %lx, bf16 %d", processor.model, processor.features[0], processor.features[1], processor.bf16);
+}
+
+#else
+static struct {
+    char model[1];
+} processor;
+
+static void look(void) {}
+
+static const struct kernel_table *own_table(enum family f)
+{
+    return NULL;
+}
+
+static void describe(struct str *out)
+{
+    str_add(out, "unknown processor");
+}
 #endif
 
 static void look_once(void)
@@ -156,37 +180,17 @@ static void look_once(void)
 const struct kernel_table *family_table(enum family f)
 {
     look_once();
-    switch (f) {
-    case FAMILY_NEONBF16:
-        return processor.bf16 ? kernel_table_neonbf16() : NULL;
-    case FAMILY_NEON:
-        return kernel_table_neon();
-    default:
-        return f == FAMILY_PLAIN ? kernel_table_portable() : NULL;
-    }
+    return f == FAMILY_PLAIN ? kernel_table_portable() : own_table(f);
+}
+
+const char *processor_name(void)
+{
+    look_once();
+    return processor.model[0] ? processor.model : "unknown processor";
 }
 
 void processor_describe(struct str *out)
 {
     look_once();
-    char model[sizeof processor.model];
-    text_clean_fixed(model, sizeof model, processor.model, strlen(processor.model));
-    str_printf(out, "aarch64 %s, features %lx %lx, bf16 %d", model, processor.features[0], processor.features[1], processor.bf16);
+    describe(out);
 }
-
-#else
-const struct kernel_table *family_table(enum family f)
-{
-    return f == FAMILY_PLAIN ? kernel_table_portable() : NULL;
-}
-
-const char *processor_name(void)
-{
-    return "unknown processor";
-}
-
-void processor_describe(struct str *out)
-{
-    str_add(out, "unknown processor");
-}
-#endif
