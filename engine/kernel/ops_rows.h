@@ -110,11 +110,15 @@ void gated(const struct compute *c, const struct gated *g);
 void gated_backward(const struct compute *c, const struct gated *g);
 
 /* Inverted dropout: element (t, i) survives, times `scale`, when its number is at least `least`, else it is 0. Its number is
- * that of place t n + i in a Philox stream (rng.h): four of a counter, slice in its second word. y = or, with add, y += . */
+ * that of place t n + i in a Philox stream (rng.h): four of a counter, slice in its second word. Drawing is dearer than all
+ * the rest, so it is done once and leaves a bit an element for the way back. y = or, with add, y += . */
 struct drop {
     uint32_t key[2], stream[2], slice, least;
     float scale;
+    uint64_t *kept; /* [T, drop_words(n)] bit i of a row: element i survives */
+    bool draw;      /* kept is written, else read */
 };
+static inline int64_t drop_words(int64_t n) { return (n + 63) / 64; }
 void rows_drop(const struct compute *c, struct rows y, struct rows x, int64_t T, int64_t n, const struct drop *d, bool add);
 /* to = s x, [T, n], rounded to the type of `to`; may be x. */
 void rows_scale(const struct compute *c, struct rows to, struct rows x, float s, int64_t T, int64_t n);

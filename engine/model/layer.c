@@ -48,7 +48,7 @@ void layer_attention_shape(const struct model_config *c, int layer, struct atten
 }
 
 void layer_drop(const struct layer_run *r, int layer, enum proj p, struct rows y, struct rows x,
-                int64_t T, int64_t n, bool add)
+                int64_t T, int64_t n, enum drop_way way)
 {
     struct rng stream = rng_stream(
         r->dropout.seed, "dropout",
@@ -57,8 +57,10 @@ void layer_drop(const struct layer_run *r, int layer, enum proj p, struct rows y
                            .stream = {stream.stream[0], stream.stream[1]},
                            .slice = (uint32_t)r->dropout.row0,
                            .least = (uint32_t)((double)r->dropout.p * 4294967296.0),
-                           .scale = 1 / (1 - r->dropout.p)};
-    rows_drop(r->c, y, x, T, n, &d, add);
+                           .scale = 1 / (1 - r->dropout.p),
+                           .kept = r->dropout.kept[layer][p],
+                           .draw = way == DROP_DRAW};
+    rows_drop(r->c, y, x, T, n, &d, way == DROP_ADD);
 }
 
 struct mat layer_mat_a(const struct lora *l, const struct lora_pair *pair)
@@ -125,7 +127,7 @@ void layer_adapt_rows(const struct layer_run *r, int layer, const enum proj *whi
         bytes += layer_product_bytes(T, &a[i], x.type, u[i].type);
         if (r->dropout.p > 0) { /* each has a mask of its own */
             struct rows dropped = r->dropped;
-            layer_drop(r, layer, which[i], dropped, x, T, pair[i]->in, false);
+            layer_drop(r, layer, which[i], dropped, x, T, pair[i]->in, DROP_DRAW);
             z[n_z].terms[0].a = dropped.data;
             z[n_z].terms[0].lda = dropped.ld;
             matmul_nt_joined(r->c, &z[n_z], 1, T);

@@ -46,6 +46,7 @@ struct dropout { /* p = 0: none */
     float p;
     uint64_t seed, step;
     int64_t row0; /* of the slice in its batch */
+    uint64_t *(*kept)[PROJ_COUNT]; /* [n_layers] what survives: left by the forward pass for the way back */
 };
 struct layer_run {
     const struct compute *c;
@@ -106,8 +107,9 @@ int layer_first_with_a(const struct lora_pair *const *pair, int i);
 double layer_product_flops(int64_t T, const struct mat *w);
 /* What products read and write: weights as stored, activations as they lie. */
 double layer_product_bytes(int64_t T, const struct mat *w, enum dtype in, enum dtype out);
-/* y = (or, with add, +=) x with dropout, [T, n]. */
+/* y = x with dropout, [T, n]: forward; the same again; y += , backward. */
+enum drop_way { DROP_DRAW, DROP_AGAIN, DROP_ADD };
 void layer_drop(const struct layer_run *r, int layer, enum proj p, struct rows y, struct rows x,
-                int64_t T, int64_t n, bool add);
+                int64_t T, int64_t n, enum drop_way way);
 
 #endif

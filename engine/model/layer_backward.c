@@ -90,7 +90,7 @@ static void to_input(const struct layer_run *r, int layer, const struct layer_ba
             struct matmul_output d = {.y = r->dropped.data, .ldy = r->dropped.ld, .y_type = r->dropped.type, .n_terms = 1,
                                       .terms = {term(grads->du[i], &f->a[i])}};
             matmul_nn_joined(r->c, &d, 1, b->T);
-            layer_drop(r, layer, b->which[i], dx, r->dropped, b->T, f->pair[i]->in, true);
+            layer_drop(r, layer, b->which[i], dx, r->dropped, b->T, f->pair[i]->in, DROP_ADD);
             part_end(r->parts, PART_BACK_LORA, layer_product_flops(b->T, &f->a[i]), 0);
         }
 }
@@ -158,7 +158,7 @@ void layer_backward_weights(const struct layer_run *r, int layer, const struct l
             continue;
         if (r->dropout.p > 0) {
             input = r->dropped;
-            layer_drop(r, layer, b->which[i], input, x, b->T, pair->in, false);
+            layer_drop(r, layer, b->which[i], input, x, b->T, pair->in, DROP_AGAIN);
         }
         add_gradient(&g, grads->lora + pair->a, grads->du[i], rank, input, pair->in, b->T);
         if (r->dropout.p > 0) /* the next one has a mask of its own */

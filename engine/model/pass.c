@@ -148,7 +148,7 @@ double pass_loss_and_grad(struct pass *p, const struct compute *c, const struct 
     r.parts = &p->clock;
     if (lora)
         r.dropout = (struct dropout){
-            .p = lora->options.dropout, .seed = dropout_seed, .step = dropout_step};
+            .p = lora->options.dropout, .seed = dropout_seed, .step = dropout_step, .kept = p->survives};
     assert(r.dropout.p == 0 || p->dropout);
     while (next_slice(p, b, &slice, &seq, &target)) {
         r.dropout.row0 = slice.ids - b->ids;

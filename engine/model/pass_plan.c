@@ -68,6 +68,11 @@ static void *operand(const struct pass *p, struct planner *pl, int64_t rows, int
     return rows > 0 && cols > 0 ? take(pl, matmul_rows(rows), matmul_stride(cols), p->number) : NULL;
 }
 
+static int64_t input_of(const struct pass *p, enum proj which)
+{
+    return which == PROJ_O ? p->q : which == PROJ_DOWN ? p->ff : p->d;
+}
+
 static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_t T)
 {
     const struct model_config *c = &p->m->config;
@@ -84,8 +89,9 @@ static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_
     k->lse = floats(pl, T, c->n_heads);
     for (int i = 0; i < PROJ_COUNT; i++) { /* fused products share the u of the first */
         struct module m;
-        bool first = module_of(c, (enum proj)i, &m);
-        k->u[i] = operand(p, pl, first && (p->keys >> i & 1) ? T : 0, p->rank);
+        const int64_t rows = module_of(c, (enum proj)i, &m) && (p->keys >> i & 1) ? T : 0;
+        k->u[i] = operand(p, pl, rows, p->rank);
+        k->survives[i] = take(pl, p->dropout ? rows : 0, drop_words(input_of(p, (enum proj)i)), sizeof *k->survives[i]);
     }
 }
 
@@ -102,8 +108,10 @@ static void plan_layers(struct pass *p, struct planner *pl, int64_t T)
             plan_kept(p, pl, &k, T);
         if (i >= p->first_layer && i < n_layers - 1)
             k.x = dense(p, pl, T, p->d);
-        if (p->kept)
-            p->kept[i] = k;
+        if (!p->kept)
+            continue;
+        p->kept[i] = k;
+        memcpy(p->survives[i], k.survives, sizeof k.survives);
     }
 }
 
@@ -237,6 +245,7 @@ struct pass *pass_new(const struct model *m, const struct lora_options *lora,
         return NULL;
     }
     p->kept = mem_new((size_t)m->config.n_layers, sizeof *p->kept);
+    p->survives = mem_new((size_t)m->config.n_layers, sizeof *p->survives);
     planner = (struct planner){.arena = &p->arena};
     plan(p, &planner);
     return p;
@@ -253,6 +262,7 @@ void pass_free(struct pass *p)
         return;
     ropes_free(&p->long_ropes);
     mem_free(p->kept);
+    mem_free(p->survives);
     arena_free(&p->arena);
     mem_free(p);
 }

@@ -328,10 +328,23 @@ struct dropped {
     struct drop d;
     bool add;
 };
+/* Added: from the bits that drawing left, as on the way back. */
 static void do_drop(const struct compute *c, const void *args)
 {
     const struct dropped *a = args;
-    rows_drop(c, a->y, a->x, T, a->n, &a->d, a->add);
+    struct drop d = a->d;
+    struct rows scratch = a->y;
+    d.kept = mem_new((size_t)(T * drop_words(a->n)), sizeof *d.kept);
+    d.draw = true;
+    if (a->add)
+        scratch.data = mem_new((size_t)(T * scratch.ld), sizeof(float));
+    rows_drop(c, scratch, a->x, T, a->n, &d, false);
+    d.draw = false;
+    if (a->add) {
+        rows_drop(c, a->y, a->x, T, a->n, &d, true);
+        mem_free(scratch.data);
+    }
+    mem_free(d.kept);
 }
 static void twin_drop(const void *args)
 {
