@@ -6,6 +6,7 @@
  */
 #include "engine/kernel/head_private.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/matmul_f32.h"
 
@@ -13,11 +14,6 @@
 #include <math.h>
 
 enum { F32_ROWS_MANY = 128, F32_ROWS_FEW = 64, F32_MANY_BELOW_VOCAB = 65536 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 static int64_t rows_at_a_time(int64_t n, int64_t vocab, enum compute_mode mode)
 {

@@ -2,6 +2,7 @@
 #include "engine/kernel/head_int8.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 #include "engine/kernel/head_int8_kernels.h"
 #include "engine/kernel/head_private.h"
 #include "engine/kernel/matmul_columns.h"
@@ -22,11 +23,6 @@ struct head_int8 {
     float *scale, *error, *norm; /* [panels * 16] */
     int32_t *sum;
 };
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 static size_t panel_bytes(const struct mat *head)
 {

@@ -18,6 +18,7 @@
  * The gradient of W itself (full fine-tuning) needs p while a part's logits are there: a second
  * walk makes the logits again.
  */
+#include "engine/base/number.h"
 #include "engine/kernel/head_private.h"
 #include "engine/kernel/matmul_packed.h"
 
@@ -39,14 +40,6 @@ enum {
 /* A new reference leaves this room: logits may grow by so many powers of two until the next. */
 static const float SHIFT_ROOM = 24;
 
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 static size_t align64(size_t n)
 {
     return (n + 63) & ~(size_t)63;

@@ -6,6 +6,7 @@
  */
 #include "engine/kernel/matmul.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/matmul_f32.h"
 #include "engine/kernel/matmul_few.h"
 #include "engine/kernel/matmul_packed.h"
@@ -14,15 +15,6 @@
 #include <string.h>
 
 enum { OPERANDS = MATMUL_OUTPUTS * MATMUL_TERMS };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 /* Left operands of a job, each once: terms that name the same rows share one conversion. */
 struct operands {

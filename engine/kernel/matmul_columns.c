@@ -1,14 +1,10 @@
 /* matmul_columns.c - see matmul_columns.h: the ways of matmul.c for few rows, one panel at a time. */
 #include "engine/kernel/matmul_columns.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/matmul_few.h"
 
 #include <assert.h>
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 struct columns columns_begin(const struct compute *c, const struct mat *w, const float *x, int64_t T)
 {

@@ -4,18 +4,11 @@
  */
 #include "engine/kernel/matmul_packed.h"
 
+#include "engine/base/number.h"
+
 #include <string.h>
 
 enum { CONVERT_ROWS = 32 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 int64_t packed_stride(int64_t depth)
 {

@@ -7,6 +7,7 @@
  */
 #include "engine/kernel/matmul_f32.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/table.h"
 
 #include <cblas.h>
@@ -40,11 +41,6 @@ struct product {
     bool accumulate;
     const struct compute *compute;
 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Rows r0..r0+n-1 of w, columns k0..k0+k-1, as floats: in place when stored so, else expanded into
  * `buffer` (row length k). */

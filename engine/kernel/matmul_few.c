@@ -5,20 +5,12 @@
  */
 #include "engine/kernel/matmul_few.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/panels.h"
 
 #include <assert.h>
 
 enum { FEW_ROWS = 64, PACK_COLS = 64, BLOCK_COLS = 32, BLOCK_COLS_MAX = 256, BLOCKS_ENOUGH = 24 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 bool panels_help(const struct compute *c)
 {

@@ -4,6 +4,7 @@
  * of columns, each once for all gradients that share it (dA of q, k and v meet the same x). Where the thin side is b, the transposed gradient is
  * summed, and turned as it is added. Both sides wide (full training): one packed product.
  */
+#include "engine/base/number.h"
 #include "engine/kernel/matmul_f32.h"
 #include "engine/kernel/matmul_packed.h"
 
@@ -11,15 +12,6 @@
 #include <string.h>
 
 enum { THIN = 64, STRIP = 4 * PANEL, SUMS_MOST = MATMUL_GRADIENTS * THIN };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 /* In BF16 mode a gradient of some size takes bf16 operands, summed in f32; small ones of f32 are not worth the packing. */
 static bool takes_bf16(const struct compute *c, const struct matmul_gradient *g, int64_t T)

@@ -11,20 +11,12 @@
  */
 #include "engine/kernel/matmul_packed.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/matmul_few.h"
 
 #include <assert.h>
 
 enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_DEPTH = KC + 1280, DEEP = 128 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 static int64_t target_cols(const struct packed_target *t, bool nn)
 {

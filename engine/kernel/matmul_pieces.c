@@ -2,6 +2,7 @@
  * sums in the order of the packed driver. Pieces of many rows, and all in F32 mode, are products like any other. */
 #include "engine/kernel/pieces.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/matmul_packed.h"
 
@@ -13,11 +14,6 @@ struct pieces {
     int n;
     size_t panel_bytes; /* in the scratch of a thread: the panels, then the rows */
 };
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 static bool is_small(const struct compute *c, const struct piece *p)
 {

@@ -5,18 +5,11 @@
  */
 #include "engine/kernel/matmul_packed.h"
 
+#include "engine/base/number.h"
+
 #include <string.h>
 
 enum { GROUP_COLS = 4 * PANEL, SLICES = 24, PACKINGS = PACKED_TARGETS * SLICES, PANELS_MOST = 4 << 20, SCRATCH = 1 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 /* Targets first .. first + n - 1, the same rows times panels side by side. */
 struct group {

@@ -6,6 +6,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,12 +77,6 @@ static bool wait_for(struct terminal *t, const char *text, double seconds)
     return false;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static bool press_keys(struct terminal *t, struct bench_latency *out, struct gm_error *err)
 {
     static const struct {
@@ -101,10 +96,9 @@ static bool press_keys(struct terminal *t, struct bench_latency *out, struct gm_
         seconds[i] = clock_seconds() - began;
         wait_for(t, NULL, PAUSE_S + 0.001 * (i * 7 % 20)); /* a terminal reads all the time */
     }
-    qsort(seconds, (size_t)out->keys, sizeof *seconds, by_size);
-    out->key_p50 = seconds[out->keys / 2];
-    out->key_p99 = seconds[(int)(0.99 * (out->keys - 1) + 0.5)];
-    out->key_most = seconds[out->keys - 1];
+    out->key_p50 = quantile(seconds, out->keys, 0.5);
+    out->key_p99 = quantile(seconds, out->keys, 0.99);
+    out->key_most = quantile(seconds, out->keys, 1);
     return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/peak.h"
 #include "src/cli/shapes.h"
@@ -57,12 +58,6 @@ static void run_layer(const struct operands *o, int layer, bool backward)
         matmul_nt_joined(o->c, out, p->n, o->T);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Median time of one layer's product. */
 static double measure(const struct operands *o, bool backward, double seconds)
 {
@@ -78,8 +73,7 @@ static double measure(const struct operands *o, bool backward, double seconds)
         times[n++] = (now - last) / o->m->config.n_layers;
         last = now;
     }
-    qsort(times, (size_t)n, sizeof *times, by_value);
-    return times[n / 2];
+    return quantile(times, n, 0.5);
 }
 
 void bench_products(const struct model *m, const char *name, const struct compute *c, int64_t rows, double seconds, struct bench_products *out)

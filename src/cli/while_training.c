@@ -3,6 +3,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 #include "engine/model/decode.h"
 #include "engine/train/step.h"
 #include "src/cli/random_batch.h"
@@ -24,19 +25,6 @@ static void sleep_until(double when)
         return;
     struct timespec t = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
     nanosleep(&t, NULL);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* The list is sorted. */
-static double quantile(double *list, int n, double q)
-{
-    qsort(list, (size_t)n, sizeof *list, by_size);
-    return n > 0 ? list[(int)(q * (n - 1) + 0.5)] : 0;
 }
 
 /* ---- the screen's thread ---- */

@@ -7,6 +7,7 @@
  * median of as many runs as fit the time; a decoding step is told in GB/s of keys and values read.
  */
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 #include "engine/kernel/attention.h"
 #include "engine/kernel/ops.h"
 
@@ -40,12 +41,6 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 struct step {
@@ -84,8 +79,8 @@ static void measure(const char *what, const struct step *s, void (*work)(const s
         times[n++] = t - last;
         last = t;
     }
-    qsort(times, (size_t)n, sizeof *times, by_value);
-    printf("  %-9s %8.3f ms best %8.3f median %8.1f %s\n", what, times[0] * 1e3, times[n / 2] * 1e3, amount / times[n / 2] * 1e-9, unit);
+    const double median = quantile(times, n, 0.5);
+    printf("  %-9s %8.3f ms best %8.3f median %8.1f %s\n", what, times[0] * 1e3, median * 1e3, amount / median * 1e-9, unit);
 }
 
 static struct attention_in operand(enum dtype type, int64_t rows, int64_t n)

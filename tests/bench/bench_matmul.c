@@ -6,6 +6,7 @@
  * fit the time.
  */
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 #include "engine/kernel/head.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/quantise.h"
@@ -26,12 +27,6 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 struct product {
@@ -78,13 +73,12 @@ static void measure(struct bench *b, const char *what, struct product *p, work_f
         times[n++] = t - last;
         last = t;
     }
-    qsort(times, (size_t)n, sizeof *times, by_value);
-    printf("  %-9s %8.1f best %8.1f median", what, flops / times[0] * 1e-9,
-           flops / times[n / 2] * 1e-9);
-    if (times[n / 2] < 0.01)
-        printf(" (%.0f us)\n", times[n / 2] * 1e6);
+    const double median = quantile(times, n, 0.5);
+    printf("  %-9s %8.1f best %8.1f median", what, flops / times[0] * 1e-9, flops / median * 1e-9);
+    if (median < 0.01)
+        printf(" (%.0f us)\n", median * 1e6);
     else
-        printf(" (%.1f ms)\n", times[n / 2] * 1e3);
+        printf(" (%.1f ms)\n", median * 1e3);
 }
 
 static float *noise(int64_t n)

@@ -13,6 +13,7 @@
  */
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/peak.h"
 #include "engine/kernel/quantise.h"
@@ -165,12 +166,6 @@ static void run_grads(const struct bench *b, struct group *g)
     matmul_tn_joined(&b->c, list, n, b->T, true);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Median GFLOP/s. */
 static double measure(const struct bench *b, struct group *g, work_fn work, double flops)
 {
@@ -186,8 +181,7 @@ static double measure(const struct bench *b, struct group *g, work_fn work, doub
         times[n++] = now - last;
         last = now;
     }
-    qsort(times, (size_t)n, sizeof *times, by_value);
-    return flops / times[n / 2] * 1e-9;
+    return flops / quantile(times, n, 0.5) * 1e-9;
 }
 
 static bool open_group(const struct bench *b, const struct product *p, struct group *g)

@@ -5,6 +5,7 @@
  * the time until the terminal has got the new screen's name. Then it asks a few questions. The workbench tells at its end how late its own thread was, and how
  * long the first text of an answer took.
  */
+#include "engine/base/number.h"
 #include "engine/base/pool.h"
 #include "tests/e2e/pty.h"
 
@@ -12,12 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
 
 static void give_up(struct pty *p, const char *why)
 {
@@ -95,9 +90,8 @@ int main(int argc, char **argv)
     kill(p.pid, SIGTERM);
     status = pty_wait_end(&p, 60);
     p.recent[p.n_recent < sizeof p.recent ? p.n_recent : sizeof p.recent - 1] = 0;
-    qsort(seconds, (size_t)n, sizeof *seconds, by_size);
-    printf("%d keys while %s trains: on the screen after %.1f ms (median), %.1f ms (99 %%), %.1f ms at most\n", n, model, 1e3 * seconds[n / 2],
-           1e3 * seconds[(int)(0.99 * (n - 1) + 0.5)], 1e3 * seconds[n - 1]);
+    printf("%d keys while %s trains: on the screen after %.1f ms (median), %.1f ms (99 %%), %.1f ms at most\n", n, model,
+           1e3 * quantile(seconds, n, 0.5), 1e3 * quantile(seconds, n, 0.99), 1e3 * quantile(seconds, n, 1));
     static const char *const told[] = {"UI thread late", "first text"};
     for (int i = 0; i < 2; i++) {
         const char *at = memmem(p.recent, p.n_recent, told[i], strlen(told[i]));

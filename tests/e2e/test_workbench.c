@@ -1,6 +1,8 @@
 /* The workbench on a pseudo-terminal: what a person does from the first point of the curve to a saved run. */
 #include "pty.h"
 
+#include "engine/base/number.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -99,12 +101,6 @@ static void demo_from_start_to_end(void **state)
     pty_clean(&p);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* What a key does is on the screen within 50 ms while all cores train: the middle one of a dozen, whatever else the machine does. */
 static void keys_are_quick(void **state)
 {
@@ -118,9 +114,9 @@ static void keys_are_quick(void **state)
         assert_true(pty_keys_show(&p, i % 2 ? "2" : "7", i % 2 ? "[2 Train]" : "[7 Log]", 5));
         seconds[i] = pty_now() - before;
     }
-    qsort(seconds, N, sizeof *seconds, by_size);
-    print_message("a key shows after %.1f ms (median), %.1f ms at most\n", 1000 * seconds[N / 2], 1000 * seconds[N - 1]);
-    assert_true(seconds[N / 2] < 0.05);
+    const double median = quantile(seconds, N, 0.5);
+    print_message("a key shows after %.1f ms (median), %.1f ms at most\n", 1000 * median, 1000 * quantile(seconds, N, 1));
+    assert_true(median < 0.05);
     kill(p.pid, SIGTERM);
     assert_int_equal(pty_wait_end(&p, 30), 143);
     pty_clean(&p);
