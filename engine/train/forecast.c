@@ -10,6 +10,7 @@
 
 /* Bytes of journals: of a line for an update, of a sample; measured over runs of the built-in model. */
 enum { JOURNAL_STEP = 250, JOURNAL_SAMPLE = 450, RUN_FILES = 8192, CHECKPOINT_FILES = 6 };
+static const double DAY_SECONDS = 86400, YEAR_SECONDS = 365.2425 * 86400;
 static const double FILE_SECONDS = 0.004; /* to have a file flushed and renamed */
 
 /* ---- sizes ---- */
@@ -282,8 +283,12 @@ const char *forecast_seconds(double s, char out[24])
         snprintf(out, 24, s < 9.95 ? "%.1f s" : "%.0f s", s);
     else if (s < 5970)
         snprintf(out, 24, "%.0f min", s / 60);
-    else
+    else if (s < 48 * 3600.0)
         snprintf(out, 24, "%.1f h", s / 3600);
+    else if (s < 2 * YEAR_SECONDS)
+        snprintf(out, 24, s < 9.95 * DAY_SECONDS ? "%.1f days" : "%.0f days", s / DAY_SECONDS);
+    else
+        snprintf(out, 24, s < 9.95 * YEAR_SECONDS ? "%.1f years" : "%.0f years", s / YEAR_SECONDS);
     return out;
 }
 

@@ -18,6 +18,7 @@ enum { TRAIN_MAX_TEMPS = 8, TRAIN_MAX_LR_ARGUMENTS = 3 };
 
 struct train_options {
     char *model, *data, *run, *system, *chat_template, *chat_template_config, *resume_adapter;
+    const char *run_stem; /* run NULL: of its name, which a number follows; NULL: MODEL-DATA. Borrowed */
     bool init_random;
     enum fine_tune tune; /* lora.dora says the same as TUNE_DORA (train_options_tune) */
     int iters;     /* optimiser updates */

@@ -83,26 +83,6 @@ char *run_resolve(const char *root, const char *name, struct gm_error *err)
     return dir;
 }
 
-char *run_new_name(const char *root, const char *stem, struct gm_error *err)
-{
-    char **names;
-    size_t n, stem_n = strlen(stem);
-    long highest = 0;
-    if (dir_exists(root)) {
-        if (!dir_list(root, &names, &n, err))
-            return NULL;
-        for (size_t i = 0; i < n; i++) {
-            const char *rest = names[i] + stem_n;
-            if (strncmp(names[i], stem, stem_n) == 0 && *rest == '-' && is_selector(rest + 1) &&
-                isdigit((unsigned char)rest[1]) && atol(rest + 1) > highest)
-                highest = atol(rest + 1);
-            mem_free(names[i]);
-        }
-        mem_free(names);
-    }
-    return mem_printf("%s-%03ld", stem, highest + 1);
-}
-
 /* ---- how far it came ---- */
 
 struct tail {

@@ -39,7 +39,6 @@ bool run_list(const char *root, struct run_info **runs, int *n,
  * plain path. */
 char *run_adapter_path(const char *root, const char *adapter, bool *is_run, int *step,
                        struct gm_error *err);
-char *run_new_name(const char *root, const char *stem, struct gm_error *err); /* "stem-001" */
 /* Calls fn for each whole line of a journal; stops and fails when fn returns false. */
 bool journal_read(const char *path, bool (*fn)(void *arg, json_t *event), void *arg,
                   struct gm_error *err);

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -73,38 +74,67 @@ static char *make_named(const char *root, const char *name, struct gm_error *err
     return NULL;
 }
 
-static char *make_numbered(const char *root, const char *model, const char *data,
-                           struct gm_error *err)
+/* The number behind "stem-"; 0: the name is another. */
+static long number_of(const char *name, const char *stem)
 {
-    struct str stem = {0};
+    const size_t n = strlen(stem);
+    if (strncmp(name, stem, n) != 0 || name[n] != '-')
+        return 0;
+    const char *digits = name + n + 1;
+    const size_t many = strspn(digits, "0123456789");
+    return many > 0 && many < 10 && !digits[many] ? atol(digits) : 0;
+}
+
+/* "stem-007" after 6. */
+static char *next_name(const char *root, const char *stem, struct gm_error *err)
+{
+    char **names;
+    size_t n;
+    long highest = 0;
+    if (!dir_list(root, &names, &n, err))
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        const long number = number_of(names[i], stem);
+        highest = number > highest ? number : highest;
+        mem_free(names[i]);
+    }
+    mem_free(names);
+    return mem_printf("%s-%03ld", stem, highest + 1);
+}
+
+static char *make_numbered(const char *root, const char *stem, struct gm_error *err)
+{
     char *dir = NULL;
     bool exists = true;
-    add_stem(&stem, model);
-    str_add_char(&stem, '-');
-    char *title = dataset_title(data);
-    add_stem(&stem, title);
-    mem_free(title);
-    if (dir_make(root, err))
-        for (int i = 0; i < TRIES && !dir && exists; i++) {
-            char *name = run_new_name(root, str_text(&stem), err);
-            exists = name != NULL;
-            dir = name ? path_join(root, name) : NULL;
-            mem_free(name);
-            if (dir && !make_new(dir, &exists, err)) {
-                mem_free(dir);
-                dir = NULL;
-            }
+    for (int i = 0; i < TRIES && !dir && exists; i++) {
+        char *name = next_name(root, stem, err);
+        exists = name != NULL;
+        dir = name ? path_join(root, name) : NULL;
+        mem_free(name);
+        if (dir && !make_new(dir, &exists, err)) {
+            mem_free(dir);
+            dir = NULL;
         }
-    str_free(&stem);
+    }
     return dir;
 }
 
-char *run_create(const char *root, const char *name, const char *model, const char *data,
-                 struct lock *lock, struct gm_error *err)
+static char *stem_of(const struct train_options *o)
 {
-    char *plain = path_trimmed(name ? name : "");
-    char *dir = name ? make_named(root, plain, err) : make_numbered(root, model, data, err);
-    mem_free(plain);
+    struct str stem = {0};
+    char *title = dataset_title(o->data);
+    add_stem(&stem, o->model);
+    str_add_char(&stem, '-');
+    add_stem(&stem, title);
+    mem_free(title);
+    return str_take(&stem);
+}
+
+char *run_create(const char *root, const struct train_options *o, struct lock *lock, struct gm_error *err)
+{
+    char *name = o->run ? path_trimmed(o->run) : o->run_stem ? mem_copy(o->run_stem) : stem_of(o);
+    char *dir = o->run ? make_named(root, name, err) : dir_make(root, err) ? make_numbered(root, name, err) : NULL;
+    mem_free(name);
     if (!dir)
         return NULL;
     char *path = path_join(dir, "LOCK"), *checkpoints = path_join(dir, "checkpoints");

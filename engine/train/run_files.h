@@ -7,10 +7,9 @@
 #include "engine/train/dataset.h"
 #include "engine/train/run.h"
 
-/* Makes a folder that was not there before, and takes its LOCK. name: a path, a plain name under
- * root, or NULL: MODEL-DATA-NNN. Returns the folder. */
-char *run_create(const char *root, const char *name, const char *model, const char *data,
-                 struct lock *lock, struct gm_error *err);
+/* Makes a folder that was not there before, and takes its LOCK: o->run, a path or a plain name under root, or else the next number behind
+ * o->run_stem or MODEL-DATA, of which nobody else has the folder, however many ask at once. Returns the folder. */
+char *run_create(const char *root, const struct train_options *o, struct lock *lock, struct gm_error *err);
 void run_uncreate(const char *dir,
                   struct lock *lock); /* after a failure: removes what run_create made */
 

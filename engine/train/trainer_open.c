@@ -281,7 +281,7 @@ static bool make_run(struct trainer *t, const char *root, struct gm_error *err)
     if (!run_origin_of(&origin, t->source, t->tokenizer, t->dataset, !t->o.init_random, err))
         return false;
     trainer_set_origin(t, &origin);
-    t->run_dir = run_create(root, t->o.run, t->o.model, t->o.data, &t->lock, err);
+    t->run_dir = run_create(root, &t->o, &t->lock, err);
     if (!t->run_dir)
         return false;
     mem_free(t->o.run);

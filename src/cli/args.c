@@ -368,8 +368,11 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
     if (general->help) /* before any value is read: the help tells the defaults */
         return true;
     bool only_words = false;
+    const struct arg *bare = NULL; /* the option before, where its on or off may be left out */
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
+        const struct arg *before = bare;
+        bare = NULL;
         if (!only_words && strcmp(word, "--") == 0) {
             only_words = true;
             continue;
@@ -377,6 +380,8 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
         const char *equals = strchr(word, '=');
         bool option = !only_words && word[0] == '-' && word[1] != 0 && !(isdigit((unsigned char)word[1]) || word[1] == '.');
         if (!option) {
+            if (spec->n_words == spec->max_words && before)
+                return set_value(before, word, err); /* fails: it was meant as a value, and is none */
             if (spec->n_words == spec->max_words)
                 return error_set(err, GM_E_USAGE, "read command line: %s takes no further word \"%s\" (gemmaiku %s --help)", spec->command,
                                  word, spec->command);
@@ -403,7 +408,9 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
             if (value)
                 return error_set(err, GM_E_USAGE, "read option %s: it takes no value", a->name);
         } else if (!value && (a->kind == ARG_ON_OFF || a->kind == ARG_TRI)) {
-            value = i + 1 < argc && is_on_off(argv[i + 1]) ? argv[++i] : "on";
+            const bool told = i + 1 < argc && is_on_off(argv[i + 1]);
+            value = told ? argv[++i] : "on";
+            bare = told ? NULL : a;
         } else if (!value) {
             if (i + 1 == argc)
                 return error_set(err, GM_E_USAGE, "read option %s: its value is missing (%s)", a->name, a->value);

@@ -21,7 +21,7 @@ struct bench_args {
 /* Options that mean here what they mean for `train`. */
 static bool is_of_train(const char *name)
 {
-    static const char *const names[] = {"--rank", "--keys", "--dropout", "--fine-tune-type", "--num-layers"};
+    static const char *const names[] = {"--rank", "--keys", "--dropout", "--fine-tune-type", "--num-layers", "--memory-budget"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -189,7 +189,7 @@ int command_bench(int argc, char **argv)
         {"--batch", ARG_INT, &a.train.batch, "N", "rows of a step", 1, 1024, NULL, NULL},
         {"--supervised", ARG_DOUBLE, &a.train.supervised, "SHARE", "share of each row that carries loss", 0.001, 1, NULL, NULL},
         {"--weights", ARG_CHOICE, &weights, SHAPE_WEIGHT_CHOICES, "storage type of the random weights", 0, 0, NULL, NULL},
-        {"--grad-checkpoint", ARG_TRI, &a.train.checkpoint, NULL, "recompute instead of keeping", 0, 0, NULL, NULL},
+        {"--grad-checkpoint", ARG_TRI, &a.train.checkpoint, NULL, "of every layer keep the input only and compute the rest again; auto: of as many as --memory-budget wants", 0, 0, NULL, NULL},
         {"--steps", ARG_INT, &a.train.steps, "N", "measured steps", 1, BENCH_STEPS_MAX, &a.steps_given, NULL},
         {"--decode-shape", ARG_TEXT, &a.decode.shape, "NAME", "generating only; the same names", 0, 0, NULL, NULL},
         {"--sequences", ARG_FLOATS, &a.decode.sequences, "N,N,...", "sequences generated at once: 1,4,16,64", 1, 1024, NULL, NULL},
@@ -209,6 +209,7 @@ int command_bench(int argc, char **argv)
     }
     a.train.lora = t.o.lora;
     a.train.lora.dora = t.fine_tune == TUNE_DORA;
+    a.train.memory_budget = t.o.memory_budget;
     train_options_free(&t.o);
     a.train.weights = shape_weights(weights);
     if (a.quick && !a.steps_given)

@@ -39,13 +39,15 @@ struct bench_train {
     const char *shape; /* its name, for the report */
     int seq, batch, steps;
     enum dtype weights; /* of the shape */
-    int checkpoint;    /* 1: recompute */
+    int checkpoint;    /* layers computed again: 1 all, 0 none, -1 as many as the memory wants */
+    uint64_t memory_budget; /* bytes that -1 goes by; 0: what the machine has free */
     double supervised; /* share of each row that carries loss */
     struct lora_options lora;
 };
 struct bench_step {
     struct step_parts parts[1 + BENCH_STEPS_MAX]; /* [0] is not counted; the rest by time */
     const struct step_parts *median;
+    int recomputed, walked;    /* layers: computed again, of those that gradients go back through */
     double ms, ms_min, ms_max; /* ms: of the median step */
     double tokens_per_second;
     double peak_gflops;   /* of all threads, mean of before and after */

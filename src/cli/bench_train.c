@@ -1,8 +1,10 @@
 /* bench_train.c - one LoRA training step, measured, and where its time goes. */
 #include "src/cli/bench.h"
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/kernel/peak.h"
+#include "engine/train/forecast.h"
 #include "src/cli/random_batch.h"
 #include "src/cli/shapes.h"
 #include "ui/core/bar.h"
@@ -20,14 +22,41 @@ struct work {
     struct step step;
 };
 
-static bool work_init(struct work *w, const struct bench_train *a, const struct model *m, const struct compute *c, struct gm_error *err)
+/* As many layers computed again as `train` would have. */
+static bool choose_recomputed(const struct bench_train *a, const struct model *m, const struct compute *c, const struct pass_limits *limits,
+                              int *recomputed, struct gm_error *err)
+{
+    struct train_options o = train_options_default();
+    o.lora = a->lora;
+    o.batch_size = a->batch;
+    o.max_seq_length = a->seq;
+    o.checkpoint_layers = -1;
+    o.memory_budget = a->memory_budget;
+    const uint64_t resident = mem_rss_bytes(), weights = m->weight_bytes;
+    struct forecast_input in = {.config = &m->config, .options = &o, .mode = c->mode, .supervised = a->supervised, .samples_s = NAN, .weights = weights,
+                                .program = resident > weights ? resident - weights : 0, .own = resident - mem_rss_file_bytes(),
+                                .available = mem_available_bytes()};
+    struct forecast f;
+    const struct probe_request probe = {.model = m, .options = &o, .compute = c, .limits = *limits}; /* for what packing takes */
+    bool ok = probe_run(&probe, &in.probe, err) && forecast_choose(&in, &f, err);
+    *recomputed = ok ? f.recomputed : 0;
+    return ok;
+}
+
+static bool work_init(struct work *w, const struct bench_train *a, const struct model *m, const struct compute *c, struct bench_step *out,
+                      struct gm_error *err)
 {
     const struct train_options o = train_options_default();
     *w = (struct work){.step.compute = c};
     random_batch_init(&w->data, a->seq, a->batch, a->supervised, m->config.vocab_size);
     const struct batch *b = &w->data.b;
     struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = b->T, .max_targets = b->n_targets, .max_seqs = a->batch,
-                                 .max_seq_tokens = a->seq, .recompute_layers = a->checkpoint == 1 ? RECOMPUTE_ALL : 0, .mode = c->mode};
+                                 .max_seq_tokens = a->seq, .mode = c->mode};
+    out->walked = m->config.n_layers - lora_first_layer(&m->config, &a->lora);
+    out->recomputed = a->checkpoint == 1 ? out->walked : 0;
+    if (a->checkpoint < 0 && !choose_recomputed(a, m, c, &limits, &out->recomputed, err))
+        return false;
+    limits.recompute_layers = out->recomputed;
     struct lora *l = w->step.lora = lora_new(&m->config, &a->lora, 1, err);
     if (!l || !(w->step.pass = pass_new(m, &a->lora, &limits, err)) || !(w->step.optimizer = optimizer_new(&o, l->set.count, err)))
         return false;
@@ -79,7 +108,7 @@ bool bench_train(const struct bench_train *a, const struct general *g, const str
 {
     struct work w;
     *out = (struct bench_step){0};
-    bool ok = work_init(&w, a, m, c, err);
+    bool ok = work_init(&w, a, m, c, out, err);
     out->peak_gflops = peak_gflops(c->pool, c->family, PEAK_SECONDS) / 2;
     for (int i = 0; ok && i <= a->steps; i++) {
         struct step_result r;
@@ -118,10 +147,10 @@ json_t *bench_train_json(const struct bench_train *a, const struct model *m, con
                                                p->seconds > 0 ? p->flops / p->seconds * 1e-9 : 0, "flops", p->flops, "bytes", p->bytes, "share_of_step",
                                                p->seconds / s->median->seconds, "share_of_peak", isnan(share) ? json_null() : json_real(share)));
     }
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:s, s:I, s:s, s:s, s:i, s:f, s:f, s:o}", "shape", a->shape, "tokens_per_second",
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:s, s:I, s:i, s:s, s:s, s:i, s:f, s:f, s:o}", "shape", a->shape, "tokens_per_second",
                      s->tokens_per_second, "step_ms", s->ms, "step_ms_min", s->ms_min, "step_ms_max", s->ms_max, "peak_memory_bytes",
                      (json_int_t)mem_rss_peak_bytes(), "weights", shape_weights_name(m->layers[0].w[PROJ_Q].type), "weight_bytes",
-                     (json_int_t)m->weight_bytes, "compute", compute_mode_name(c->mode), "kernel", family_name(c->family), "threads",
+                     (json_int_t)m->weight_bytes, "recompute_layers", s->recomputed, "compute", compute_mode_name(c->mode), "kernel", family_name(c->family), "threads",
                      pool_threads(c->pool), "peak_gflops", s->peak_gflops, "share_of_peak", s->share_of_peak, "parts", parts);
 }
 
@@ -131,8 +160,9 @@ void bench_train_print(const struct bench_train *a, const struct model *m, const
     double longest = 0;
     printf("%s %s  %d x %d tokens  %s %s  %d threads\n", a->shape, shape_weights_name(m->layers[0].w[PROJ_Q].type), a->batch, a->seq,
            compute_mode_name(c->mode), family_name(c->family), pool_threads(c->pool));
-    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak memory %.0f MB\n", s->tokens_per_second, s->ms, s->ms_min, s->ms_max,
+    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak memory %.0f MB", s->tokens_per_second, s->ms, s->ms_min, s->ms_max,
            (double)m->weight_bytes / 1e6, (double)mem_rss_peak_bytes() / 1e6);
+    printf(s->recomputed ? ", %d of %d layers computed again\n" : "\n", s->recomputed, s->walked);
     printf("%.0f %% of the measured peak of %.0f GFLOP/s\n\n", 100 * s->share_of_peak, s->peak_gflops);
     for (int i = 0; i < s->median->n; i++)
         longest = fmax(longest, s->median->part[i].seconds);

@@ -105,10 +105,6 @@ int command_demo(int argc, char **argv)
         return status;
     }
     bool ok = train_args_finish(&a, &g, &err);
-    if (ok && !a.o.run) {
-        a.o.run = run_new_name(cli_runs_root(), "demo", &err);
-        ok = a.o.run != NULL;
-    }
     if (ok && workbench_possible(&g)) {
         status = workbench_train(&a.o, &g);
         train_options_free(&a.o);

@@ -2,6 +2,7 @@
 #include "src/cli/progress.h"
 
 #include "engine/base/file.h"
+#include "engine/train/forecast.h"
 #include "src/cli/cli.h"
 
 #include <math.h>
@@ -36,9 +37,11 @@ static void step_line(struct progress *p, const struct train_event *e)
     p->shown = now;
     int done = e->step - p->first_step;
     double left = done > 1 ? (now - p->began) / (done - 1) * (e->iters - e->step) : NAN;
-    char eta[32] = "";
-    if (left < 1e8) /* NaN: not known yet */
+    char eta[32] = "", time[24];
+    if (left < 6000) /* NaN: not known yet */
         snprintf(eta, sizeof eta, "%d:%02d left", (int)left / 60, (int)left % 60);
+    else if (isfinite(left))
+        snprintf(eta, sizeof eta, "%s left", forecast_seconds(left, time));
     if (!p->terminal) {
         cli_note(p->general, "step %d/%d  loss %.4f  %.0f tok/s  %.0f MB  %s", e->step, e->iters, e->loss, e->tokens_per_second,
                  (double)e->memory_bytes / 1e6, eta);

@@ -183,6 +183,7 @@ static bool parse_keys(void *target, const char *value, struct gm_error *err)
 /* A model of four million parameters wants a higher rate than a billion do. */
 void train_args_demo(struct train_args *a)
 {
+    a->o.run_stem = "demo";
     a->o.learning_rate = 4e-4;
     a->o.lora.dropout = 0.2f;
     a->o.batch_size = 8;

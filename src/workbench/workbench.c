@@ -303,7 +303,7 @@ int workbench_main(int argc, char **argv)
     w->general = g;
     train_args_init(&demo); /* the start page may begin the demo */
     train_args_demo(&demo);
-    bool ok = train_args_finish(&demo, &g, &err) && (demo.o.run = run_new_name(cli_runs_root(), "demo", &err));
+    bool ok = train_args_finish(&demo, &g, &err);
     w->start_options = demo.o;
     status = ok ? run(w, dir ? begin_run : begin_start_page, dir) : cli_fail(&err);
     train_options_free(&demo.o);

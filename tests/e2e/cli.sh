@@ -53,6 +53,10 @@ done
 expect 2 "unknown option" "$g" train --itres 5
 grep -q -- "--iters" err || fail "unknown option: the nearest is not named"
 expect 2 "option without value" "$g" train --iters
+expect 2 "neither on nor off" "$g" train --mask-prompt yes
+grep -q '"yes" is neither on nor off' err || fail "neither on nor off: $(cat err)"
+expect 2 "neither on nor off nor auto" "$g" bench --grad-checkpoint maybe
+grep -q '"maybe" is neither on nor off nor auto' err || fail "neither on nor off nor auto: $(cat err)"
 expect 2 "value out of range" "$g" generate --temp -3 --prompt x
 expect 2 "alpha and scale" "$g" train --alpha 1 --scale 2
 expect 1 "no terminal" "$g"

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -250,14 +251,74 @@ static char *make_run(const char *root, const char *name)
     struct run_origin origin = {"a", "b", "c"};
     struct dataset none = {0};
     struct train_options o = train_options_default();
-    o.model = mem_copy("nano");
+    o.model = mem_copy("org/nano.gguf");
     o.data = mem_copy("haiku");
-    char *dir = run_create(root, name, "org/nano.gguf", "haiku", &lock, &err);
+    o.run = name ? mem_copy(name) : NULL;
+    char *dir = run_create(root, &o, &lock, &err);
     if (!dir || !run_write_json(dir, &o, &origin, &none, NULL, &err))
         fail_msg("%s", err.text);
     lock_release(&lock);
     train_options_free(&o);
     return dir;
+}
+
+static void expect_refused(const char *root, char *name, const char *because)
+{
+    struct lock lock;
+    struct gm_error err = {0};
+    const struct train_options o = {.run = name, .model = name, .data = name};
+    assert_null(run_create(root, &o, &lock, &err));
+    if (!strstr(err.text, because))
+        fail_msg("%s: %s", name, err.text);
+}
+
+enum { AT_ONCE = 8 };
+struct start {
+    const char *root;
+    pthread_rwlock_t *gate;
+    char *dir;
+};
+
+static void *start_one(void *arg)
+{
+    struct start *s = arg;
+    const struct train_options o = {.run_stem = "demo"};
+    struct lock lock;
+    pthread_rwlock_rdlock(s->gate);
+    s->dir = run_create(s->root, &o, &lock, NULL);
+    pthread_rwlock_unlock(s->gate);
+    if (s->dir)
+        lock_release(&lock);
+    return NULL;
+}
+
+/* Who starts at the same instant gets the next number, not an error. */
+static void starts_at_once(void **state)
+{
+    char *root = new_folder();
+    pthread_rwlock_t gate;
+    pthread_t thread[AT_ONCE];
+    struct start start[AT_ONCE];
+    bool seen[AT_ONCE + 1] = {false};
+    pthread_rwlock_init(&gate, NULL);
+    pthread_rwlock_wrlock(&gate);
+    for (int i = 0; i < AT_ONCE; i++) {
+        start[i] = (struct start){.root = root, .gate = &gate};
+        assert_int_equal(pthread_create(&thread[i], NULL, start_one, &start[i]), 0);
+    }
+    pthread_rwlock_unlock(&gate);
+    for (int i = 0; i < AT_ONCE; i++) {
+        int number = 0;
+        pthread_join(thread[i], NULL);
+        assert_non_null(start[i].dir);
+        assert_int_equal(sscanf(path_base(start[i].dir), "demo-%d", &number), 1);
+        assert_in_range(number, 1, AT_ONCE);
+        assert_false(seen[number]);
+        seen[number] = true;
+        mem_free(start[i].dir);
+    }
+    pthread_rwlock_destroy(&gate);
+    remove_folder(root);
 }
 
 static void names_are_found(void **state)
@@ -267,11 +328,9 @@ static void names_are_found(void **state)
     char *a = make_run(root, NULL), *b = make_run(root, NULL), *c = make_run(root, "my run");
     assert_string_equal(path_base(a), "nano-haiku-001");
     assert_string_equal(path_base(b), "nano-haiku-002");
-    struct lock lock;
-    assert_null(run_create(root, "my run", "m", "d", &lock, &err));
-    assert_non_null(strstr(err.text, "already there"));
-    assert_null(run_create(root, "..", "m", "d", &lock, &err));
-    assert_null(run_create(root, "", "m", "d", &lock, &err));
+    expect_refused(root, (char[]){"my run"}, "already there");
+    expect_refused(root, (char[]){".."}, "is no name");
+    expect_refused(root, (char[]){""}, "is no name");
 
     const char *const NAMES[] = {"nano-haiku-001",      "nano-haiku-001:best",
                                  "nano-haiku-001:last", "nano-haiku-001:best-form",
@@ -400,7 +459,7 @@ int main(void)
         cmocka_unit_test(journal_tail_begins_with_a_whole_line),
         cmocka_unit_test(checkpoint_there_and_back),
         cmocka_unit_test(full_disk_leaves_nothing_half),
-        cmocka_unit_test(names_are_found),
+        cmocka_unit_test(starts_at_once), cmocka_unit_test(names_are_found),
         cmocka_unit_test(best_checkpoints_are_marked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
