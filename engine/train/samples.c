@@ -270,7 +270,7 @@ static bool time_answers(struct samples *s, const struct compute *c, const struc
     return true;
 }
 
-bool samples_time(struct samples *s, const struct compute *c, const struct lora *lora, double answer, double *seconds, struct gm_error *err)
+bool samples_time(struct samples *s, const struct compute *c, const struct lora *lora, double *seconds, struct gm_error *err)
 {
     enum { MORE = 4 };
     double first, longer;
@@ -279,8 +279,6 @@ bool samples_time(struct samples *s, const struct compute *c, const struct lora 
     if (!time_answers(s, c, lora, 1, &first, err) || !time_answers(s, c, lora, 1, &first, err) ||
         !time_answers(s, c, lora, 1 + more, &longer, err))
         return false;
-    if (answer > most)
-        answer = most;
-    *seconds = first + (more > 0 && longer > first ? (answer - 1) * (longer - first) / more : 0);
+    *seconds = first + (more > 0 && longer > first ? (most - 1) * (longer - first) / more : 0);
     return true;
 }

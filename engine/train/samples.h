@@ -22,8 +22,9 @@ struct samples *samples_new(const struct model *m, const struct tokenizer *t,
                             const struct train_options *o, const struct compute *c,
                             struct gm_error *err);
 void samples_free(struct samples *s);
-/* Seconds that a set of samples of about `answer` tokens each takes, from the first few tokens of one; for forecasts. */
-bool samples_time(struct samples *s, const struct compute *c, const struct lora *lora, double answer, double *seconds, struct gm_error *err);
+/* Seconds that a set of samples takes, from the first few tokens of one; for forecasts. A set ends with its longest answer, and of so many
+ * one nearly always runs on to sample_max_tokens. */
+bool samples_time(struct samples *s, const struct compute *c, const struct lora *lora, double *seconds, struct gm_error *err);
 /* Calls fn for each sample, in order; false from fn ends it as an error. Cancelled: true with
  * rate->n 0, and fn was not called. */
 bool samples_run(struct samples *s, const struct compute *c, const struct lora *lora, int step,

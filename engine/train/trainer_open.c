@@ -198,7 +198,6 @@ static bool measure(struct trainer *t, size_t resident, double seconds, struct g
 {
     struct forecast_input *in = &t->input;
     struct probe_request probe = {.model = t->model, .options = &t->o, .compute = &t->compute, .batch = batch_of_tape, .arg = t, .seconds = seconds};
-    double tokens, answer;
     const uint64_t weights = t->model->weight_bytes, masters = t->model->full.count * sizeof(float);
     in->weights = weights;
     in->program = resident > weights + masters ? resident - weights - masters : 0;
@@ -207,8 +206,7 @@ static bool measure(struct trainer *t, size_t resident, double seconds, struct g
     in->byte_s = time_of_a_byte();
     in->samples_s = NAN;
     forecast_limits(in, &t->o, &probe.limits);
-    batcher_means(t->train, 0, &tokens, &answer);
-    return probe_run(&probe, &in->probe, err) && (!t->samples || samples_time(t->samples, &t->compute, t->lora, answer, &in->samples_s, err));
+    return probe_run(&probe, &in->probe, err) && (!t->samples || samples_time(t->samples, &t->compute, t->lora, &in->samples_s, err));
 }
 
 /* All that a plan rests on. t->o is set. */
