@@ -132,4 +132,19 @@ static inline json_t *json_of(const char *folder, const char *name)
     return o;
 }
 
+/* Two files hold the same tensors, to the bit. */
+static inline void same_tensors(const struct safetensors *a, const struct safetensors *b)
+{
+    assert_int_equal(a->n_tensors, b->n_tensors);
+    for (int i = 0; i < a->n_tensors; i++) {
+        const struct tensor_info *x = &a->tensors[i], *y = tensor(b, "%s", x->name);
+        assert_int_equal(x->type, y->type);
+        assert_int_equal(x->n_dims, y->n_dims);
+        assert_memory_equal(x->shape, y->shape, sizeof *x->shape * (size_t)x->n_dims);
+        assert_int_equal(x->bytes, y->bytes);
+        if (memcmp(x->data, y->data, x->bytes) != 0)
+            fail_msg("%s differs", x->name);
+    }
+}
+
 #endif

@@ -348,8 +348,7 @@ static void test_bf16(void **state)
     same_bits(do_to_bf16, &a, (float *)half, N / 2);
     for (int i = 0; i < N; i++)
         assert_int_equal(half[i], f32_to_bf16(((const float *)bits)[i]));
-    if (ops_kernels_avx512bf16() && __builtin_cpu_supports("avx512bf16")) { /* the processor's own conversion: the same, but for numbers
-                                                                               below the smallest normal one */
+    if (family_runs_here(FAMILY_AVX512BF16)) { /* the processor's own conversion: the same, but for numbers below the smallest normal one */
         uint16_t *own = mem_new(N, sizeof *own);
         ops_kernels_avx512bf16()->to_bf16(own, (const float *)bits, N);
         for (int i = 0; i < N; i++)
