@@ -20,6 +20,12 @@ struct tile_config {
     uint8_t rows[16];
 };
 
+/* The intrinsics do not tell the compiler that they read memory: what they read is written before this. */
+static inline void memory_is_written(void)
+{
+    __asm__ volatile("" : : : "memory");
+}
+
 static void configure_tiles(void)
 {
     _Alignas(64) struct tile_config t = {.palette = 1};
@@ -27,6 +33,7 @@ static void configure_tiles(void)
         t.bytes_per_row[i] = 64;
         t.rows[i] = TILE;
     }
+    memory_is_written();
     _tile_loadconfig(&t);
 }
 
@@ -35,6 +42,7 @@ static inline __attribute__((always_inline)) void square(const struct block_sum 
                                                          size_t c_bytes, bool two_panels)
 {
     float *c2 = (float *)(void *)((unsigned char *)c + TILE * c_bytes);
+    memory_is_written();
     if (from) {
         const float *from2 = (const float *)(const void *)((const unsigned char *)from + TILE * from_bytes);
         _tile_loadd(0, from, from_bytes);

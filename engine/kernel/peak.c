@@ -64,6 +64,7 @@ FOR("amx-tile,amx-bf16") static void loop_amx(int turns)
         tiles.bytes_per_row[i] = 64;
         tiles.rows[i] = 16;
     }
+    __asm__ volatile("" : : : "memory"); /* the intrinsic does not say that it reads all of `tiles` */
     _tile_loadconfig(&tiles);
     _tile_zero(0);
     _tile_zero(1);
