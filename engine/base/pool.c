@@ -9,7 +9,7 @@
  * then looks for sleepers. Both sides use sequentially consistent atomics, so one of them sees the other.
  *
  * The gate is a count of holders (pool_hold, a running GM_TASTE job). A thread that passed the gate just before it closed finishes
- * the one block it is taking; nothing else of GM_TRAIN starts until the count is 0 again.
+ * the one block it is taking; nothing else of GM_TRAIN starts until the count is 0 again, or it is training's turn (pool_give_way).
  *
  * Priority: workers run as SCHED_BATCH at nice +5, always. SCHED_IDLE would be the kinder choice while only training runs, but an
  * unprivileged thread cannot leave it again (sched(7): RLIMIT_NICE), and tasting runs on the same workers: any busy program
@@ -23,6 +23,7 @@
 #include "engine/base/share.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,6 +32,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -38,6 +40,9 @@
 
 enum { ROLES = 2, MAX_THREADS = 1024 };
 static const double SPIN_SECONDS = 40e-6; /* about what a sleep and a wake cost: spinning longer than that cannot pay */
+static const double TASTE_PARTS = 8;      /* to one of training */
+static const double TURN_LEAST_S = 0.008, TURN_MOST_S = 0.040; /* some blocks at least; a pause in a text that nobody sees at most */
+static const double LAST_BLOCK_S = 0.003; /* what is begun at the end of a turn is over then */
 
 struct job {
     alignas(64) atomic_uint_least64_t ticket;
@@ -56,7 +61,8 @@ struct pool {
     atomic_int sleepers;         /* workers waiting for `work` */
     atomic_bool stop;
     pthread_mutex_t mutex;
-    pthread_cond_t work, gate_opens;
+    pthread_cond_t work, gate_opens, turn_over;
+    _Atomic double turn_until;   /* training may pass the closed gate until then (clock_seconds) */
     struct share held;           /* under the mutex */
     double held_since;           /* under the mutex; 0 = training does not wait */
     int n_threads, n_workers;
@@ -85,10 +91,19 @@ static inline uint32_t blocks_left(uint64_t ticket)
     return (uint32_t)ticket;
 }
 
+/* The clock ends a turn, not the one who gave it: whoever trains sees the end himself, at the next block, and makes room on the core for him. */
+static inline bool training_passes(struct pool *p)
+{
+    if (atomic_load(&p->gate) == 0)
+        return true;
+    double until = atomic_load(&p->turn_until);
+    return until > 0 && clock_seconds() < until;
+}
+
 static inline bool has_work(struct pool *p)
 {
     return blocks_left(atomic_load(&p->jobs[GM_TASTE].ticket)) > 0
-        || (blocks_left(atomic_load(&p->jobs[GM_TRAIN].ticket)) > 0 && atomic_load(&p->gate) == 0);
+        || (blocks_left(atomic_load(&p->jobs[GM_TRAIN].ticket)) > 0 && training_passes(p));
 }
 
 static void run_block(pool_fn fn, void *arg, int block, int slot)
@@ -107,7 +122,7 @@ static bool take_block(struct pool *p, enum gm_role role, int slot)
         uint32_t left = blocks_left(ticket);
         if (left == 0)
             return false;
-        if (role == GM_TRAIN && atomic_load(&p->gate) > 0)
+        if (role == GM_TRAIN && !training_passes(p))
             return false;
         pool_fn fn = atomic_load_explicit(&job->fn, memory_order_relaxed);
         void *arg = atomic_load_explicit(&job->arg, memory_order_relaxed);
@@ -196,17 +211,43 @@ static void wait_for_last_blocks(struct pool *p, struct job *job)
     pthread_mutex_unlock(&p->mutex);
 }
 
+static struct timespec time_from_now(double seconds)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    int64_t ns = t.tv_nsec + (int64_t)(seconds * 1e9);
+    t.tv_sec += (time_t)(ns / 1000000000);
+    t.tv_nsec = (long)(ns % 1000000000);
+    return t;
+}
+
+/* Under the mutex: training does not wait any more. */
+static void count_wait(struct pool *p, double now)
+{
+    if (p->held_since > 0)
+        share_add(&p->held, p->held_since, now);
+    p->held_since = 0;
+}
+
 static void wait_for_gate(struct pool *p)
 {
     pthread_mutex_lock(&p->mutex);
-    if (atomic_load(&p->gate) > 0) {
-        p->held_since = clock_seconds();
-        while (atomic_load(&p->gate) > 0)
-            pthread_cond_wait(&p->gate_opens, &p->mutex);
-        share_add(&p->held, p->held_since, clock_seconds());
-        p->held_since = 0;
+    while (!training_passes(p)) {
+        if (p->held_since == 0)
+            p->held_since = clock_seconds();
+        pthread_cond_signal(&p->turn_over);
+        pthread_cond_wait(&p->gate_opens, &p->mutex);
     }
+    count_wait(p, clock_seconds());
     pthread_mutex_unlock(&p->mutex);
+}
+
+/* Under the mutex. */
+static void wake_training(struct pool *p)
+{
+    pthread_cond_signal(&p->gate_opens); /* one trainer at most */
+    if (blocks_left(atomic_load(&p->jobs[GM_TRAIN].ticket)) > 0)
+        pthread_cond_broadcast(&p->work);
 }
 
 static void close_gate(struct pool *p)
@@ -221,9 +262,7 @@ static void open_gate(struct pool *p)
     if (before > 1)
         return;
     pthread_mutex_lock(&p->mutex);
-    pthread_cond_signal(&p->gate_opens); /* one trainer at most */
-    if (blocks_left(atomic_load(&p->jobs[GM_TRAIN].ticket)) > 0)
-        pthread_cond_broadcast(&p->work);
+    wake_training(p);
     pthread_mutex_unlock(&p->mutex);
 }
 
@@ -231,7 +270,7 @@ static void open_gate(struct pool *p)
 static void run_alone(struct pool *p, enum gm_role role, int slot, pool_fn fn, void *arg, int n_blocks)
 {
     for (int block = 0; block < n_blocks; block++) {
-        if (role == GM_TRAIN && atomic_load(&p->gate) > 0)
+        if (role == GM_TRAIN && !training_passes(p))
             wait_for_gate(p);
         run_block(fn, arg, block, slot);
     }
@@ -279,6 +318,30 @@ void pool_hold(struct pool *p)
 void pool_release(struct pool *p)
 {
     open_gate(p);
+}
+
+double pool_turn(double waited)
+{
+    double turn = waited / TASTE_PARTS;
+    return turn < TURN_LEAST_S ? 0 : turn < TURN_MOST_S ? turn : TURN_MOST_S;
+}
+
+void pool_give_way(struct pool *p)
+{
+    assert(atomic_load(&p->gate) > 0);
+    pthread_mutex_lock(&p->mutex);
+    double now = clock_seconds(), turn = p->held_since > 0 ? pool_turn(now - p->held_since) : 0;
+    if (turn > 0) {
+        count_wait(p, now);
+        atomic_store(&p->turn_until, now + turn);
+        wake_training(p);
+        /* Until training stands at the gate again. If it does not come (it writes a checkpoint, or is over), nobody needs the core. */
+        struct timespec until = time_from_now(turn + LAST_BLOCK_S);
+        while (p->held_since == 0 && pthread_cond_timedwait(&p->turn_over, &p->mutex, &until) != ETIMEDOUT)
+            ;
+        atomic_store(&p->turn_until, 0);
+    }
+    pthread_mutex_unlock(&p->mutex);
 }
 
 double pool_training_held_share(struct pool *p)
@@ -370,6 +433,7 @@ struct pool *pool_new(int n_threads, struct gm_error *err)
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->gate_opens, NULL);
+    pthread_cond_init(&p->turn_over, NULL);
     for (int role = 0; role < ROLES; role++)
         pthread_cond_init(&p->jobs[role].done, NULL);
     if (!start_workers(p, err)) {
@@ -393,6 +457,7 @@ void pool_free(struct pool *p)
     for (int role = 0; role < ROLES; role++)
         pthread_cond_destroy(&p->jobs[role].done);
     pthread_cond_destroy(&p->gate_opens);
+    pthread_cond_destroy(&p->turn_over);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->mutex);
     mem_free(p->workers);

@@ -9,6 +9,10 @@
  * block of GM_TRAIN is handed out; blocks are sized to last at most about a millisecond (5 ms at the very most), so a chat reply starts at once.
  * Each role may be used by one thread at a time (the trainer, the taster).
  *
+ * So that training gets on while a long answer is made, whoever holds the gate gives way between two tokens: training that has waited for 64 ms or more
+ * gets an eighth of the time it waited, 40 ms at most (pool_turn). Tasting keeps eight ninths of its rate, a text flows as before (every 64 ms one token comes
+ * 8 ms later), and training goes on at a ninth of its speed.
+ *
  * Workers spin shortly (40 us), then sleep: an idle pool costs no CPU. They take no signals and run at background priority, so that
  * the UI thread is never late.
  *
@@ -31,9 +35,12 @@ void pool_free(struct pool *p);
 int pool_threads(const struct pool *p);
 int pool_slots(const struct pool *p); /* threads + 1: both callers may be inside at once */
 void pool_run(struct pool *p, enum gm_role role, pool_fn fn, void *arg, int n_blocks);
-/* Tasting keeps the gate over several pool_run calls (a whole token, a prompt). Nests. */
+/* Tasting keeps the gate over several pool_run calls (a prompt, an answer). Nests. */
 void pool_hold(struct pool *p);
 void pool_release(struct pool *p);
+/* While holding: training's turn, if it is due; returns when that is over. Nothing happens where nobody waits at the gate. */
+void pool_give_way(struct pool *p);
+double pool_turn(double waited); /* how long a turn is due to training that has waited for so long, seconds; 0: none yet */
 /* Share of the last second in which training had to wait for tasting, 0..1: the status line tells it. */
 double pool_training_held_share(struct pool *p);
 /* Puts the calling thread behind interactive ones (SCHED_BATCH, nice +5). Workers do it themselves; the trainer and tasting threads,

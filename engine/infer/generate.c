@@ -286,16 +286,6 @@ static void advance(struct generator *g, struct sequence *s, int32_t id, const s
         finish(g, s, r, out, STOP_LENGTH, hooks);
 }
 
-static bool decode(struct generator *g, const struct compute *c, int n_items, struct gm_error *err)
-{
-    if (c->role == GM_TASTE)
-        pool_hold(c->pool); /* the whole token at once: training waits meanwhile */
-    bool ok = n_items == 0 || decoder_run(g->decoder, c, g->items, n_items, err);
-    if (c->role == GM_TASTE)
-        pool_release(c->pool);
-    return ok;
-}
-
 /* Tokens of the first n sequences of item_sequence from their logits, all at once; then each goes on. */
 static void take_tokens(struct generator *g, const struct compute *c, int n, const struct generate_request *requests, struct generated *results,
                         const struct generate_hooks *hooks)
@@ -400,7 +390,7 @@ static bool compute_prompts(struct generator *g, const struct compute *c, const 
                                             .logits = g->logits + (size_t)*n * (size_t)g->vocab};
         ++*n;
     }
-    return decode(g, c, *n, err);
+    return *n == 0 || decoder_run(g->decoder, c, g->items, *n, err);
 }
 
 /* Those with the prompt of another one take its cache and its logits. */
@@ -460,7 +450,9 @@ static bool next_tokens(struct generator *g, const struct compute *c, const stru
                                                  .want = sampler_want(&requests[s->request].sampling, s->history, s->n_history)};
         n_items++;
     }
-    if (!decode(g, c, n_items, err))
+    if (n_items == 0)
+        return true;
+    if (!decoder_run(g->decoder, c, g->items, n_items, err))
         return false;
     take_tokens(g, c, n_items, requests, results, hooks);
     return true;
@@ -488,10 +480,41 @@ static void abandon(struct generator *g, struct generated *results, int n)
         generated_free(&results[i]);
 }
 
+static void cancel_all(struct generator *g, const struct generate_request *requests, int n, int next, struct generated *results,
+                       const struct generate_hooks *hooks)
+{
+    for (int i = 0; i < g->n_slots; i++)
+        if (g->sequences[i].request >= 0)
+            finish(g, &g->sequences[i], &requests[g->sequences[i].request], &results[g->sequences[i].request], STOP_CANCELLED, hooks);
+    for (; next < n; next++) {
+        results[next].text = mem_copy("");
+        results[next].stop = STOP_CANCELLED;
+        results[next].temperature = requests[next].sampling.temperature;
+        results[next].seed = requests[next].sampling.seed;
+    }
+}
+
+static bool answer_all(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, struct generated *results,
+                       const struct generate_hooks *hooks, struct gm_error *err)
+{
+    for (int next = 0; next < n || count_active(g) > 0;) {
+        if (hooks && hooks->cancel && atomic_load(hooks->cancel)) {
+            cancel_all(g, requests, n, next, results, hooks);
+            return true;
+        }
+        if (!admit_waiting(g, c, requests, n, &next, results, hooks, err) || !next_tokens(g, c, requests, results, hooks, err)) {
+            abandon(g, results, n);
+            return false;
+        }
+        if (c->role == GM_TASTE)
+            pool_give_way(c->pool); /* what was chosen has been shown */
+    }
+    return true;
+}
+
 bool generator_run(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, struct generated *results,
                    const struct generate_hooks *hooks, struct gm_error *err)
 {
-    int next = 0;
     for (int i = 0; i < g->n_slots; i++) /* adapters may be others by now, at the same address */
         decoder_truncate(g->decoder, g->sequences[i].slot, 0);
     for (int i = 0; i < n; i++) {
@@ -504,25 +527,12 @@ bool generator_run(struct generator *g, const struct compute *c, const struct ge
     }
     if (!pack(g, c, requests, n, err) || !make_head(g, c, err))
         return false;
-    while (next < n || count_active(g) > 0) {
-        if (hooks && hooks->cancel && atomic_load(hooks->cancel)) {
-            for (int i = 0; i < g->n_slots; i++)
-                if (g->sequences[i].request >= 0)
-                    finish(g, &g->sequences[i], &requests[g->sequences[i].request], &results[g->sequences[i].request], STOP_CANCELLED, hooks);
-            for (; next < n; next++) {
-                results[next].text = mem_copy("");
-                results[next].stop = STOP_CANCELLED;
-                results[next].temperature = requests[next].sampling.temperature;
-                results[next].seed = requests[next].sampling.seed;
-            }
-            break;
-        }
-        if (!admit_waiting(g, c, requests, n, &next, results, hooks, err) || !next_tokens(g, c, requests, results, hooks, err)) {
-            abandon(g, results, n);
-            return false;
-        }
-    }
-    return true;
+    if (c->role == GM_TASTE)
+        pool_hold(c->pool);
+    bool ok = answer_all(g, c, requests, n, results, hooks, err);
+    if (c->role == GM_TASTE)
+        pool_release(c->pool);
+    return ok;
 }
 
 void rate_interval(int k, int n, double *low, double *high)

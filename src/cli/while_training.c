@@ -4,10 +4,12 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/number.h"
+#include "engine/infer/sampler.h"
 #include "engine/model/decode.h"
 #include "engine/train/step.h"
 #include "src/cli/random_batch.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,8 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { PROMPT = 48, ANSWER = 33, ANSWERS_MAX = 256, WAKES_MAX = 1 << 16 };
-static const double WAKE_S = 0.004, PAUSE_S = 0.2; /* between answers training goes on undisturbed */
+enum { PROMPT = 48, ANSWER = 65, ROUNDS_LEAST = 5, ROUNDS_MOST = 256, WAKES_MAX = 1 << 16, UPDATES = 2 /* at least, while answers are made */ };
+static const double WAKE_S = 0.004, ALONE_S = 0.2; /* before a question training goes on undisturbed */
 
 static void sleep_until(double when)
 {
@@ -32,7 +34,7 @@ static void sleep_until(double when)
 struct screen {
     pthread_t thread;
     atomic_bool stop;
-    double *late;
+    double *late; /* of all times that it was started */
     int n;
 };
 
@@ -51,15 +53,18 @@ static void *screen_thread(void *arg)
 static bool screen_start(struct screen *s, struct gm_error *err)
 {
     atomic_store(&s->stop, false);
-    s->n = 0;
     int failed = pthread_create(&s->thread, NULL, screen_thread, s);
     return failed == 0 || error_set(err, GM_E_IO, "start a thread: %s", strerror(failed));
 }
 
-static struct lateness screen_end(struct screen *s)
+static void screen_stop(struct screen *s)
 {
     atomic_store(&s->stop, true);
     pthread_join(s->thread, NULL);
+}
+
+static struct lateness screen_lateness(const struct screen *s)
+{
     return (struct lateness){quantile(s->late, s->n, 0.5), quantile(s->late, s->n, 0.99), quantile(s->late, s->n, 1)};
 }
 
@@ -67,8 +72,9 @@ static struct lateness screen_end(struct screen *s)
 
 struct trainer_side {
     pthread_t thread;
-    atomic_bool stop;
-    atomic_long tokens; /* so far */
+    atomic_bool stop, pause, pauses;
+    atomic_long tokens;         /* so far */
+    _Atomic double last_update; /* when the last one ended */
     struct compute compute;
     struct step step;
     struct random_batch batch;
@@ -85,7 +91,13 @@ static void *trainer_thread(void *arg)
     struct step_result result;
     thread_background();
     while (!atomic_load(&t->stop)) {
+        atomic_store(&t->pauses, atomic_load(&t->pause));
+        if (atomic_load(&t->pauses)) {
+            sleep_until(clock_seconds() + 0.001);
+            continue;
+        }
         step_run(&t->step, 1e-4, t->batch.b.n_targets, 1, same_batch, t, &result);
+        atomic_store(&t->last_update, clock_seconds());
         atomic_fetch_add(&t->tokens, (long)result.tokens);
     }
     return NULL;
@@ -129,66 +141,48 @@ struct taster_side {
     struct compute compute;
     struct decoder *decoder;
     float *logits;
+    void *scratch;
     int vocab;
 };
+struct timing { /* of one answer */
+    double first_s, rate, pause_s; /* the longest between two tokens */
+};
 
-static int32_t best_token(const float *logits, int n)
+static bool next_token(struct taster_side *t, int slot, const int32_t *ids, int n, int32_t *id, struct gm_error *err)
 {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return best;
-}
-
-/* As the generator does it: the gate is kept for a whole token, and for a prompt. */
-static bool decode(struct taster_side *t, int slot, const int32_t *ids, int n, struct gm_error *err)
-{
+    const struct sampling greedy = {.top_p = 1, .repeat_penalty = 1};
     struct decode_item item = {.slot = slot, .ids = ids, .n = n, .logits = t->logits};
-    pool_hold(t->compute.pool);
+    struct rng rng = rng_stream(0, "sample", 0);
+    struct draw row = {.logits = t->logits, .sampling = &greedy, .rng = &rng};
     bool ok = decoder_run(t->decoder, &t->compute, &item, 1, err);
-    pool_release(t->compute.pool);
+    if (ok)
+        sampler_draw(&t->compute, &row, 1, t->vocab, t->scratch);
+    *id = row.id;
     return ok;
 }
 
-static bool answer(struct taster_side *t, double *first_s, double *rate, struct gm_error *err)
+/* As the generator does it: the gate is kept for the whole answer, and training let through between two tokens. */
+static bool answer(struct taster_side *t, struct timing *out, struct gm_error *err)
 {
     int32_t ids[PROMPT], id;
     for (int i = 0; i < PROMPT; i++)
         ids[i] = (i * 7919 + 13) % t->vocab;
     double began = clock_seconds();
     int slot = decoder_take(t->decoder);
-    bool ok = decode(t, slot, ids, PROMPT, err);
-    id = best_token(t->logits, t->vocab);
-    double first = clock_seconds();
+    pool_hold(t->compute.pool);
+    bool ok = next_token(t, slot, ids, PROMPT, &id, err);
+    double first = clock_seconds(), last = first;
+    *out = (struct timing){.first_s = first - began};
     for (int i = 1; ok && i < ANSWER; i++) {
-        ok = decode(t, slot, &id, 1, err);
-        id = best_token(t->logits, t->vocab);
+        pool_give_way(t->compute.pool);
+        ok = next_token(t, slot, &id, 1, &id, err);
+        double now = clock_seconds();
+        out->pause_s = fmax(out->pause_s, now - last);
+        last = now;
     }
-    *first_s = first - began;
-    *rate = (ANSWER - 1) / (clock_seconds() - first);
+    pool_release(t->compute.pool);
+    out->rate = (ANSWER - 1) / (last - first);
     decoder_release(t->decoder, slot);
-    return ok;
-}
-
-/* Answers for so long; trained: the tokens that training got through per second of answering; NULL: not asked. */
-static bool answers(struct taster_side *t, double seconds, struct answers *out, atomic_long *tokens, double *trained, struct gm_error *err)
-{
-    double first[ANSWERS_MAX], rate[ANSWERS_MAX], spent = 0;
-    long done = 0;
-    int n = 0;
-    bool ok = true;
-    for (double end = clock_seconds() + seconds; ok && n < ANSWERS_MAX && (n < 3 || clock_seconds() < end); n++) {
-        long before = tokens ? atomic_load(tokens) : 0;
-        double began = clock_seconds();
-        ok = answer(t, &first[n], &rate[n], err);
-        spent += clock_seconds() - began;
-        done += tokens ? atomic_load(tokens) - before : 0;
-        sleep_until(clock_seconds() + PAUSE_S);
-    }
-    *out = (struct answers){quantile(first, n, 0.5), quantile(first, n, 1), quantile(rate, n, 0.5)};
-    if (trained)
-        *trained = (double)done / spent;
     return ok;
 }
 
@@ -197,13 +191,15 @@ static bool taster_open(struct taster_side *t, const struct model *m, struct poo
     t->vocab = m->config.vocab_size;
     return compute_init(&t->compute, pool, GM_TASTE, mode, family, err)
            && (t->decoder = decoder_new(m, 1, PROMPT + ANSWER, t->compute.mode == GM_COMPUTE_F32, err))
-           && (t->logits = mem_alloc((size_t)t->vocab * sizeof(float), "logits", err));
+           && (t->logits = mem_alloc((size_t)t->vocab * sizeof(float), "logits", err))
+           && (t->scratch = mem_alloc(sampler_draw_scratch_bytes(&t->compute, t->vocab), "sampling", err));
 }
 
 static void taster_close(struct taster_side *t)
 {
     decoder_free(t->decoder);
     mem_free(t->logits);
+    mem_free(t->scratch);
     compute_free(&t->compute);
 }
 
@@ -217,29 +213,97 @@ static double next_update(struct trainer_side *t)
     return clock_seconds();
 }
 
-static bool measure(struct trainer_side *trainer, struct taster_side *taster, struct screen *screen, double seconds, struct while_training_result *r,
-                    struct gm_error *err)
+/* One answer behind the other, from the end of an update to the end of another one: tokens of training per second. */
+static bool train_meanwhile(struct trainer_side *trainer, struct taster_side *taster, double seconds, double *rate, struct gm_error *err)
 {
-    thread_background(); /* the caller is the one who answers */
-    if (!screen_start(screen, err))
-        return false;
-    bool ok = answers(taster, seconds, &r->alone, NULL, NULL, err);
-    r->idle = screen_end(screen);
-    int failed = ok ? pthread_create(&trainer->thread, NULL, trainer_thread, trainer) : 0;
-    if (failed)
-        return error_set(err, GM_E_IO, "start a thread: %s", strerror(failed));
-    if (!ok)
-        return false;
+    struct timing ignored;
+    bool ok = true;
+    long first = atomic_load(&trainer->tokens), now = first, began_at = 0, update = 0;
+    double began = 0, ended = 0, until = clock_seconds() + seconds;
+    while (ok && (update == 0 || now < began_at + UPDATES * update || clock_seconds() < until)) {
+        ok = answer(taster, &ignored, err);
+        now = atomic_load(&trainer->tokens);
+        ended = atomic_load(&trainer->last_update);
+        if (update == 0 && now > first) {
+            update = now - first;
+            began_at = now;
+            began = ended;
+        }
+    }
+    *rate = (double)(now - began_at) / (ended - began);
+    return ok;
+}
+
+/* Answers alone and while training take turns, since the machine changes by the second. */
+struct rounds {
+    int n;
+    double first[2][ROUNDS_MOST], rate[2][ROUNDS_MOST], pause[2][ROUNDS_MOST], kept[ROUNDS_MOST];
+};
+
+static bool one_round(struct rounds *r, struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], struct gm_error *err)
+{
+    bool ok = true;
+    for (int trains = 0; ok && trains < 2; trains++) {
+        struct timing t;
+        atomic_store(&trainer->pause, !trains);
+        while (atomic_load(&trainer->pauses) == trains)
+            sleep_until(clock_seconds() + 0.001);
+        if (trains)
+            sleep_until(clock_seconds() + ALONE_S * (1 + r->n % 8 / 8.0)); /* anywhere in an update */
+        ok = screen_start(&screens[trains], err);
+        if (!ok)
+            break;
+        ok = answer(taster, &t, err);
+        screen_stop(&screens[trains]);
+        r->first[trains][r->n] = t.first_s, r->rate[trains][r->n] = t.rate, r->pause[trains][r->n] = t.pause_s;
+    }
+    r->kept[r->n] = r->rate[1][r->n] / r->rate[0][r->n];
+    r->n++;
+    return ok;
+}
+
+static struct answers answers_of(struct rounds *r, int trains)
+{
+    return (struct answers){quantile(r->first[trains], r->n, 0.5), quantile(r->first[trains], r->n, 1), quantile(r->rate[trains], r->n, 0.5),
+                            quantile(r->pause[trains], r->n, 0.5), quantile(r->pause[trains], r->n, 1)};
+}
+
+static bool ask(struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], double seconds, struct while_training_result *r,
+                struct gm_error *err)
+{
+    struct rounds *rounds = mem_new(1, sizeof *rounds);
+    bool ok = true;
+    for (double end = clock_seconds() + seconds; ok && rounds->n < ROUNDS_MOST && (rounds->n < ROUNDS_LEAST || clock_seconds() < end);)
+        ok = one_round(rounds, trainer, taster, screens, err);
+    r->alone = answers_of(rounds, 0);
+    r->training = answers_of(rounds, 1);
+    r->rate_kept = quantile(rounds->kept, rounds->n, 0.5);
+    mem_free(rounds);
+    return ok;
+}
+
+static double train_alone(struct trainer_side *trainer, double seconds)
+{
     double began = next_update(trainer), ended = began; /* the first touches memory for the first time */
     long before = atomic_load(&trainer->tokens);
     while (ended < began + seconds)
         ended = next_update(trainer);
-    r->trained_alone = (double)(atomic_load(&trainer->tokens) - before) / (ended - began);
-    ok = screen_start(screen, err);
-    if (ok) {
-        ok = answers(taster, seconds, &r->training, &trainer->tokens, &r->trained_meanwhile, err);
-        r->busy = screen_end(screen);
-    }
+    return (double)(atomic_load(&trainer->tokens) - before) / (ended - began);
+}
+
+static bool measure(struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], double seconds, struct while_training_result *r,
+                    struct gm_error *err)
+{
+    thread_background(); /* the caller is the one who answers */
+    int failed = pthread_create(&trainer->thread, NULL, trainer_thread, trainer);
+    if (failed)
+        return error_set(err, GM_E_IO, "start a thread: %s", strerror(failed));
+    double before = train_alone(trainer, seconds / 2);
+    bool ok = ask(trainer, taster, screens, 2 * seconds, r, err) && train_meanwhile(trainer, taster, seconds, &r->trained_meanwhile, err);
+    if (ok)
+        r->trained_alone = (before + train_alone(trainer, seconds / 2)) / 2;
+    r->idle = screen_lateness(&screens[0]);
+    r->busy = screen_lateness(&screens[1]);
     atomic_store(&trainer->stop, true);
     pthread_join(trainer->thread, NULL);
     return ok;
@@ -250,13 +314,14 @@ bool while_training(const struct model *m, struct pool *pool, enum compute_mode 
 {
     struct trainer_side trainer = {.tokens = 0};
     struct taster_side taster = {.vocab = 0};
-    struct screen screen = {.late = mem_new(WAKES_MAX, sizeof(double))};
+    struct screen screens[2] = {{.late = mem_new(WAKES_MAX, sizeof(double))}, {.late = mem_new(WAKES_MAX, sizeof(double))}};
     *r = (struct while_training_result){.trained_alone = 0};
     bool ok = trainer_open(&trainer, m, pool, mode, family, seq, err) && taster_open(&taster, m, pool, mode, family, err)
-              && measure(&trainer, &taster, &screen, seconds, r, err);
+              && measure(&trainer, &taster, screens, seconds, r, err);
     taster_close(&taster);
     trainer_close(&trainer);
-    mem_free(screen.late);
+    mem_free(screens[0].late);
+    mem_free(screens[1].late);
     return ok;
 }
 
@@ -264,20 +329,21 @@ bool while_training(const struct model *m, struct pool *pool, enum compute_mode 
 
 static json_t *answers_json(const struct answers *a)
 {
-    return json_pack("{s:f, s:f, s:f}", "first_token_ms", 1e3 * a->first_token_s, "first_token_ms_most", 1e3 * a->first_token_most_s, "tokens_per_second",
-                     a->tokens_per_second);
+    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "first_token_ms", 1e3 * a->first_token_s, "first_token_ms_most", 1e3 * a->first_token_most_s,
+                     "tokens_per_second", a->tokens_per_second, "pause_ms", 1e3 * a->pause_s, "pause_ms_most", 1e3 * a->pause_most_s);
 }
 
 json_t *while_training_json(const struct while_training_result *r)
 {
-    return json_pack("{s:o, s:o, s:f, s:f, s:f, s:f, s:f}", "alone", answers_json(&r->alone), "training", answers_json(&r->training), "rate_kept",
-                     r->training.tokens_per_second / r->alone.tokens_per_second, "trained_alone", r->trained_alone, "trained_meanwhile", r->trained_meanwhile,
-                     "wake_late_ms_p50", 1e3 * r->busy.p50, "wake_late_ms_p99", 1e3 * r->busy.p99);
+    return json_pack("{s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "alone", answers_json(&r->alone), "training", answers_json(&r->training), "rate_kept",
+                     r->rate_kept, "trained_alone", r->trained_alone, "trained_meanwhile", r->trained_meanwhile,
+                     "training_kept", r->trained_meanwhile / r->trained_alone, "wake_late_ms_p50", 1e3 * r->busy.p50, "wake_late_ms_p99", 1e3 * r->busy.p99);
 }
 
 static void print_answers(const char *name, const struct answers *a)
 {
-    printf("  %-16s first token %6.1f ms (longest %6.1f)   %6.1f tok/s\n", name, 1e3 * a->first_token_s, 1e3 * a->first_token_most_s, a->tokens_per_second);
+    printf("  %-16s first token %6.1f ms (longest %6.1f)   %6.1f tok/s, longest pause %6.1f ms (of all %6.1f)\n", name, 1e3 * a->first_token_s,
+           1e3 * a->first_token_most_s, a->tokens_per_second, 1e3 * a->pause_s, 1e3 * a->pause_most_s);
 }
 
 static void print_lateness(const char *name, const struct lateness *l)
@@ -290,8 +356,9 @@ void while_training_print(const char *name, const struct while_training_result *
     printf("chat while training, %s\n", name);
     print_answers("alone", &r->alone);
     print_answers("while training", &r->training);
-    printf("  %-16s %.0f %%\n", "rate kept", 100 * r->training.tokens_per_second / r->alone.tokens_per_second);
-    printf("  %-16s %.0f tok/s alone, %.0f while answers are made\n", "training", r->trained_alone, r->trained_meanwhile);
+    printf("  %-16s %.0f %%\n", "rate kept", 100 * r->rate_kept);
+    printf("  %-16s %.0f %%: %.0f tok/s alone, %.0f while answers are made\n", "training keeps", 100 * r->trained_meanwhile / r->trained_alone,
+           r->trained_alone, r->trained_meanwhile);
     print_lateness("screen, alone", &r->idle);
     print_lateness("screen, training", &r->busy);
 }

@@ -11,19 +11,21 @@
 #include "engine/kernel/compute.h"
 #include "engine/model/model.h"
 
-struct answers { /* several, one after another; a prompt of 48 tokens, 33 tokens each */
+struct answers { /* several, one after another; a prompt of 48 tokens, 65 tokens each */
     double first_token_s, first_token_most_s; /* median, longest; of an answer */
     double tokens_per_second;                 /* median of the answers, from the first token to the last */
+    double pause_s, pause_most_s;             /* the longest between two tokens of an answer: median of the answers, longest of all */
 };
 struct lateness { /* how much later than it asked a thread at normal priority woke up, seconds */
     double p50, p99, most;
 };
 struct while_training_result {
-    struct answers alone, training;
-    double trained_alone, trained_meanwhile; /* tokens per second of training, while nobody asks and while answers are made */
+    struct answers alone, training; /* in turns */
+    double rate_kept;               /* while training, of the rate alone: median of the rounds */
+    double trained_alone, trained_meanwhile; /* tokens per second of training, while nobody asks and while answers are made, one behind the other */
     struct lateness idle, busy;              /* of the screen's thread: nothing trains; training and answers */
 };
-/* seq: tokens of an update. Takes about 3 * seconds. */
+/* seq: tokens of an update. Takes about 4 * seconds, longer where two updates take longer than that while answers are made. */
 bool while_training(const struct model *m, struct pool *pool, enum compute_mode mode, enum family family, int seq, double seconds,
                     struct while_training_result *r, struct gm_error *err);
 json_t *while_training_json(const struct while_training_result *r);

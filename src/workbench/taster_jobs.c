@@ -1,4 +1,4 @@
-/* taster_jobs.c - chat, samples and exports, on the tasting thread. They go first at the gate; training waits meanwhile. */
+/* taster_jobs.c - chat, samples and exports, on the tasting thread. They go first at the gate; training has a small share meanwhile. */
 #include "src/workbench/state.h"
 
 #include "engine/base/file.h"

@@ -330,6 +330,60 @@ static void test_tasting_first(void **state)
     }
 }
 
+/* How long a turn is due: nothing before 64 ms, then an eighth of the wait, never a pause that can be seen. */
+static void test_turn(void **state)
+{
+    assert_true(pool_turn(0) == 0 && pool_turn(-1) == 0 && pool_turn(0.0639) == 0);
+    assert_true(pool_turn(0.0641) > 0.008 && pool_turn(0.0641) < 0.0081);
+    assert_true(pool_turn(0.2) == 0.025);
+    assert_true(pool_turn(0.33) == 0.04 && pool_turn(1e6) == 0.04);
+    for (double waited = 0.064; waited < 1; waited += 0.01)
+        assert_true(pool_turn(waited) <= waited / 8 + 1e-12);
+}
+
+/* Training passes the closed gate in its turn, and not after it. */
+static void test_give_way(void **state)
+{
+    for (int threads = 1; threads <= 4; threads++) {
+        struct pool *p = make_pool(threads);
+        atomic_int occupied[MAX_SLOTS] = {0};
+        struct watch *train = watch_new(p, 200, 5000, occupied), *taste = watch_new(p, 20, 100, occupied);
+        pthread_t trainer;
+        pool_hold(p);
+        pool_give_way(p); /* nobody waits */
+        pool_release(p);
+        assert_int_equal(pthread_create(&trainer, NULL, train_on, train), 0);
+        for (int round = 0; round < 3; round++) {
+            wait_for_progress(train);
+            pool_hold(p);
+            usleep(5000); /* what was begun is over */
+            int before = train->started, tries = 0;
+            for (; train->started < before + 20 && tries < 10000; tries++) {
+                pool_run(p, GM_TASTE, watched, taste, taste->n_blocks);
+                pool_give_way(p);
+                usleep(1000);
+            }
+            if (tries == 10000)
+                fail_msg("training never had its turn, %d threads", threads);
+            usleep(5000);
+            int after = train->started;
+            for (int i = 0; i < 5; i++)
+                pool_run(p, GM_TASTE, watched, taste, taste->n_blocks);
+            usleep(5000);
+            if (train->started - after > threads)
+                fail_msg("%d blocks of training started behind its turn, %d threads", train->started - after, threads);
+            pool_release(p);
+        }
+        wait_for_progress(train);
+        atomic_store(&train->stop, true);
+        pthread_join(trainer, NULL);
+        watch_check(train, train->runs);
+        pool_free(p);
+        mem_free(train);
+        mem_free(taste);
+    }
+}
+
 static void test_held_share(void **state)
 {
     struct pool *p = make_pool(2);
@@ -448,6 +502,9 @@ static int misuse(void *which)
     case 2:
         pool_run(p, GM_TRAIN, nested, p, -1);
         break;
+    case 3:
+        pool_give_way(p); /* what it does not hold */
+        break;
     default:
         pool_hold(p), pool_release(p);
         break;
@@ -458,9 +515,9 @@ static int misuse(void *which)
 
 static void test_misuse(void **state)
 {
-    for (int which = 0; which < 4; which++) {
+    for (int which = 0; which < 5; which++) {
         int status = in_child(misuse, &which);
-        if (status != (which < 3 ? 256 + SIGABRT : 0))
+        if (status != (which < 4 ? 256 + SIGABRT : 0))
             fail_msg("case %d ended with %d", which, status);
     }
 }
@@ -475,6 +532,8 @@ int main(void)
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_hold_midway),
         cmocka_unit_test(test_tasting_first),
+        cmocka_unit_test(test_turn),
+        cmocka_unit_test(test_give_way),
         cmocka_unit_test(test_held_share),
         cmocka_unit_test(test_many_short_runs),
         cmocka_unit_test(test_idle),

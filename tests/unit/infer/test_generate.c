@@ -4,6 +4,8 @@
 #include "engine/infer/generate.h"
 #include "engine/kernel/panels.h"
 
+#include <pthread.h>
+
 struct bench { /* one model with all that generating needs, in f32 */
     struct fixture f;
     struct tools tools;
@@ -369,6 +371,70 @@ static void stop_strings(void **state)
 
 /* ---- ends ---- */
 
+/* ---- beside training ---- */
+
+struct beside {
+    struct pool *pool;
+    atomic_int blocks; /* of training, so far */
+    atomic_bool stop;
+    int at_first_text;
+    bool got_on;
+};
+
+static void train_block(void *arg, int block, int slot)
+{
+    atomic_fetch_add(&((struct beside *)arg)->blocks, 1);
+}
+
+static void *train_beside(void *arg)
+{
+    struct beside *b = arg;
+    while (!atomic_load(&b->stop))
+        pool_run(b->pool, GM_TRAIN, train_block, b, 4);
+    return NULL;
+}
+
+/* A slow reader, until training got on: nothing but its turns between two tokens lets it. */
+static void read_slowly(void *arg, int request, const char *bytes, size_t n)
+{
+    struct beside *b = arg;
+    if (b->at_first_text < 0) {
+        usleep(20000); /* what was begun before the gate closed is over */
+        b->at_first_text = atomic_load(&b->blocks);
+    }
+    b->got_on = b->got_on || atomic_load(&b->blocks) > b->at_first_text;
+    if (!b->got_on)
+        usleep(20000);
+}
+
+static void training_gets_on_meanwhile(void **state)
+{
+    struct bench b;
+    bench_open(&b, "gemma3_text");
+    struct compute train = b.tools.compute;
+    struct generate_request r = greedy_request(&b);
+    struct generated alone = {0}, out = {0};
+    struct beside beside = {.pool = b.tools.pool, .at_first_text = -1};
+    pthread_t trainer;
+    r.sampling.max_tokens = 200;
+    struct generator *g = generator_for(&b, 1, 256);
+    run(&b, g, &r, 1, &alone, NULL);
+    b.tools.compute.role = GM_TASTE;
+    assert_int_equal(pthread_create(&trainer, NULL, train_beside, &beside), 0);
+    while (atomic_load(&beside.blocks) == 0)
+        usleep(100);
+    run(&b, g, &r, 1, &out, &(struct generate_hooks){.text = read_slowly, .arg = &beside});
+    atomic_store(&beside.stop, true);
+    pthread_join(trainer, NULL);
+    assert_true(beside.at_first_text >= 0 && beside.got_on);
+    assert_string_equal(out.text, alone.text);
+    generated_free(&alone);
+    generated_free(&out);
+    generator_free(g);
+    b.tools.compute = train;
+    bench_close(&b);
+}
+
 static void cancelled_in_the_middle(void **state)
 {
     struct bench b;
@@ -494,7 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(greedy_gemma), cmocka_unit_test(greedy_smollm2), cmocka_unit_test(greedy_llama),
                                        cmocka_unit_test(a_batch_is_each_alone), cmocka_unit_test(packed_is_each_alone), cmocka_unit_test(int8_head_is_the_exact_one), cmocka_unit_test(a_seed_is_a_text),
                                        cmocka_unit_test(what_streams_is_the_text), cmocka_unit_test(stop_strings),
-                                       cmocka_unit_test(cancelled_in_the_middle), cmocka_unit_test(the_context_is_full),
+                                       cmocka_unit_test(training_gets_on_meanwhile), cmocka_unit_test(cancelled_in_the_middle), cmocka_unit_test(the_context_is_full),
                                        cmocka_unit_test(one_token_and_none), cmocka_unit_test(verdicts_come_along), cmocka_unit_test(intervals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
