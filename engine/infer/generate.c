@@ -1,7 +1,8 @@
 /* generate.c - the loop of batched generation: admit, decode, sample, let go.
  *
  * Prompts are computed once: a request that begins as another one did (a system message, the same question) copies that part of the cache, whether the
- * other is still being answered, has left its place, or is admitted with it.
+ * other is still being answered, has left its place, or is admitted with it. A request that goes on from what a free place holds (the next turn of a
+ * conversation) takes that place.
  */
 #include "engine/infer/generate.h"
 
@@ -28,7 +29,8 @@ struct sequence {
     struct str text; /* whole characters so far */
     size_t shown;    /* bytes given to the text hook */
     int32_t *history; /* prompt tail and answer, for the repeat penalty; also holds the last token */
-    int n_history, n_tokens;
+    int n_history, n_tokens, n_cached;
+    int64_t used; /* when it was taken, counted in requests */
     double began;
 };
 struct generator {
@@ -40,8 +42,8 @@ struct generator {
     struct packed_model *packed; /* NULL: not so far */
     struct head_int8 *head; /* NULL: not wanted, or not so far */
     int packing;
-    bool int8_head;
-    int64_t tokens;              /* generated so far */
+    bool int8_head, remembers;
+    int64_t tokens, requests;    /* generated, admitted so far */
     int n_slots, max_tokens, vocab;
     struct sequence *sequences;
     struct decode_item *items;
@@ -154,6 +156,17 @@ size_t generator_int8_bytes(const struct generator *g)
     return g->head ? head_int8_bytes(&g->model->head) : 0;
 }
 
+void generator_remember(struct generator *g, bool on)
+{
+    g->remembers = on;
+}
+
+void generator_forget(struct generator *g)
+{
+    for (int i = 0; i < g->n_slots; i++)
+        decoder_truncate(g->decoder, g->sequences[i].slot, 0);
+}
+
 static bool make_head(struct generator *g, const struct compute *c, struct gm_error *err)
 {
     const bool wanted = g->int8_head && g->model->full.count == 0;
@@ -249,6 +262,7 @@ static void finish(struct generator *g, struct sequence *s, const struct generat
     out->temperature = r->sampling.temperature;
     out->seed = r->sampling.seed;
     out->n_tokens = s->n_tokens;
+    out->n_cached = s->n_cached;
     out->stop = why;
     out->seconds = clock_seconds() - s->began;
     out->text = mem_copy_n(str_text(&s->text), s->text.len);
@@ -327,6 +341,26 @@ static const struct sequence *find_source(const struct generator *g, const struc
     return best;
 }
 
+/* Gives the new requests places of the n_free ones, each the one that it goes on from, if it keeps more than half of what stands there; else the one that was
+ * not used for the longest time. */
+static void choose_places(struct generator *g, const struct generate_request *new, int n_new, int n_free)
+{
+    for (int i = 0; i < n_new; i++) {
+        int best = i, most = 0;
+        for (int k = i; k < n_free; k++) {
+            const struct sequence *s = &g->sequences[g->free[k]], *b = &g->sequences[g->free[best]];
+            int shared = shared_prefix(g, s, &new[i]), kept = 2 * shared > decoder_length(g->decoder, s->slot) ? shared : 0;
+            if (kept > most || (most == 0 && kept == 0 && s->used < b->used)) {
+                best = k;
+                most = kept;
+            }
+        }
+        int place = g->free[best];
+        g->free[best] = g->free[i];
+        g->free[i] = place;
+    }
+}
+
 /* Puts the request into the place; what the cache of another place shares with it is copied. One token at least is left to compute: its logits are
  * wanted. */
 static void admit(struct generator *g, struct sequence *s, const struct generate_request *r, int number)
@@ -339,6 +373,8 @@ static void admit(struct generator *g, struct sequence *s, const struct generate
     else
         decoder_truncate(g->decoder, s->slot, shared);
     s->request = number;
+    s->n_cached = shared;
+    s->used = ++g->requests;
     s->lora = r->lora;
     s->rng = rng_stream(r->sampling.seed, "sample", 0);
     detok_init(&s->detok, g->tokenizer);
@@ -407,6 +443,7 @@ static void copy_prompts(struct generator *g, const struct generate_request *new
             item++;
         admit(g, s, &new[i], first + i);
         decoder_copy(g->decoder, s->slot, g->sequences[from].slot, new[i].n_prompt);
+        s->n_cached = new[i].n_prompt;
         memcpy(g->logits + (size_t)*n * (size_t)g->vocab, g->logits + (size_t)item * (size_t)g->vocab, (size_t)g->vocab * sizeof(float));
         g->item_sequence[*n] = g->free[i];
         ++*n;
@@ -424,6 +461,7 @@ static bool admit_waiting(struct generator *g, const struct compute *c, const st
             g->free[n_free++] = i;
     const int n_new = n_free < n - first ? n_free : n - first;
     find_leaders(g, requests + first, n_new);
+    choose_places(g, requests + first, n_new, n_free);
     *next = first + n_new;
     if (!compute_prompts(g, c, requests + first, first, n_new, LEADS, &n_items, err))
         return false;
@@ -515,13 +553,13 @@ static bool answer_all(struct generator *g, const struct compute *c, const struc
 bool generator_run(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, struct generated *results,
                    const struct generate_hooks *hooks, struct gm_error *err)
 {
-    for (int i = 0; i < g->n_slots; i++) /* adapters may be others by now, at the same address */
-        decoder_truncate(g->decoder, g->sequences[i].slot, 0);
+    if (!g->remembers)
+        generator_forget(g);
     for (int i = 0; i < n; i++) {
         if (!check_request(g, &requests[i], err))
             return false;
         results[i].text = NULL;
-        results[i].n_tokens = 0;
+        results[i].n_tokens = results[i].n_cached = 0;
         results[i].seconds = 0;
         memset(&results[i].verdict, 0, sizeof results[i].verdict);
     }

@@ -2,7 +2,11 @@
  *
  * A finished sequence makes room for the next request. Every request's text depends on its own prompt, adapter, sampling and seed only, not on what it shares
  * the batch with. With packed weights that holds to the bit; without, up to rounding: up to four rows go through other products than more rows do.
- * Threads: one generator belongs to one thread; `cancel` may be set from any.
+ * A conversation is computed once: with generator_remember() the caches stay between runs, and of a prompt only what no cache begins with is computed. What the
+ * template now writes otherwise than before is found by comparing ids. Answers' keys and values were then made a row at a time, not in the blocks of a prompt: the
+ * same bits with packed weights, else equal up to rounding, as above.
+ *
+ * Threads: one generator belongs to one thread; `cancel` may be set from any. Memory: n_slots * max_tokens keys and values a layer, from the start.
  *
  *     struct generator *g = generator_new(model, tokenizer, 16, 512, &compute, &err);
  *     generator_run(g, &compute, requests, n, results, &hooks, &err);
@@ -40,6 +44,7 @@ struct generated {
     uint64_t seed;
     char *text;              /* owned: generated_free */
     int n_tokens;
+    int n_cached;            /* tokens of the prompt that were not computed again */
     enum stop_reason stop;
     struct verdict verdict;
     double seconds;
@@ -67,6 +72,10 @@ size_t generator_packed_bytes(const struct generator *g); /* of that copy, 0: th
  * their second token on are chosen from it as sampler_want() says. Never of a model that is trained as a whole. */
 void generator_int8_head(struct generator *g, bool on);
 size_t generator_int8_bytes(const struct generator *g); /* of that copy, 0: there is none so far */
+/* Caches stay from one run to the next (as made they do not). Whoever wants that says by generator_forget() when an adapter or the weights are no longer what
+ * they were, also where their address is the same. */
+void generator_remember(struct generator *g, bool on);
+void generator_forget(struct generator *g);
 /* Verdicts on what comes out; without this call they are zero. Both are borrowed. */
 void generator_judge(struct generator *g, const struct syllables *s, const struct form *form);
 /* results [n] (prompt_text, adapter, step are left to the caller). */

@@ -177,6 +177,7 @@ static bool begin(struct chat *c, const char *system, int packed, int head, stru
     if (c->generator)
         generator_judge(c->generator, c->s->syllables, form_find("haiku"));
     if (c->generator) {
+        generator_remember(c->generator, true); /* the conversation: model and adapter stay what they are */
         generator_packing(c->generator, packed);
         generator_int8_head(c->generator, head == 1);
     }

@@ -14,22 +14,32 @@ struct kitchen {
     struct compute compute;
     bool computes;
     const struct model *model; /* what the generator is for */
-    struct generator *generator;
-    struct lora *lora; /* what was loaded or copied last */
-    char *folder;      /* where it came from; NULL: a copy of the live one */
+    struct generator *generator; /* remembers conversations, as long as the adapter is the same */
+    struct lora *lora;           /* what was loaded or copied last; NULL: the base, or all weights are trained */
+    enum adapter_of adapter;     /* what that is */
+    char *folder;                /* where it came from */
+    int step;                    /* of a copy of the live one */
 };
 
 struct kitchen *kitchen_new(void)
 {
-    return mem_new(1, sizeof(struct kitchen));
+    struct kitchen *k = mem_new(1, sizeof *k);
+    k->adapter = ADAPTER_BASE;
+    return k;
 }
 
-static void forget_adapter(struct kitchen *k)
+/* Takes the adapter; what was computed with the one before is of no use any more. */
+static void take_adapter(struct kitchen *k, enum adapter_of adapter, struct lora *lora, const char *folder, int step)
 {
+    char *copy = folder ? mem_copy(folder) : NULL;
     lora_free(k->lora);
     mem_free(k->folder);
-    k->lora = NULL;
-    k->folder = NULL;
+    k->lora = lora;
+    k->adapter = adapter;
+    k->folder = copy;
+    k->step = step;
+    if (k->generator)
+        generator_forget(k->generator);
 }
 
 static void forget_model(struct kitchen *k)
@@ -37,7 +47,7 @@ static void forget_model(struct kitchen *k)
     generator_free(k->generator);
     k->generator = NULL;
     k->model = NULL;
-    forget_adapter(k);
+    take_adapter(k, ADAPTER_BASE, NULL, NULL, 0);
 }
 
 void kitchen_free(struct kitchen *k)
@@ -76,6 +86,21 @@ static bool prepare(struct workbench *w, struct kitchen *k, const struct tools *
         return false;
     k->model = t->model;
     generator_judge(k->generator, w->syllables, form_find("haiku"));
+    generator_remember(k->generator, true);
+    return true;
+}
+
+static bool load_adapter(struct workbench *w, struct kitchen *k, const struct job *j, struct gm_error *err)
+{
+    struct lora *lora = lora_load(j->folder, &j->tools.model->config, err);
+    if (!lora)
+        return false;
+    struct str why = {0};
+    if (!lora_fits(lora, j->tools.model->source, &why))
+        mail_post(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_copy(str_text(&why))});
+    str_free(&why);
+    lora_bind(lora, j->tools.model, &k->compute);
+    take_adapter(k, ADAPTER_FOLDER, lora, j->folder, j->step);
     return true;
 }
 
@@ -83,28 +108,23 @@ static bool prepare(struct workbench *w, struct kitchen *k, const struct tools *
 static bool fetch(struct workbench *w, struct kitchen *k, const struct job *j, int *step, char *who, size_t size, struct gm_error *err)
 {
     *step = 0;
-    bool here = j->adapter == ADAPTER_FOLDER && k->folder && strcmp(k->folder, j->folder) == 0;
-    if (!here)
-        forget_adapter(k);
     if (j->adapter == ADAPTER_LIVE && j->tools.trainer) {
-        k->lora = trainer_adapter_copy(j->tools.trainer, step);
+        struct lora *copy = trainer_adapter_copy(j->tools.trainer, step);
+        if (k->adapter == ADAPTER_LIVE && k->step == *step)
+            lora_free(copy); /* no update since */
+        else
+            take_adapter(k, ADAPTER_LIVE, copy, NULL, *step);
         snprintf(who, size, "live @%d", *step);
         return true;
     }
     if (j->adapter != ADAPTER_FOLDER) {
+        if (k->adapter != ADAPTER_BASE)
+            take_adapter(k, ADAPTER_BASE, NULL, NULL, 0);
         snprintf(who, size, "base");
         return true;
     }
-    if (!here && !(k->lora = lora_load(j->folder, &j->tools.model->config, err)))
+    if ((k->adapter != ADAPTER_FOLDER || strcmp(k->folder, j->folder) != 0) && !load_adapter(w, k, j, err))
         return false;
-    if (!here) {
-        struct str why = {0};
-        if (!lora_fits(k->lora, j->tools.model->source, &why))
-            mail_post(w, &(struct mail){.kind = MAIL_NOTE, .flag = true, .text = mem_copy(str_text(&why))});
-        str_free(&why);
-        lora_bind(k->lora, j->tools.model, &k->compute);
-        k->folder = mem_copy(j->folder);
-    }
     *step = j->step;
     snprintf(who, size, "checkpoint %d", j->step);
     return true;

@@ -259,6 +259,17 @@ expect 0 "force" "$g" export --adapter one --to peft --out out/peft --force --qu
 expect 0 "generate from the fused model" "$g" generate --model out/safetensors --prompt rain --max-tokens 4 --quiet
 printf 'rain\n/quit\n' | "$g" chat one --quiet --max-tokens 4 >stdout 2>err || fail "chat from a pipe"
 
+# what a conversation keeps: asked again, and behind a cleared past, the answers are those of a first question
+ask() { "$g" chat --model nano --json --quiet --temp 0 --compute f32 --max-tokens 12 2>err | grep -o '"text":.*,"tokens"' >"$1"; }
+a='Once upon a time there was a king' b='O my love, my love'
+printf '%s\n' "$a" "$b" /retry /clear "$a" "$b" /clear "$b" | ask long
+printf '%s\n' "$b" | ask short
+[ "$(wc -l <long)" = 6 ] || fail "a conversation: six answers"
+[ "$(sed -n 1p long)" != "$(sed -n 2p long)" ] || fail "a conversation: it says one thing only"
+[ "$(sed -n 2p long)" = "$(sed -n 3p long)" ] || fail "a conversation: /retry says something else"
+[ "$(sed -n 1,2p long)" = "$(sed -n 4,5p long)" ] || fail "a conversation: the same one after /clear says something else"
+[ "$(sed -n 6p long)" = "$(cat short)" ] || fail "a conversation: after /clear it still knows the past"
+
 # stopping
 $train --run stopped --iters 1000000 &
 pid=$!
