@@ -32,10 +32,11 @@ static const struct attention_kernels *kernels_of(const struct compute *c)
     const struct attention_kernels *k = NULL;
     switch (c->family) {
     case FAMILY_AVX512BF16:
-        if (c->mode == GM_COMPUTE_BF16 && (k = attention_kernels_avx512bf16()) != NULL)
-            break;
-        /* fall through */
-    case FAMILY_AMX: /* where there are tiles, vdpbf16ps runs at half the rate of f32 (docs/performance.md): no products of bf16 yet */
+        k = c->mode == GM_COMPUTE_BF16 ? attention_kernels_avx512bf16() : attention_kernels_avx512();
+        break;
+    case FAMILY_AMX:
+        k = c->mode == GM_COMPUTE_BF16 ? attention_kernels_amx() : attention_kernels_avx512();
+        break;
     case FAMILY_AVX512F:
         k = attention_kernels_avx512();
         break;
@@ -249,7 +250,7 @@ static void delta_block(void *arg, int block, int slot)
 }
 
 /* How many keys a block of a long sequence takes, so that it lasts about a millisecond: a (query, key) pair costs 8 flops per head and
- * dimension, of which a core does 200 (f32) to 400 (bf16) a nanosecond. Fewer than 16 keys would spend their time on gathering queries. */
+ * dimension, of which a core does 200 (f32), 400 (bf16) or 800 (on tiles) a nanosecond. Fewer than 16 keys would spend their time on gathering queries. */
 static int plan_key_step(const struct work *w)
 {
     const struct attention_shape *a = w->part.a;
@@ -257,7 +258,7 @@ static int plan_key_step(const struct work *w)
     for (int s = 0; s < w->n_seqs; s++)
         longest = w->seq_start[s + 1] - w->seq_start[s] > longest ? w->seq_start[s + 1] - w->seq_start[s] : longest;
     const int64_t span = a->window > 0 && a->window + ATTENTION_KEYS < longest ? a->window + ATTENTION_KEYS : longest;
-    while (step > 16 && step * span * w->part.group * a->head_dim > w->k->pair * (int64_t)(20 << 20))
+    while (step > 16 && step * span * w->part.group * a->head_dim > w->k->speed * (int64_t)(20 << 20))
         step /= 2;
     return step;
 }

@@ -26,7 +26,8 @@ struct attention_part {
 };
 
 struct attention_kernels {
-    int pair; /* numbers in one word: 1 (f32) or 2 (bf16) */
+    int pair;  /* numbers in one word: 1 (f32) or 2 (bf16) */
+    int speed; /* how fast products are, in units of those of f32 */
     /* Query rows first .. first+n-1, where row i of q, out and lse stands at position past+i; n * group may be anything. */
     void (*forward)(const struct attention_part *p, int past, int first, int n, float *scratch);
     /* The rows 0 .. n-1 (one tile) against the keys begin .. end-1 alone, to attention_partial_floats; and `parts` such to out. */
@@ -86,6 +87,7 @@ static inline size_t attention_scratch_floats(int head_dim)
 
 extern const struct attention_kernels attention_kernels_base;
 /* NULL where the compiler cannot make them. */
+const struct attention_kernels *attention_kernels_amx(void);
 const struct attention_kernels *attention_kernels_avx512bf16(void);
 const struct attention_kernels *attention_kernels_avx512(void);
 const struct attention_kernels *attention_kernels_avx2(void);

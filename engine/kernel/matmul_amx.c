@@ -8,41 +8,19 @@
  */
 #include "engine/kernel/matmul_avx512.h"
 
+#include "engine/kernel/tiles.h"
+
 #if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BW__)
-#include <immintrin.h>
 #include <string.h>
 
-enum { SIDE = 32, TILE = 16 };
-
-struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t bytes_per_row[16];
-    uint8_t rows[16];
-};
-
-/* The intrinsics do not tell the compiler that they read memory: what they read is written before this. */
-static inline void memory_is_written(void)
-{
-    __asm__ volatile("" : : : "memory");
-}
-
-static void configure_tiles(void)
-{
-    _Alignas(64) struct tile_config t = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        t.bytes_per_row[i] = 64;
-        t.rows[i] = TILE;
-    }
-    memory_is_written();
-    _tile_loadconfig(&t);
-}
+enum { SIDE = SQUARE };
 
 /* 32 rows x 32 columns (or 16: one panel) into a square that is all there. */
 static inline __attribute__((always_inline)) void square(const struct block_sum *s, int r0, int j, const float *from, size_t from_bytes, float *c,
                                                          size_t c_bytes, bool two_panels)
 {
     float *c2 = (float *)(void *)((unsigned char *)c + TILE * c_bytes);
-    memory_is_written();
+    tiles_see_memory();
     if (from) {
         const float *from2 = (const float *)(const void *)((const unsigned char *)from + TILE * from_bytes);
         _tile_loadd(0, from, from_bytes);
@@ -104,7 +82,7 @@ static void by_square(const struct block_sum *s, int r0, int j, int rows, int co
 
 static void sum_block(const struct block_sum *s)
 {
-    configure_tiles();
+    tiles_configure(SIDE);
     for (int j = 0; j < s->cols; j += SIDE) {
         const int cols = s->cols - j < SIDE ? s->cols - j : SIDE;
         for (int r = 0; r < s->rows; r += SIDE) {
@@ -116,7 +94,7 @@ static void sum_block(const struct block_sum *s)
                 by_square(s, r, j, rows, cols);
         }
     }
-    _tile_release();
+    tiles_release();
 }
 
 static const struct kernel_table table = {

@@ -3,6 +3,7 @@
 #include "tests/cross/amx_emulator.h"
 #include "tests/unit/kernel/kernel_test.h"
 
+#include "engine/kernel/attention.h"
 #include "engine/kernel/matmul.h"
 #include "engine/kernel/processor.h"
 
@@ -154,6 +155,17 @@ static void registers_and_addresses(void **state)
     _tile_release();
 }
 
+/* What the instructions since `before` say; how many of the products are useful. */
+static void report(const char *name, const struct amx_counts *before, double flops)
+{
+    const struct amx_counts after = amx_counts();
+    const double products = (double)(after.products - before->products), loads = (double)(after.loads - before->loads),
+                 stores = (double)(after.stores - before->stores), lines = (double)(after.missed - before->missed);
+    printf("%-44s %7.0f products, %3.0f %% useful; for one: %.2f loads, %.2f stores, %4.1f lines not from the first cache\n", name, products,
+           100 * flops / (products * 2 * 16 * 16 * 32), loads / products, stores / products, lines / products);
+    assert_true(loads <= 1.1 * products || flops < 1e9);
+}
+
 /* How the products of a step use the instructions; see amx_emulator.h. */
 static void counts_of_products(void **state)
 {
@@ -170,14 +182,44 @@ static void counts_of_products(void **state)
         const struct matmul_output o = {.y = y, .y_type = DT_BF16, .ldy = out, .n_terms = 1, .terms = {{.a = x, .a_type = DT_BF16, .lda = ld, .w = &m}}};
         const struct amx_counts before = amx_counts();
         matmul_nt_joined(&c, &o, 1, rows);
-        const struct amx_counts after = amx_counts();
-        const double products = (double)(after.products - before.products), loads = (double)(after.loads - before.loads),
-                     lines = (double)(after.missed - before.missed);
-        printf("%-22s %4d x %4d x %4d: %8.0f products, %.3f loads and %.3f stores a product, %.1f lines a product from the second cache\n", shapes[s].name,
-               (int)rows, (int)in, (int)out, products, loads / products, (double)(after.stores - before.stores) / products, lines / products);
-        assert_true(products == (double)(rows / 16 * (out / 16) * (in / 32)));
-        assert_true(loads <= 1.1 * products);
+        char name[80];
+        snprintf(name, sizeof name, "%s, %d x %d x %d", shapes[s].name, (int)rows, (int)in, (int)out);
+        report(name, &before, 2.0 * (double)(rows * in * out));
         mem_free(x), mem_free(w), mem_free(y);
+    }
+    compute_free(&c);
+    pool_free(pool);
+}
+
+static void counts_of_attention(void **state)
+{
+    static const struct { const char *name; struct attention_shape a; int seqs, length; } cases[] = {
+        {"Gemma 3 270M, 4 x 128 tokens", {4, 1, 256, 0, 0.0625f, 0}, 4, 128}, {"SmolLM2-135M, 8 x 32 tokens", {9, 3, 64, 0, 0.125f, 0}, 8, 32}};
+    struct pool *pool = pool_new(1, NULL);
+    struct compute c;
+    assert_true(compute_init(&c, pool, GM_TRAIN, GM_COMPUTE_BF16, FAMILY_AMX, NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases && amx_is_emulated(); i++) {
+        const struct attention_shape *a = &cases[i].a;
+        const int64_t T = cases[i].seqs * cases[i].length, wide = a->n_heads * a->head_dim, narrow = a->n_kv_heads * a->head_dim;
+        int32_t start[9];
+        for (int s = 0; s <= cases[i].seqs; s++)
+            start[s] = s * cases[i].length;
+        uint16_t *x = mem_new((size_t)(T * wide), sizeof *x), *y = mem_new((size_t)(T * wide), sizeof *y), *dk = mem_new((size_t)(T * narrow), sizeof *dk),
+                 *dv = mem_new((size_t)(T * narrow), sizeof *dv), *dq = mem_new((size_t)(T * wide), sizeof *dq);
+        float *lse = mem_new((size_t)(T * a->n_heads), sizeof *lse);
+        const struct attention_batch b = {.q = {x, wide, DT_BF16}, .k = {x, narrow, DT_BF16}, .v = {x, narrow, DT_BF16}, .n_seqs = cases[i].seqs, .seq_start = start};
+        const double flops = attention_flops(a, cases[i].seqs, start);
+        struct amx_counts before = amx_counts();
+        char name[80];
+        attention(&c, a, &b, (struct attention_out){y, wide, DT_BF16}, lse);
+        snprintf(name, sizeof name, "%s, forward", cases[i].name);
+        report(name, &before, flops);
+        before = amx_counts();
+        attention_backward(&c, a, &b, (struct attention_in){x, wide, DT_BF16}, (struct attention_in){y, wide, DT_BF16}, lse,
+                           (struct attention_out){dq, wide, DT_BF16}, (struct attention_out){dk, narrow, DT_BF16}, (struct attention_out){dv, narrow, DT_BF16});
+        snprintf(name, sizeof name, "%s, backward", cases[i].name);
+        report(name, &before, 2.5 * flops);
+        mem_free(x), mem_free(y), mem_free(dk), mem_free(dv), mem_free(dq), mem_free(lse);
     }
     compute_free(&c);
     pool_free(pool);
@@ -189,6 +231,7 @@ int main(void)
         cmocka_unit_test(products),
         cmocka_unit_test(registers_and_addresses),
         cmocka_unit_test(counts_of_products),
+        cmocka_unit_test(counts_of_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  * bits for 1, 2 and 4 threads, windows, packed sequences, grouped queries, soft-cap, odd head dimensions; the cached
  * form against the full one.
  *
- * Tolerances. f32: rounding of sums. Products of bf16 (family avx512bf16, BF16 mode) get operands that bf16 can hold, so what differs is
+ * Tolerances. f32: rounding of sums. Products of bf16 (families avx512bf16 and amx, BF16 mode) get operands that bf16 can hold, so what differs is
  * the rounding of probabilities and of the gradients of scores, each by at most 2^-9 of itself: the error of a sum of such
  * terms has a norm of about 2^-9 of the sum's, half of that on average. 2^-8 is asked for, and that no element strays further
  * than 16 times as much of the greatest. */
@@ -60,9 +60,18 @@ static void drop(struct batch *b)
     mem_free(b->qkv), mem_free(b->dqkv), mem_free(b->dout), mem_free(b->out), mem_free(b->lse);
 }
 
+/* Families whose products are of bf16. */
+static bool takes_bf16(enum family f)
+{
+    return f == FAMILY_AVX512BF16 || f == FAMILY_AMX;
+}
+
 /* What the processor can do, whether or not the family has matrix kernels. */
 static bool runs_here(enum family f)
 {
+#ifdef SLOW_INSTRUCTIONS
+    return f == FAMILY_AMX;
+#endif
 #if defined(__x86_64__)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (f == FAMILY_AVX2)
@@ -71,21 +80,22 @@ static bool runs_here(enum family f)
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
             && __builtin_cpu_supports("avx512vl");
 #endif
-    if (f == FAMILY_AVX512BF16)
-        return family_runs_here(f);
-    return f == FAMILY_PLAIN;
+    return takes_bf16(f) ? family_runs_here(f) : f == FAMILY_PLAIN;
 }
 
 static void compute_make(struct compute *c, int pool, enum family f)
 {
     assert_true(compute_init(c, pools[pool], GM_TRAIN, GM_COMPUTE_F32, FAMILY_PLAIN, NULL));
     c->family = f;
-    if (f == FAMILY_AVX512BF16)
+    if (takes_bf16(f))
         c->mode = GM_COMPUTE_BF16;
 }
 
 static enum family best_family(void)
 {
+#ifdef SLOW_INSTRUCTIONS
+    return FAMILY_PLAIN;
+#endif
     return runs_here(FAMILY_AVX512F) ? FAMILY_AVX512F : runs_here(FAMILY_AVX2) ? FAMILY_AVX2 : FAMILY_PLAIN;
 }
 
@@ -157,6 +167,12 @@ static const struct example examples[] = {
     {{18, 1, 8, 0, 0.3f, 0}, 2, {1030, 70}},                         /* for none: scores are computed twice */
 };
 
+#ifdef SLOW_INSTRUCTIONS
+enum { EXAMPLES = 8 }; /* whose types are tried */
+#else
+enum { EXAMPLES = sizeof examples / sizeof *examples };
+#endif
+
 static uint16_t *rounded(float *x, int64_t n)
 {
     uint16_t *to = mem_new((size_t)n, sizeof *to);
@@ -202,7 +218,7 @@ static void test_against_plain(void **state)
             }
             double out = worst(first.out, want.out, b.T * b.wide), lse = worst(first.lse, want.lse, b.T * b.a.n_heads);
             double gradient = worst(first.dqkv, want.dqkv, b.T * b.ld);
-            if (f == FAMILY_AVX512BF16) {
+            if (takes_bf16((enum family)f)) {
                 const double *const bf16 = (double[]){
                     bf16_error(first.out, b.wide, want.out, b.wide, b.T, b.wide), bf16_error(first.dqkv, b.ld, want.dqkv, b.ld, b.T, b.wide),
                     bf16_error(k_of(&b, first.dqkv), b.ld, k_of(&b, want.dqkv), b.ld, b.T, b.narrow),
@@ -233,7 +249,7 @@ static void assert_rounded(const uint16_t *got, int64_t ld_got, const float *wan
 static void test_types(void **state)
 {
     (void)state;
-    for (size_t e = 0; e < sizeof examples / sizeof *examples; e++)
+    for (size_t e = 0; e < EXAMPLES; e++)
         for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++) {
             if (!runs_here((enum family)f))
                 continue;
@@ -355,7 +371,7 @@ static void test_large_scores(void **state)
         struct compute c;
         compute_make(&c, 1, (enum family)f);
         forward(&b, &c);
-        if (f == FAMILY_AVX512BF16)
+        if (takes_bf16((enum family)f))
             assert_true(bf16_error(b.out, b.wide, want.out, b.wide, b.T, b.wide) < 1);
         else /* scores of 1000 carry errors of 1e-4, and so does exp */
             assert_true(worst(b.out, want.out, b.T * b.wide) < 2e-3);
@@ -414,7 +430,7 @@ static void test_cached(void **state)
                 assert_memory_equal(out, out16, (size_t)(rows * b.wide) * 4);
                 rows = 0;
                 for (int s = 0; s < b.n_seqs; rows += r[s++].n_new)
-                    if (f == FAMILY_AVX512BF16) /* probabilities are rounded against another maximum */
+                    if (takes_bf16((enum family)f)) /* probabilities are rounded against another maximum */
                         assert_true(bf16_error(out + rows * b.wide, b.wide, b.out + (b.start[s + 1] - r[s].n_new) * b.wide, b.wide, r[s].n_new, b.wide) < 1);
                     else
                         assert_true(worst(out + rows * b.wide, b.out + (b.start[s + 1] - r[s].n_new) * b.wide, r[s].n_new * b.wide) < 1e-6);

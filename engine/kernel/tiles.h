@@ -1,0 +1,50 @@
+/* tiles.h - private to the files of the family amx (matmul_amx.c, attention_amx.c): how they use the eight tiles.
+ *
+ * A square of up to 32 rows x 32 columns of f32 sums, and what it is the product of:
+ *
+ *     0 1    sums of the upper rows: left, right 16 columns        4    left operand, upper rows x 32 bf16 (any stride)
+ *     2 3    sums of the lower rows                                5    lower rows
+ *     6      right operand: 16 pairs of rows x the left 16 columns, 7 the right 16
+ *
+ * so that each product loads one tile. A thread configures before it works, and releases in the end: a thread that is put aside then has no tiles to save.
+ */
+#ifndef GM_KERNEL_TILES_H
+#define GM_KERNEL_TILES_H
+
+#if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BW__)
+#include <immintrin.h>
+#include <stdint.h>
+
+enum { TILE = 16, SQUARE = 2 * TILE };
+
+/* The intrinsics do not tell the compiler that they read memory: what they read is written before this. */
+static inline void tiles_see_memory(void)
+{
+    __asm__ volatile("" : : : "memory");
+}
+
+/* For squares of so many rows, 1 .. SQUARE; more than TILE have lower ones. */
+static inline void tiles_configure(int rows)
+{
+    _Alignas(64) struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t bytes_per_row[16];
+        uint8_t rows[16];
+    } t = {.palette = 1};
+    const uint8_t upper = (uint8_t)(rows < TILE ? rows : TILE), lower = (uint8_t)(rows > TILE ? rows - TILE : TILE);
+    const uint8_t of_tile[8] = {upper, upper, lower, lower, upper, lower, TILE, TILE};
+    for (int i = 0; i < 8; i++) {
+        t.bytes_per_row[i] = 64;
+        t.rows[i] = of_tile[i];
+    }
+    tiles_see_memory();
+    _tile_loadconfig(&t);
+}
+
+static inline void tiles_release(void)
+{
+    _tile_release();
+}
+#endif
+
+#endif
