@@ -79,6 +79,7 @@ bool runner_start(struct workbench *w, struct gm_error *err)
     if (failed)
         return error_set(err, GM_E_IO, "start training: %s", strerror(failed));
     w->trainer_started = true;
+    taster_add(w, &(struct job){.kind = TASTE_CLEAR});
     w->view.run.state = RUN_LOADING;
     return true;
 }

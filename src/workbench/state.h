@@ -74,12 +74,13 @@ struct tools {
 
 /* ---- jobs: UI -> taster ---- */
 
-enum job_kind { TASTE_START_PAGE, TASTE_LOAD_RUN, TASTE_CHECK_ROWS, TASTE_CHAT, TASTE_SAMPLE, TASTE_EXPORT, TASTE_RETIRE, TASTE_QUIT };
+enum job_kind { TASTE_START_PAGE, TASTE_LOAD_RUN, TASTE_CHECK_ROWS, TASTE_CHAT, TASTE_SAMPLE, TASTE_EXPORT, TASTE_CLEAR, TASTE_RETIRE, TASTE_QUIT };
 enum adapter_of { ADAPTER_LIVE, ADAPTER_BASE, ADAPTER_FOLDER };
 struct job {
     enum job_kind kind;
     uint64_t number;            /* counted by taster_add; what a person cancels is all up to now */
     struct tools tools;
+    bool training;              /* goes on here: memory was planned without a second copy of the weights */
     bool tools_only;            /* TASTE_LOAD_RUN: the screens show the run already */
     enum adapter_of adapter;
     char *folder;               /* checkpoint, or the run to load */
@@ -270,6 +271,7 @@ struct kitchen; /* what the taster keeps between jobs */
 void taste_chat(struct workbench *w, struct kitchen *k, struct job *job);
 void taste_sample(struct workbench *w, struct kitchen *k, struct job *job);
 void taste_export(struct workbench *w, struct kitchen *k, struct job *job);
+void taste_clear(struct kitchen *k); /* training begins: what the kitchen holds is made again when it is wanted */
 void taste_retire(struct workbench *w, struct kitchen *k, struct job *job);
 void post_export_place(struct workbench *w, const char *run_dir);
 void kitchen_free(struct kitchen *k);

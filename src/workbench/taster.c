@@ -61,6 +61,9 @@ static bool carry_out(struct workbench *w, struct kitchen *k, struct job *j)
     case TASTE_EXPORT:
         taste_export(w, k, j);
         break;
+    case TASTE_CLEAR:
+        taste_clear(k);
+        break;
     case TASTE_RETIRE:
         taste_retire(w, k, j);
         break;
@@ -107,6 +110,7 @@ void taster_add(struct workbench *w, struct job *job)
     *copy = *job;
     copy->next = NULL;
     copy->tools = w->tools;
+    copy->training = w->trainer_started;
     pthread_mutex_lock(&w->job_lock);
     copy->number = ++w->jobs_added;
     struct job **end = &w->jobs;

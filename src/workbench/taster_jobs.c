@@ -72,21 +72,24 @@ static int context_of(const struct tools *t)
     return most > 0 && most < CHAT_CONTEXT ? most : CHAT_CONTEXT;
 }
 
-static bool prepare(struct workbench *w, struct kitchen *k, const struct tools *t, struct gm_error *err)
+/* Weights are packed where that pays and memory is free, but not beside training: a run takes what its plan says. */
+static bool prepare(struct workbench *w, struct kitchen *k, const struct job *j, struct gm_error *err)
 {
+    const struct tools *t = &j->tools;
     if (!open_compute(w, k, t->options, err))
         return false;
     if (!t->tpl)
         return error_set(err, GM_E_UNSUPPORTED, "ask the model: it has no chat template that is known here (train with --chat-template)");
-    if (k->model == t->model)
-        return true;
-    forget_model(k);
-    k->generator = generator_new(t->model, t->tokenizer, SAMPLE_PLACES, context_of(t), &k->compute, err);
-    if (!k->generator)
-        return false;
-    k->model = t->model;
-    generator_judge(k->generator, w->syllables, form_find("haiku"));
-    generator_remember(k->generator, true);
+    if (k->model != t->model) {
+        forget_model(k);
+        k->generator = generator_new(t->model, t->tokenizer, SAMPLE_PLACES, context_of(t), &k->compute, err);
+        if (!k->generator)
+            return false;
+        k->model = t->model;
+        generator_judge(k->generator, w->syllables, form_find("haiku"));
+        generator_remember(k->generator, true);
+    }
+    generator_packing(k->generator, j->training ? 0 : -1);
     return true;
 }
 
@@ -162,7 +165,7 @@ void taste_chat(struct workbench *w, struct kitchen *k, struct job *j)
     int32_t stop_ids[8];
     char who[48];
     int step;
-    bool ok = prepare(w, k, &j->tools, &err) && fetch(w, k, j, &step, who, sizeof who, &err);
+    bool ok = prepare(w, k, j, &err) && fetch(w, k, j, &step, who, sizeof who, &err);
     if (ok)
         mail_post(w, &(struct mail){.kind = MAIL_CHAT_WHO, .text = mem_copy(who)});
     ok = ok && conversation(j, &ids, &err);
@@ -188,7 +191,7 @@ void taste_sample(struct workbench *w, struct kitchen *k, struct job *j)
     j->messages = mem_new(1, sizeof *j->messages); /* goes with the job */
     j->messages[0] = (struct chat_message){"user", mem_copy(j->text)};
     j->n_messages = 1;
-    bool ok = prepare(w, k, &j->tools, &err) && fetch(w, k, j, &step, who, sizeof who, &err) && conversation(j, &ids, &err);
+    bool ok = prepare(w, k, j, &err) && fetch(w, k, j, &step, who, sizeof who, &err) && conversation(j, &ids, &err);
     if (ok) {
         int n_stop = (int)chat_stop_ids(j->tools.tpl, j->tools.tokenizer, stop_ids);
         for (int i = 0; i < n; i++) {
@@ -209,6 +212,11 @@ void taste_sample(struct workbench *w, struct kitchen *k, struct job *j)
     }
     mail_post(w, &(struct mail){.kind = MAIL_SAMPLES_OVER, .text = ok ? NULL : mem_copy(err.text)});
     id_list_free(&ids);
+}
+
+void taste_clear(struct kitchen *k)
+{
+    forget_model(k);
 }
 
 /* The trainer of a run that is to go on: nothing of it is used any more, and its lock is given back. */
