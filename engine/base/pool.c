@@ -55,8 +55,16 @@ struct job {
     pthread_cond_t done;
 };
 
+/* pool_ahead(): read while it may be written; what is torn then is a wrong address to ask for, no more. */
+struct ahead {
+    alignas(64) atomic_uint call;
+    atomic_uintptr_t data[POOL_AHEAD];
+    atomic_size_t bytes[POOL_AHEAD];
+};
+
 struct pool {
     struct job jobs[ROLES];
+    struct ahead ahead[POOL_LANES];
     alignas(64) atomic_int gate; /* holders; training goes on at 0 */
     atomic_int sleepers;         /* workers waiting for `work` */
     atomic_bool stop;
@@ -72,6 +80,9 @@ struct pool {
 struct worker {
     struct pool *pool;
     int slot;
+    unsigned call; /* of pool_ahead(): what of it has been asked for */
+    int range;
+    size_t asked;
     pthread_t thread;
 };
 
@@ -163,6 +174,31 @@ static void sleep_until_work(struct pool *p)
     pthread_mutex_unlock(&p->mutex);
 }
 
+/* Asks for what the lane will read next, until there is work; goes on there the next time. A processor forgets what it is asked for while it has all it can
+ * carry (Zen 5: some 64 lines): so not faster than memory gives, 16 lines a pause. */
+static void look_ahead(struct pool *p, struct worker *w)
+{
+    enum { LINE = 64, STEP = 16 * LINE };
+    struct ahead *a = &p->ahead[pool_lane(p, w->slot)];
+    const unsigned call = atomic_load_explicit(&a->call, memory_order_acquire);
+    if (call != w->call) {
+        w->call = call;
+        w->range = 0;
+        w->asked = 0;
+    }
+    for (; w->range < POOL_AHEAD; w->range++, w->asked = 0) {
+        const uintptr_t data = atomic_load_explicit(&a->data[w->range], memory_order_relaxed);
+        const size_t bytes = atomic_load_explicit(&a->bytes[w->range], memory_order_relaxed);
+        for (; w->asked < bytes; w->asked += STEP) {
+            if (has_work(p))
+                return;
+            for (size_t at = w->asked; at < w->asked + STEP && at < bytes; at += LINE)
+                __builtin_prefetch((const void *)(data + at), 0, 2);
+            relax();
+        }
+    }
+}
+
 static void *worker_main(void *context)
 {
     struct worker *w = context;
@@ -171,6 +207,7 @@ static void *worker_main(void *context)
     while (!atomic_load(&p->stop)) {
         if (take_block(p, GM_TASTE, w->slot) || take_block(p, GM_TRAIN, w->slot))
             continue;
+        look_ahead(p, w);
         if (!SPIN_UNTIL(has_work(p) || atomic_load(&p->stop)))
             sleep_until_work(p);
     }
@@ -308,6 +345,27 @@ void pool_run(struct pool *p, enum gm_role role, pool_fn fn, void *arg, int n_bl
     if (role == GM_TASTE)
         open_gate(p);
     atomic_store(&p->jobs[role].in_use, false);
+}
+
+int pool_lanes(const struct pool *p)
+{
+    return p->n_threads < POOL_LANES ? p->n_threads : POOL_LANES;
+}
+
+int pool_lane(const struct pool *p, int slot)
+{
+    return slot == p->n_threads ? 0 : slot % pool_lanes(p);
+}
+
+void pool_ahead(struct pool *p, int lane, const struct pool_bytes *ranges, int n)
+{
+    struct ahead *a = &p->ahead[lane];
+    assert(n >= 0 && n <= POOL_AHEAD);
+    for (int i = 0; i < POOL_AHEAD; i++) {
+        atomic_store_explicit(&a->data[i], i < n ? (uintptr_t)ranges[i].data : 0, memory_order_relaxed);
+        atomic_store_explicit(&a->bytes[i], i < n ? ranges[i].bytes : 0, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&a->call, 1, memory_order_release);
 }
 
 void pool_hold(struct pool *p)

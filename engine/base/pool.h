@@ -35,6 +35,19 @@ void pool_free(struct pool *p);
 int pool_threads(const struct pool *p);
 int pool_slots(const struct pool *p); /* threads + 1: both callers may be inside at once */
 void pool_run(struct pool *p, enum gm_role role, pool_fn fn, void *arg, int n_blocks);
+/* A lane is one thread's share of memory that all read together (lanes.h): that of slot `slot`, out of pool_lanes(). With very many threads some share one. */
+enum { POOL_LANES = 64 };
+int pool_lanes(const struct pool *p);
+int pool_lane(const struct pool *p, int slot); /* 0: the callers' */
+/* What a lane's worker will read in the next job but has not been given yet: when it finds no block to take, it asks for those bytes, in this order, instead of
+ * waiting idly; so memory is not idle either while the caller does what only one thread can. Asked for once after each call; only a hint: bytes that are
+ * gone by then do no harm. The callers' own lane has nobody to ask. */
+enum { POOL_AHEAD = 3 };
+struct pool_bytes {
+    const void *data;
+    size_t bytes;
+};
+void pool_ahead(struct pool *p, int lane, const struct pool_bytes *ranges, int n);
 /* Tasting keeps the gate over several pool_run calls (a prompt, an answer). Nests. */
 void pool_hold(struct pool *p);
 void pool_release(struct pool *p);

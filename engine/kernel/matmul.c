@@ -78,7 +78,6 @@ static void packed(const struct compute *c, bool nn, const struct matmul_output 
     struct operands o;
     collect_operands(&o, outputs, n, nn);
     place_operands(c, &o, T);
-    packed_convert(c, o.list, o.n, T);
     struct packed_target targets[PACKED_TARGETS];
     for (int i = 0; i < n; i++) {
         targets[i] = (struct packed_target){.c = outputs[i].y,
@@ -92,10 +91,13 @@ static void packed(const struct compute *c, bool nn, const struct matmul_output 
                 (struct packed_term){.a = o.list[find_operand(&o, t, nn)], .w = t->w};
         }
     }
-    if (!nn && few_applies(c, T, targets, n))
+    if (!nn && few_applies(c, T, targets, n)) {
+        packed_convert_rows(c, o.list, o.n, T);
         few_multiply(c, T, targets, n);
-    else
+    } else {
+        packed_convert(c, o.list, o.n, T);
         packed_multiply(c, T, targets, n, nn);
+    }
 }
 
 /* Few rows: every block computes some columns of one output, all its terms. */

@@ -90,17 +90,23 @@ static void block_convert(void *arg, int block, int slot)
                          rows, o->depth, round_up(o->depth, 32));
 }
 
+void packed_convert_rows(const struct compute *c, const struct packed_operand *operands, int n,
+                         int64_t rows)
+{
+    struct conversions v = {.c = c, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
+    for (int i = 0; i < n; i++)
+        if (operands[i].data != operands[i].source)
+            v.operands[v.n++] = &operands[i];
+    pool_run(c->pool, c->role, block_convert, &v, v.n * v.n_row_blocks);
+}
+
 void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
                     int64_t rows)
 {
-    struct conversions v = {.c = c, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
-    for (int i = 0; i < n; i++) {
-        if (operands[i].data == operands[i].source)
-            continue;
-        clear_padding_rows(c, &operands[i], rows);
-        v.operands[v.n++] = &operands[i];
-    }
-    pool_run(c->pool, c->role, block_convert, &v, v.n * v.n_row_blocks);
+    for (int i = 0; i < n; i++)
+        if (operands[i].data != operands[i].source)
+            clear_padding_rows(c, &operands[i], rows);
+    packed_convert_rows(c, operands, n, rows);
 }
 
 struct transposition {

@@ -24,5 +24,9 @@ bool panels_help(const struct compute *c); /* false: this family has no panels o
 size_t panels_bytes(const struct mat *w);
 /* Threaded. */
 struct panels panels_pack(const struct compute *c, const struct mat *w, void *memory);
+/* Before a product, or whatever else the pool does: the one after it will multiply few rows with these n matrices, joined. Threads that have nothing left to do
+ * meanwhile ask for what they will then read first (pool_ahead), and before that for the ranges of `others`, which are divided among them. */
+enum { PANELS_OTHERS = POOL_AHEAD - 1 };
+void panels_ahead(const struct compute *c, const struct mat *const *w, int n, const struct pool_bytes *others, int n_others);
 
 #endif

@@ -9,6 +9,7 @@
 #include "engine/kernel/attention.h"
 #include "engine/kernel/head.h"
 #include "engine/kernel/ops.h"
+#include "engine/kernel/panels.h"
 #include "engine/model/layer.h"
 #include "engine/model/ropes.h"
 
@@ -239,6 +240,28 @@ static void store(struct decoder *d, const struct compute *c, int layer, int n_c
     }
 }
 
+/* What a step with few rows reads after the projections at hand: the n matrices `which` of a layer; before them, with attention, what is cached of a single
+ * sequence. */
+static void read_ahead(const struct decoder *d, const struct compute *c, int layer, const enum proj *which, int n, int64_t T, bool attention)
+{
+    const struct mat *w[LAYER_GROUP] = {&d->m->head};
+    struct pool_bytes caches[2];
+    int n_caches = 0;
+    if (layer < d->m->config.n_layers)
+        for (int i = 0; i < n; i++)
+            w[i] = &d->m->layers[layer].w[which[i]];
+    else
+        n = 1;
+    if (attention && T == 1) {
+        const int past = d->positions[0], window = d->m->config.sliding[layer] ? d->m->config.sliding_window : 0,
+                  begin = window > 0 && past >= window ? past - window + 1 : 0, slot = d->chunks[0].item->slot;
+        const size_t at = (size_t)begin * d->row_bytes, bytes = (size_t)(past - begin) * d->row_bytes;
+        caches[n_caches++] = (struct pool_bytes){cached(d, d->keys, layer, slot) + at, bytes};
+        caches[n_caches++] = (struct pool_bytes){cached(d, d->values, layer, slot) + at, bytes};
+    }
+    panels_ahead(c, w, n, caches, n_caches);
+}
+
 static void run_layer(struct decoder *d, const struct layer_run *r, int layer, int64_t T,
                       int n_chunks)
 {
@@ -249,6 +272,7 @@ static void run_layer(struct decoder *d, const struct layer_run *r, int layer, i
     const struct layer *l = &d->m->layers[layer];
     const float eps = config->rms_norm_eps;
     rmsnorm(c, d->n, NULL, d->x, l->norm_in, T, d->d, eps);
+    read_ahead(d, c, layer, out, 1, T, true);
     layer_project(r, layer, qkv, 3, d->n, T, (float *const[]){d->qs, d->ks, d->vs}, d->u);
     if (l->norm_q) {
         rmsnorm(c, d->qs, NULL, d->qs, l->norm_q, T * config->n_heads, config->head_dim, eps);
@@ -262,13 +286,16 @@ static void run_layer(struct decoder *d, const struct layer_run *r, int layer, i
     struct attention_shape shape;
     layer_attention_shape(config, layer, &shape);
     attention_cached(c, &shape, d->type, d->att, d->qs, d->requests, n_chunks);
+    read_ahead(d, c, layer, gated, 2, T, false);
     layer_project(r, layer, out, 1, d->att, T, &d->o, d->u);
     if (l->norm_attn_out)
         rmsnorm(c, d->o, NULL, d->o, l->norm_attn_out, T, d->d, eps);
     add_inplace(c, d->x, d->o, T * d->d);
     rmsnorm(c, d->n, NULL, d->x, l->norm_mlp_in, T, d->d, eps);
+    read_ahead(d, c, layer, down, 1, T, false);
     layer_project(r, layer, gated, 2, d->n, T, (float *const[]){d->gate, d->up}, d->u);
     glu(c, d->h, d->gate, d->up, T * d->ff, config->act);
+    read_ahead(d, c, layer + 1, qkv, 3, T, false);
     layer_project(r, layer, down, 1, d->h, T, &d->o, d->u);
     if (l->norm_mlp_out)
         rmsnorm(c, d->o, NULL, d->o, l->norm_mlp_out, T, d->d, eps);

@@ -69,6 +69,49 @@ static void test_same_bits(void **state)
             compare((enum family)f, &shapes[i]);
 }
 
+/* Products of one input, joined, cut over all their panels together; threads that wait are told what comes next. */
+static void test_joined(void **state)
+{
+    enum { N = 3, IN = 96, ALL = 100 + 16 + 37, ROWS = 5 };
+    static const int64_t out[N] = {100, 16, 37};
+    float *x = test_floats(ROWS * IN, 1), *want = mem_new(ROWS * ALL, sizeof *want), *got = mem_new(ROWS * ALL, sizeof *got);
+    for (int f = FAMILY_AUTO + 1; f < FAMILY_COUNT; f++)
+        for (int i = 0; i < POOLS; i++) {
+            struct compute c;
+            if (!family_runs_here((enum family)f) || !compute_init(&c, pools[i], GM_TASTE, GM_COMPUTE_BF16, (enum family)f, NULL))
+                continue;
+            struct mat w[N];
+            const struct mat *all[N];
+            struct panels p[N];
+            void *owned[N], *memory[N];
+            struct matmul_output plain[N], packed[N];
+            float *at = want, *to = got;
+            for (int k = 0; k < N && panels_help(&c); k++, at += ROWS * out[k - 1], to += ROWS * out[k - 1]) {
+                w[k] = test_matrix(DT_BF16, out[k], IN, 0, k + 3, &owned[k]);
+                plain[k] = (struct matmul_output){.y = at, .ldy = out[k], .n_terms = 1, .terms = {{.a = x, .lda = IN, .w = &w[k]}}};
+                packed[k] = plain[k];
+                packed[k].y = to;
+                all[k] = &w[k];
+            }
+            if (panels_help(&c)) {
+                matmul_nt_joined(&c, plain, N, ROWS);
+                panels_ahead(&c, all, N, NULL, 0); /* not packed yet: nothing to tell */
+                for (int k = 0; k < N; k++) {
+                    memory[k] = mem_new(panels_bytes(&w[k]), 1);
+                    p[k] = panels_pack(&c, &w[k], memory[k]);
+                    w[k].panels = &p[k];
+                }
+                panels_ahead(&c, all, N, (const struct pool_bytes[]){{x, ROWS * IN * sizeof *x}}, 1);
+                matmul_nt_joined(&c, packed, N, ROWS);
+                assert_memory_equal(got, want, ROWS * ALL * sizeof *want);
+                for (int k = 0; k < N; k++)
+                    mem_free(memory[k]), mem_free(owned[k]);
+            }
+            compute_free(&c);
+        }
+    mem_free(x), mem_free(want), mem_free(got);
+}
+
 /* A view of some rows has no panels: those of the whole would begin elsewhere. */
 static void test_views(void **state)
 {
@@ -81,6 +124,6 @@ static void test_views(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits), cmocka_unit_test(test_views)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits), cmocka_unit_test(test_joined), cmocka_unit_test(test_views)};
     return cmocka_run_group_tests(tests, start_pools, stop_pools);
 }
