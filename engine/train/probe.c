@@ -293,6 +293,16 @@ bool probe_run(const struct probe_request *r, struct probe *p, struct gm_error *
     return ok;
 }
 
+bool probe_packing(const struct probe_request *r, size_t *bytes, struct gm_error *err)
+{
+    struct bench k;
+    const size_t live = mem_live_bytes();
+    const bool ok = bench_open(&k, r, 1, -1, true, err);
+    bench_close(&k);
+    *bytes = mem_live_bytes() - live;
+    return ok;
+}
+
 double probe_step(const struct probe *p, int layers, int walked, int recomputed, double tokens, double targets)
 {
     double layer = p->embed + (layers + recomputed) * p->forward + (walked - 1) * p->backward + p->lowest;

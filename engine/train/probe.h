@@ -36,6 +36,8 @@ struct probe {
     size_t packing;                   /* bytes that the packing memory of `compute` grew by */
 };
 bool probe_run(const struct probe_request *r, struct probe *p, struct gm_error *err);
+/* The packing alone, by one step of one layer: for who wants no times. */
+bool probe_packing(const struct probe_request *r, size_t *bytes, struct gm_error *err);
 /* Seconds of a step without the optimiser, and of a loss without gradient. */
 double probe_step(const struct probe *p, int layers, int walked, int recomputed, double tokens, double targets);
 double probe_loss(const struct probe *p, int layers, double tokens, double targets);

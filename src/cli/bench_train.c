@@ -37,8 +37,8 @@ static bool choose_recomputed(const struct bench_train *a, const struct model *m
                                 .program = resident > weights ? resident - weights : 0, .own = resident - mem_rss_file_bytes(),
                                 .available = mem_available_bytes()};
     struct forecast f;
-    const struct probe_request probe = {.model = m, .options = &o, .compute = c, .limits = *limits}; /* for what packing takes */
-    bool ok = probe_run(&probe, &in.probe, err) && forecast_choose(&in, &f, err);
+    const struct probe_request probe = {.model = m, .options = &o, .compute = c, .limits = *limits};
+    bool ok = probe_packing(&probe, &in.probe.packing, err) && forecast_choose(&in, &f, err);
     *recomputed = ok ? f.recomputed : 0;
     return ok;
 }

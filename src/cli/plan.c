@@ -17,6 +17,7 @@ struct plan_args {
     const char *shape;
     int weights;
     double supervised;
+    bool of_shape; /* one of the two was told */
 };
 
 /* Who is planned: names for the head line. */
@@ -238,6 +239,16 @@ static int run_plan(const struct plan_args *a, struct train_args *t, const struc
     return status >= 0 ? status : cli_fail(&err);
 }
 
+/* A shape, or a model and data. */
+static bool check_subject(const struct plan_args *a, const struct train_args *t, struct gm_error *err)
+{
+    if (a->shape && (t->model || t->data.n > 0))
+        return error_set(err, GM_E_USAGE, "plan --train-shape %s: a model or data are told, too (only one of the two)", a->shape);
+    if (!a->shape && a->of_shape)
+        return error_set(err, GM_E_USAGE, "plan: --weights and --supervised are of a shape (give --train-shape, too)");
+    return true;
+}
+
 int command_plan(int argc, char **argv)
 {
     struct general g = {0};
@@ -247,8 +258,8 @@ int command_plan(int argc, char **argv)
     enum { OWN = 3 };
     struct arg table[TRAIN_ARG_ROWS + OWN] = {
         {"--train-shape", ARG_TEXT, &a.shape, "NAME", SHAPE_NAMES ": instead of a model and data; rows of --max-seq-length tokens", 0, 0, NULL, NULL},
-        {"--weights", ARG_CHOICE, &a.weights, SHAPE_WEIGHT_CHOICES, "with --train-shape: how its weights are stored", 0, 0, NULL, NULL},
-        {"--supervised", ARG_DOUBLE, &a.supervised, "SHARE", "with --train-shape: share of each row that carries loss", 0.001, 1, NULL, NULL}};
+        {"--weights", ARG_CHOICE, &a.weights, SHAPE_WEIGHT_CHOICES, "with --train-shape: how its weights are stored", 0, 0, &a.of_shape, NULL},
+        {"--supervised", ARG_DOUBLE, &a.supervised, "SHARE", "with --train-shape: share of each row that carries loss", 0.001, 1, &a.of_shape, NULL}};
     int status;
     train_args_init(&t);
     train_args_table(&t, table + OWN);
@@ -258,7 +269,7 @@ int command_plan(int argc, char **argv)
     if (!train_args_layers(&t, &spec, NULL, argc, argv, &g, &err))
         status = cli_fail(&err);
     else if (cli_begin(&spec, argc, argv, &g, &status))
-        status = train_args_finish(&t, &g, &err) ? run_plan(&a, &t, &g) : cli_fail(&err);
+        status = check_subject(&a, &t, &err) && train_args_finish(&t, &g, &err) ? run_plan(&a, &t, &g) : cli_fail(&err);
     train_args_free(&t);
     return status;
 }

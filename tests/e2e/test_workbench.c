@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,43 @@ static void escape(struct pty *p)
     pty_drain(p, 0.3);
 }
 
+/* The first number behind `name`; NAN: there is none. */
+static double number_behind(const char *screen, const char *name)
+{
+    const char *at = strstr(screen, name);
+    double x = NAN;
+    return at && sscanf(at + strlen(name), " %lf", &x) == 1 ? x : NAN;
+}
+
+/* Where the time goes, in the place of the curve: parts of a real step that make up the step. */
+static void time_pane(struct pty *p)
+{
+    static const char *const parts[] = {"embedding", "forward: products", "forward: adapters", "forward: attention", "forward: norms, gates",
+                                        "head and loss", "backward: products", "backward: adapters", "backward: attention",
+                                        "backward: norms, gates", "clip and update", "\342\224\203 rest"};
+    pty_keys(p, "t");
+    assert_true(pty_wait_screen(p, " of the peak", 10));
+    const char *screen = p->screen, *title = strstr(screen, "where the time of a step goes");
+    assert_non_null(title);
+    const char *ms = strstr(title, " ms,");
+    assert_non_null(ms);
+    while (ms > title && strchr("0123456789.", ms[-1]))
+        ms--;
+    const double step = strtod(ms, NULL);
+    double sum = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const double each = number_behind(screen, parts[i]);
+        if (!(each >= 0))
+            fail_msg("no time of: %s\n%s", parts[i], screen);
+        sum += each;
+    }
+    if (!(step > 0 && fabs(sum - step) <= 0.05 * step + 1)) /* each is rounded to a tenth of a millisecond */
+        fail_msg("parts of %.1f ms are no step of %.1f ms\n%s", sum, step, screen);
+    pty_keys(p, "t");
+    assert_true(pty_wait_screen(p, "loss  log-y", 5));
+    assert_null(strstr(p->screen, "where the time"));
+}
+
 static void demo_from_start_to_end(void **state)
 {
     struct pty p = {0};
@@ -42,6 +80,7 @@ static void demo_from_start_to_end(void **state)
     assert_true(pty_wait_screen(&p, "TRAIN", 20));
     assert_true(pty_wait_screen(&p, "best val", 30)); /* the first evaluation */
     print_message("first curve after %.1f s\n", pty_now() - began);
+    time_pane(&p);
     pty_keys(&p, "1");
     assert_true(pty_wait_screen(&p, "5 7 5", 20));
     pty_keys(&p, "3");

@@ -253,8 +253,11 @@ static void skips(void **state)
             c.head_skip = true;
             assert_true(head_loss(&c, &head, 0, h, targets, N, 1, NULL, dh, NULL, workspace) ==
                         total);
+            const float tolerance = f == FAMILY_NEONBF16 ? 1e-6f : 0; /* BFMMLA rounds to odd: what is added shows, however small */
             for (int i = 0; i < N * D; i++)
-                assert_true(i % D == 1 ? dh[i] == 0 && whole[i] > 0 : dh[i] == whole[i]);
+                if (!(i % D == 1 ? dh[i] == 0 && whole[i] > 0 : fabsf(dh[i] - whole[i]) <= tolerance))
+                    fail_msg("%s, %d threads: row %d column %d is %.9g, without skipping %.9g", family_name((enum family)f), threads, i / D, i % D,
+                             (double)dh[i], (double)whole[i]);
             if (threads == 1)
                 memcpy(first, dh, sizeof dh);
             assert_memory_equal(first, dh, sizeof dh);
