@@ -10,6 +10,7 @@
 #include "engine/base/rng.h"
 #include "engine/kernel/attention.h"
 #include "tests/unit/kernel/pools.h"
+#include "tests/unit/worse.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -130,20 +131,17 @@ static double bf16_error(const float *got, int64_t ld_got, const float *want, in
             const double w = want[i * ld_want + j], e = fabs(got[i * ld_got + j] - w);
             error += e * e;
             norm += w * w;
-            most = e <= most ? most : e;
+            most = worse(most, e);
             greatest = fabs(w) > greatest ? fabs(w) : greatest;
         }
-    return fmax(sqrt(error / norm) * 256, most / greatest * 16);
+    return worse(sqrt(error / norm) * 256, most / greatest * 16);
 }
 
 static double worst(const float *got, const float *want, int64_t n)
 {
     double w = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double e = fabs((double)got[i] - want[i]) / (1 + fabs(want[i]));
-        if (!(e <= w)) /* a NaN is the worst */
-            w = e;
-    }
+    for (int64_t i = 0; i < n; i++)
+        w = worse(w, fabs((double)got[i] - want[i]) / (1 + fabs(want[i])));
     return w;
 }
 

@@ -55,7 +55,7 @@ static void near(const char *what, const char *who, const float *got, const doub
         most = fmax(most, fabs(expected[i]));
         error = fmax(error, fabs(got[i] - expected[i]));
     }
-    if (error > tolerance * most)
+    if (!(error <= tolerance * most))
         fail_msg("%s, %s: largest error %.3g, largest value %.3g", who, what, error, most);
 }
 

@@ -11,6 +11,7 @@
 #include "engine/model/decode.h"
 #include "engine/model/pass.h"
 #include "tests/unit/fixtures.h"
+#include "tests/unit/worse.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -131,11 +132,8 @@ static inline void near(const char *what, const float *have, const float *want, 
                         double tolerance)
 {
     double worst = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double e = fabs((double)have[i] - (double)want[i]);
-        if (!(e <= worst))
-            worst = e;
-    }
+    for (int64_t i = 0; i < n; i++)
+        worst = worse(worst, fabs((double)have[i] - (double)want[i]));
     if (!(worst <= tolerance))
         fail_msg("%s: off by %g, tolerance %g", what, worst, tolerance);
 }

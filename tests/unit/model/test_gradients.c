@@ -341,10 +341,9 @@ static void test_full_and_lora(void **state)
                             (double)l->set.w[a->offset + (size_t)(r * w->cols + in)];
                 want *= (double)o.scale;
                 most = fmax(most, fabs(want));
-                worst = fmax(
-                    worst, fabs(want - (double)lora_grads[b->offset + (size_t)(out * o.rank + r)]));
+                worst = worse(worst, fabs(want - (double)lora_grads[b->offset + (size_t)(out * o.rank + r)]));
             }
-        if (worst > 1e-4 * most)
+        if (!(worst <= 1e-4 * most))
             fail_msg("%s: off by %g of %g", b->name, worst, most);
         for (int64_t k = 0; k < a->rows * a->cols; k++)
             assert_true(lora_grads[a->offset + (size_t)k] == 0);

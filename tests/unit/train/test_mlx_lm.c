@@ -5,6 +5,7 @@
  */
 #include "tests/unit/fixtures.h"
 #include "tests/unit/train/train_test.h"
+#include "tests/unit/worse.h"
 
 #include "engine/format/safetensors.h"
 #include "engine/train/trainer.h"
@@ -112,7 +113,7 @@ static struct end compare(const struct lora *have, const char *run, const struct
     assert_int_equal(have->set.count, want->set.count);
     for (size_t i = 0; i < want->set.count; i++) {
         double start = (double)from->set.w[i], x = (double)have->set.w[i] - start, y = (double)want->set.w[i] - start;
-        e.off = fmax(e.off, fabs(x - y));
+        e.off = worse(e.off, fabs(x - y));
         e.moved = fmax(e.moved, fabs(y));
         dot += x * y;
         gone += x * x;

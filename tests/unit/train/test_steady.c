@@ -2,6 +2,7 @@
  * of a whole run leave not a byte more than there was.
  *
  * malloc and its kin are this program's own here: they count, and hand on to the C library. */
+#include "tests/unit/fixtures.h"
 #include "tests/unit/train/train_test.h"
 
 #include "engine/train/batch.h"
@@ -67,10 +68,11 @@ static void steps_allocate_nothing(void **state)
     char *folder = new_folder(), *text = many_rows(40), *data = put_file(folder, "rows.jsonl", text);
     struct gm_error err = {0};
     struct pool *pool = pool_new(2, &err);
-    struct text_tools tools = open_tools(FIXTURES "/models/smollm2");
+    char *model = path_join(fixtures_dir(), "models/smollm2");
+    struct text_tools tools = open_tools(model);
     struct dataset_options of_data = {.max_seq_length = 512, .mask_prompt = true};
     struct dataset *d = dataset_open(data, &of_data, tools.tokenizer, tools.tpl, &err);
-    struct model *m = model_open(FIXTURES "/models/smollm2", &err);
+    struct model *m = model_open(model, &err);
     if (!d || !m)
         fail_msg("%s", err.text);
     for (int turn = 0; turn < 6; turn++) { /* f32 and bf16; LoRA, LoRA with dropout and layers computed again, DoRA */
@@ -114,6 +116,7 @@ static void steps_allocate_nothing(void **state)
     dataset_free(d);
     close_tools(&tools);
     pool_free(pool);
+    mem_free(model);
     mem_free(data);
     mem_free(text);
     remove_folder(folder);
@@ -145,7 +148,7 @@ static void a_run_does_not_grow(void **state)
     struct grown g = {0};
     struct pool *pool = pool_new(2, &err);
     struct train_options o = train_options_default();
-    o.model = mem_copy(FIXTURES "/models/smollm2");
+    o.model = path_join(fixtures_dir(), "models/smollm2");
     o.data = put_file(root, "rows.jsonl", text);
     o.run = mem_copy("steady");
     o.iters = UPDATES;
