@@ -32,6 +32,7 @@ static const struct kernel_table table = {
     .block_flops = 40e6,
     .strip_flops = 250e6,
     .step_rows = 6,
+    .asks_ahead = true,
     .pack_nt = avx512_pack_nt,
     .pack_nn = avx512_pack_nn,
     .convert = avx512_convert,

@@ -36,6 +36,7 @@ static const struct kernel_table table = {
     .block_flops = 40e6,
     .strip_flops = 1000e6,
     .step_rows = 6,
+    .asks_ahead = true,
     .pack_nt = avx512bf16_pack_nt,
     .pack_nn = avx512bf16_pack_nn,
     .convert = avx512bf16_convert,

@@ -16,7 +16,7 @@
 
 #include <assert.h>
 
-enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_DEPTH = KC + 1280, DEEP = 128 };
+enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_BYTES = 4608 /* of a column */, DEEP = 128 };
 
 static int64_t target_cols(const struct packed_target *t, bool nn)
 {
@@ -48,8 +48,14 @@ struct turn {
     bool last;
 };
 
+/* The panels of a turn stay in the second cache with what passes by: 2,304 values of bf16, or a stretch of f32 and its adapters. */
+static int64_t turn_depth(const struct compute *c)
+{
+    return TURN_BYTES / (int64_t)packed_element(c);
+}
+
 /* The turn after `turn` (zero: before the first). */
-static void next_turn(const struct packed_target *t, struct turn *turn)
+static void next_turn(const struct compute *c, const struct packed_target *t, struct turn *turn)
 {
     turn->n = 0;
     turn->depth = 0;
@@ -57,7 +63,7 @@ static void next_turn(const struct packed_target *t, struct turn *turn)
         const struct packed_term *term = &t->terms[turn->term];
         int64_t depth = min64(packed_stretch(term->a.depth, term->w->type), term->a.depth - turn->k0),
                 kpad = round_up(depth, 32);
-        if (turn->n > 0 && turn->depth + kpad > TURN_DEPTH)
+        if (turn->n > 0 && turn->depth + kpad > turn_depth(c))
             break;
         turn->parts[turn->n++] = (struct part){.term = term, .k0 = turn->k0, .depth = (int)depth, .kpad = (int)kpad};
         turn->depth += kpad;
@@ -125,12 +131,20 @@ struct place {
     int cols, rows;
 };
 
+/* Blocks go to the threads in turns, so each thread gets neighbouring strips: what the processor reads beyond the columns of one is packed
+ * with the next, and no line of W is wanted by two cores, which may lie far apart. */
+static int lane_strip(const struct strips *s, int block)
+{
+    const int lane = block % s->threads, each = s->whole / s->threads, longer = s->whole % s->threads;
+    return lane * each + (lane < longer ? lane : longer) + block / s->threads;
+}
+
 static struct place place_of(const struct strips *s, int block)
 {
     const int first_tail = s->whole * pieces_of(s, s->piece);
     const int64_t rows = block < first_tail ? s->piece : s->tail;
     const int index = block < first_tail ? block : block - first_tail, pieces = pieces_of(s, rows);
-    const int strip = index / pieces + (block < first_tail ? 0 : s->whole);
+    const int strip = block < first_tail && pieces == 1 ? lane_strip(s, block) : index / pieces + (block < first_tail ? 0 : s->whole);
     int which = 0;
     while (strip >= s->first[which + 1])
         which++;
@@ -147,9 +161,7 @@ struct ahead {
     struct place place;
     struct turn turn;
     int part;
-    const unsigned char *row; /* of what is left of this part */
-    size_t row_bytes, line, lines;
-    int64_t rows;
+    struct wanted wanted; /* of this part */
 };
 
 static void ask_part(struct ahead *a)
@@ -162,11 +174,10 @@ static void ask_part(struct ahead *a)
                  last = (size_t)((col + cols + block - 1) / block) * bytes;
     const unsigned char *at = (const unsigned char *)w->data + (size_t)row * w->row_bytes + first;
     const size_t skew = (uintptr_t)at % 64;
-    a->row = at - skew;
-    a->row_bytes = w->row_bytes;
-    a->line = 0;
-    a->lines = (last - first + skew + 63) / 64;
-    a->rows = ready_panels(a->c, a->nn, p, a->place.n0) ? 0 : a->nn ? p->depth : a->place.cols;
+    a->wanted = (struct wanted){.row = at - skew,
+                                .row_bytes = w->row_bytes,
+                                .lines = (last - first + skew + 63) / 64,
+                                .rows = ready_panels(a->c, a->nn, p, a->place.n0) ? 0 : a->nn ? p->depth : a->place.cols};
 }
 
 /* Goes to the first part; how many lines there are in all. */
@@ -175,26 +186,19 @@ static int64_t ask_from_start(struct ahead *a)
     int64_t lines = 0;
     for (a->part = a->turn.n - 1; a->part >= 0; a->part--) {
         ask_part(a);
-        lines += a->rows * (int64_t)a->lines;
+        lines += a->wanted.rows * (int64_t)a->wanted.lines;
     }
     a->part = 0;
     return lines;
 }
 
-static void ask(struct ahead *a, int64_t lines)
+/* What is to be asked for next; NULL: nothing. */
+static struct wanted *still_wanted(struct ahead *a)
 {
-    while (lines > 0 && a->part < a->turn.n) {
-        for (; lines > 0 && a->rows > 0; lines--) {
-            __builtin_prefetch(a->row + 64 * a->line, 0, 2);
-            if (++a->line == a->lines) {
-                a->line = 0;
-                a->row += a->row_bytes;
-                a->rows--;
-            }
-        }
-        if (a->rows == 0 && ++a->part < a->turn.n)
+    while (a->part < a->turn.n && a->wanted.rows == 0)
+        if (++a->part < a->turn.n)
             ask_part(a);
-    }
+    return a->part < a->turn.n ? &a->wanted : NULL;
 }
 
 /* What this thread will want after the turn `now`: the next one of the block, or the first of the block that comes to it if all
@@ -210,7 +214,7 @@ static struct ahead look_ahead(const struct strips *s, int block, const struct p
         if (a.place.target == p->target && a.place.n0 == p->n0)
             return a;
     }
-    next_turn(a.place.target, &a.turn);
+    next_turn(s->c, a.place.target, &a.turn);
     return a;
 }
 
@@ -223,7 +227,7 @@ enum { HELD_BYTES = 64 };
 
 static size_t panel_bytes(const struct compute *c, int64_t cols)
 {
-    return (size_t)(round_up(cols, PANEL) * TURN_DEPTH) * packed_element(c);
+    return (size_t)round_up(cols, PANEL) * TURN_BYTES;
 }
 
 static void block_strip(void *arg, int block, int slot)
@@ -242,7 +246,7 @@ static void block_strip(void *arg, int block, int slot)
     struct turn turn = {0};
     bool first = true;
     do {
-        next_turn(t, &turn);
+        next_turn(c, t, &turn);
         struct slice slices[TURN_PARTS];
         unsigned char *panel = panels;
         for (int i = 0; i < turn.n; i++) {
@@ -264,11 +268,12 @@ static void block_strip(void *arg, int block, int slot)
                                 .cols = p.cols};
         struct ahead ahead = look_ahead(s, block, &p, &turn);
         const int step = turn.depth >= DEEP ? k->step_rows : p.rows;
-        int64_t lines = 0;
-        if (ahead.turn.n > 0)
-            lines = ask_from_start(&ahead) * step / p.rows + 1;
+        const double lines = (double)ask_from_start(&ahead) / p.rows; /* for each row */
+        sum.wanted_lines = (int)(lines * k->step_rows / ((double)turn.depth * (double)packed_element(c) / 64)) + 1;
         for (int r = 0; r < p.rows; r += step) {
-            ask(&ahead, lines);
+            sum.wanted = still_wanted(&ahead);
+            if (sum.wanted && !k->asks_ahead)
+                ask_for_lines(sum.wanted, (int64_t)(lines * step) + 1);
             sum.rows = p.rows - r < step ? p.rows - r : step;
             k->sum_block(&sum);
             for (int i = 0; i < turn.n; i++)
@@ -360,7 +365,7 @@ void packed_multiply(const struct compute *c, int64_t rows, const struct packed_
     for (int i = 0; i < n_targets; i++) {
         struct turn turn = {0};
         assert(targets[i].c_type == DT_F32 || !targets[i].accumulate);
-        next_turn(&targets[i], &turn);
+        next_turn(c, &targets[i], &turn);
         wait = wait || !turn.last;
     }
     const int64_t longest = s.whole > 0 ? s.piece : s.tail;

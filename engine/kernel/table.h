@@ -37,6 +37,24 @@ struct slice {
     const void *panel;
     int kpad, k;
 };
+/* Rows of cache lines that will be read soon. */
+struct wanted {
+    const unsigned char *row; /* on a line */
+    size_t row_bytes, line, lines;
+    int64_t rows;
+};
+static inline __attribute__((always_inline)) void ask_for_lines(struct wanted *w, int64_t n)
+{
+    for (; n > 0 && w->rows > 0; n--) {
+        __builtin_prefetch(w->row + 64 * w->line, 0, 2);
+        if (++w->line == w->lines) {
+            w->line = 0;
+            w->row += w->row_bytes;
+            w->rows--;
+        }
+    }
+}
+
 /* to[rows, cols] = from[rows, cols] + the slices, one after the other; `to` may be `from`. */
 struct block_sum {
     const struct slice *slices;
@@ -47,6 +65,8 @@ struct block_sum {
     int64_t ld_to;
     bool to_bf16;
     int rows, cols;
+    struct wanted *wanted; /* NULL, or where the family asks_ahead: asked for meanwhile, */
+    int wanted_lines;      /* so many with every cache line of a row of `a` */
 };
 
 struct kernel_table {
@@ -55,6 +75,7 @@ struct kernel_table {
     double block_flops; /* work of a block: well below a millisecond, on a shared core, too */
     double strip_flops; /* the same for the packed driver, which may take a millisecond at full speed */
     int step_rows;      /* rows of a tile of sums: as many as the driver takes between two looks ahead */
+    bool asks_ahead;    /* sum_block asks for what is wanted; else the driver does, before it */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
     /* Packs w columns n0.., rows k0..: B = W. */
