@@ -402,6 +402,11 @@ void pool_give_way(struct pool *p)
     pthread_mutex_unlock(&p->mutex);
 }
 
+uint32_t pool_runs(const struct pool *p, enum gm_role role)
+{
+    return (uint32_t)(atomic_load(&p->jobs[role].ticket) >> 32);
+}
+
 double pool_training_held_share(struct pool *p)
 {
     pthread_mutex_lock(&p->mutex);

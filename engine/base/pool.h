@@ -24,6 +24,8 @@
 
 #include "engine/base/error.h"
 
+#include <stdint.h>
+
 enum gm_role { GM_TRAIN = 0, GM_TASTE = 1 };
 
 struct pool;
@@ -54,6 +56,8 @@ void pool_release(struct pool *p);
 /* While holding: training's turn, if it is due; returns when that is over. Nothing happens where nobody waits at the gate. */
 void pool_give_way(struct pool *p);
 double pool_turn(double waited); /* how long a turn is due to training that has waited for so long, seconds; 0: none yet */
+/* How often the role has begun a run that was cut into blocks, modulo 2^32: tells how far a long computation has got. Any thread. */
+uint32_t pool_runs(const struct pool *p, enum gm_role role);
 /* Share of the last second in which training had to wait for tasting, 0..1: the status line tells it. */
 double pool_training_held_share(struct pool *p);
 /* Puts the calling thread behind interactive ones (SCHED_BATCH, nice +5). Workers do it themselves; the trainer and tasting threads,

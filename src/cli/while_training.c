@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PROMPT = 48, ANSWER = 65, ROUNDS_LEAST = 5, ROUNDS_MOST = 256, WAKES_MAX = 1 << 16, UPDATES = 2 /* at least, while answers are made */ };
+enum { PROMPT = 48, ANSWER = 65, ROUNDS_LEAST = 5, ROUNDS_MOST = 256, WAKES_MAX = 1 << 16, RUNS_MAX = 1 << 14 };
 static const double WAKE_S = 0.004, ALONE_S = 0.2; /* before a question training goes on undisturbed */
 
 static void sleep_until(double when)
@@ -72,12 +72,13 @@ static struct lateness screen_lateness(const struct screen *s)
 
 struct trainer_side {
     pthread_t thread;
-    atomic_bool stop, pause, pauses;
-    atomic_long tokens;         /* so far */
-    _Atomic double last_update; /* when the last one ended */
+    atomic_bool stop;
+    atomic_uint_least64_t at; /* updates so far, and pool_runs() at the end of the last one: high and low half */
     struct compute compute;
     struct step step;
     struct random_batch batch;
+    double *done; /* [RUNS_MAX] share of an update's time that is over when so many of its runs are; undisturbed */
+    int n_done;
 };
 
 static const struct batch *same_batch(void *arg, int i)
@@ -90,15 +91,9 @@ static void *trainer_thread(void *arg)
     struct trainer_side *t = arg;
     struct step_result result;
     thread_background();
-    while (!atomic_load(&t->stop)) {
-        atomic_store(&t->pauses, atomic_load(&t->pause));
-        if (atomic_load(&t->pauses)) {
-            sleep_until(clock_seconds() + 0.001);
-            continue;
-        }
+    for (uint64_t updates = 1; !atomic_load(&t->stop); updates++) {
         step_run(&t->step, 1e-4, t->batch.b.n_targets, 1, same_batch, t, &result);
-        atomic_store(&t->last_update, clock_seconds());
-        atomic_fetch_add(&t->tokens, (long)result.tokens);
+        atomic_store(&t->at, updates << 32 | pool_runs(t->compute.pool, GM_TRAIN));
     }
     return NULL;
 }
@@ -115,6 +110,7 @@ static bool trainer_open(struct trainer_side *t, const struct model *m, struct p
     struct pass_limits limits = {.kind = PASS_LORA, .max_tokens = seq, .max_targets = t->batch.b.n_targets, .max_seqs = 1, .max_seq_tokens = seq,
                                  .mode = t->compute.mode};
     struct lora *l = lora_new(&m->config, &o.lora, 1, err);
+    t->done = mem_new(RUNS_MAX, sizeof *t->done);
     t->step = (struct step){.compute = &t->compute, .lora = l};
     bool ok = l && (t->step.pass = pass_new(m, &o.lora, &limits, err));
     if (ok)
@@ -129,6 +125,7 @@ static void trainer_close(struct trainer_side *t)
 {
     optimizer_free(t->step.optimizer);
     mem_free(t->step.grads);
+    mem_free(t->done);
     pass_free(t->step.pass);
     lora_free(t->step.lora);
     compute_free(&t->compute);
@@ -161,8 +158,8 @@ static bool next_token(struct taster_side *t, int slot, const int32_t *ids, int 
     return ok;
 }
 
-/* As the generator does it: the gate is kept for the whole answer, and training let through between two tokens. */
-static bool answer(struct taster_side *t, struct timing *out, struct gm_error *err)
+/* As the generator does it: the gate is kept for the whole answer, and training let through between two tokens; alone: it is not. */
+static bool answer(struct taster_side *t, bool alone, struct timing *out, struct gm_error *err)
 {
     int32_t ids[PROMPT], id;
     for (int i = 0; i < PROMPT; i++)
@@ -174,7 +171,8 @@ static bool answer(struct taster_side *t, struct timing *out, struct gm_error *e
     double first = clock_seconds(), last = first;
     *out = (struct timing){.first_s = first - began};
     for (int i = 1; ok && i < ANSWER; i++) {
-        pool_give_way(t->compute.pool);
+        if (!alone)
+            pool_give_way(t->compute.pool);
         ok = next_token(t, slot, &id, 1, &id, err);
         double now = clock_seconds();
         out->pause_s = fmax(out->pause_s, now - last);
@@ -205,58 +203,83 @@ static void taster_close(struct taster_side *t)
 
 /* ---- together ---- */
 
-/* Waits for the end of an update; when that was. */
-static double next_update(struct trainer_side *t)
+static uint32_t updates(const struct trainer_side *t)
 {
-    for (long before = atomic_load(&t->tokens); atomic_load(&t->tokens) == before;)
+    return (uint32_t)(atomic_load(&t->at) >> 32);
+}
+
+/* How many runs of the pool the update that goes on has had so far. */
+static int runs_of_update(const struct trainer_side *t)
+{
+    return (int)(pool_runs(t->compute.pool, GM_TRAIN) - (uint32_t)atomic_load(&t->at));
+}
+
+/* Updates so far, the part of the one that goes on included. */
+static double progress(const struct trainer_side *t)
+{
+    uint32_t n;
+    int runs;
+    do {
+        n = updates(t);
+        runs = runs_of_update(t);
+    } while (n != updates(t));
+    return t->n_done > 0 ? n + t->done[runs < t->n_done ? runs : t->n_done - 1] : n;
+}
+
+/* Waits for the end of an update; when that was. */
+static double next_update(const struct trainer_side *t)
+{
+    for (uint32_t before = updates(t); updates(t) == before;)
         sleep_until(clock_seconds() + 0.001);
     return clock_seconds();
 }
 
-/* One answer behind the other, from the end of an update to the end of another one: tokens of training per second. */
-static bool train_meanwhile(struct trainer_side *trainer, struct taster_side *taster, double seconds, double *rate, struct gm_error *err)
+/* Watches an update that nobody disturbs: how far it is after each of its runs. */
+static void watch_update(struct trainer_side *t)
 {
-    struct timing ignored;
-    bool ok = true;
-    long first = atomic_load(&trainer->tokens), now = first, began_at = 0, update = 0;
-    double began = 0, ended = 0, until = clock_seconds() + seconds;
-    while (ok && (update == 0 || now < began_at + UPDATES * update || clock_seconds() < until)) {
-        ok = answer(taster, &ignored, err);
-        now = atomic_load(&trainer->tokens);
-        ended = atomic_load(&trainer->last_update);
-        if (update == 0 && now > first) {
-            update = now - first;
-            began_at = now;
-            began = ended;
-        }
+    double began = next_update(t);
+    int n = 0;
+    for (uint32_t now = updates(t); updates(t) == now;) {
+        int runs = runs_of_update(t);
+        for (double s = clock_seconds() - began; n <= runs && n < RUNS_MAX;)
+            t->done[n++] = s;
+        sleep_until(clock_seconds() + 0.0002);
     }
-    *rate = (double)(now - began_at) / (ended - began);
-    return ok;
+    double whole = clock_seconds() - began;
+    for (int i = 0; i < n; i++)
+        t->done[i] /= whole;
+    t->n_done = n;
 }
 
-/* Answers alone and while training take turns, since the machine changes by the second. */
+/* Answers alone (training stands at the gate) and while training take turns, since the machine changes by the second. */
 struct rounds {
     int n;
     double first[2][ROUNDS_MOST], rate[2][ROUNDS_MOST], pause[2][ROUNDS_MOST], kept[ROUNDS_MOST];
+    double updates, seconds; /* of training and of the clock, while answers were made */
 };
 
-static bool one_round(struct rounds *r, struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], struct gm_error *err)
+static bool one_answer(struct rounds *r, struct taster_side *taster, bool alone, struct screen *screen, struct gm_error *err)
 {
-    bool ok = true;
-    for (int trains = 0; ok && trains < 2; trains++) {
-        struct timing t;
-        atomic_store(&trainer->pause, !trains);
-        while (atomic_load(&trainer->pauses) == trains)
-            sleep_until(clock_seconds() + 0.001);
-        if (trains)
-            sleep_until(clock_seconds() + ALONE_S * (1 + r->n % 8 / 8.0)); /* anywhere in an update */
-        ok = screen_start(&screens[trains], err);
-        if (!ok)
-            break;
-        ok = answer(taster, &t, err);
-        screen_stop(&screens[trains]);
-        r->first[trains][r->n] = t.first_s, r->rate[trains][r->n] = t.rate, r->pause[trains][r->n] = t.pause_s;
-    }
+    struct timing t = {0};
+    if (!screen_start(screen, err))
+        return false;
+    bool ok = answer(taster, alone, &t, err);
+    screen_stop(screen);
+    r->first[!alone][r->n] = t.first_s, r->rate[!alone][r->n] = t.rate, r->pause[!alone][r->n] = t.pause_s;
+    return ok;
+}
+
+static bool one_round(struct rounds *r, const struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], struct gm_error *err)
+{
+    pool_hold(taster->compute.pool);
+    sleep_until(clock_seconds() + 0.01); /* what was begun is over */
+    bool ok = one_answer(r, taster, true, &screens[0], err);
+    pool_release(taster->compute.pool);
+    sleep_until(clock_seconds() + ALONE_S * (1 + r->n % 8 / 8.0)); /* anywhere in an update */
+    double at = progress(trainer), began = clock_seconds();
+    ok = ok && one_answer(r, taster, false, &screens[1], err);
+    r->updates += progress(trainer) - at;
+    r->seconds += clock_seconds() - began;
     r->kept[r->n] = r->rate[1][r->n] / r->rate[0][r->n];
     r->n++;
     return ok;
@@ -268,7 +291,7 @@ static struct answers answers_of(struct rounds *r, int trains)
                             quantile(r->pause[trains], r->n, 0.5), quantile(r->pause[trains], r->n, 1)};
 }
 
-static bool ask(struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], double seconds, struct while_training_result *r,
+static bool ask(const struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], double seconds, struct while_training_result *r,
                 struct gm_error *err)
 {
     struct rounds *rounds = mem_new(1, sizeof *rounds);
@@ -278,17 +301,19 @@ static bool ask(struct trainer_side *trainer, struct taster_side *taster, struct
     r->alone = answers_of(rounds, 0);
     r->training = answers_of(rounds, 1);
     r->rate_kept = quantile(rounds->kept, rounds->n, 0.5);
+    r->trained_meanwhile = rounds->updates * (double)trainer->batch.b.T / rounds->seconds;
     mem_free(rounds);
     return ok;
 }
 
-static double train_alone(struct trainer_side *trainer, double seconds)
+/* Tokens per second. */
+static double train_alone(const struct trainer_side *t, double seconds)
 {
-    double began = next_update(trainer), ended = began; /* the first touches memory for the first time */
-    long before = atomic_load(&trainer->tokens);
+    double began = next_update(t), ended = began;
+    uint32_t before = updates(t);
     while (ended < began + seconds)
-        ended = next_update(trainer);
-    return (double)(atomic_load(&trainer->tokens) - before) / (ended - began);
+        ended = next_update(t);
+    return (updates(t) - before) * (double)t->batch.b.T / (ended - began);
 }
 
 static bool measure(struct trainer_side *trainer, struct taster_side *taster, struct screen screens[2], double seconds, struct while_training_result *r,
@@ -298,8 +323,10 @@ static bool measure(struct trainer_side *trainer, struct taster_side *taster, st
     int failed = pthread_create(&trainer->thread, NULL, trainer_thread, trainer);
     if (failed)
         return error_set(err, GM_E_IO, "start a thread: %s", strerror(failed));
+    next_update(trainer); /* the first touches memory for the first time */
+    watch_update(trainer);
     double before = train_alone(trainer, seconds / 2);
-    bool ok = ask(trainer, taster, screens, 2 * seconds, r, err) && train_meanwhile(trainer, taster, seconds, &r->trained_meanwhile, err);
+    bool ok = ask(trainer, taster, screens, 2 * seconds, r, err);
     if (ok)
         r->trained_alone = (before + train_alone(trainer, seconds / 2)) / 2;
     r->idle = screen_lateness(&screens[0]);
@@ -312,7 +339,7 @@ static bool measure(struct trainer_side *trainer, struct taster_side *taster, st
 bool while_training(const struct model *m, struct pool *pool, enum compute_mode mode, enum family family, int seq, double seconds,
                     struct while_training_result *r, struct gm_error *err)
 {
-    struct trainer_side trainer = {.tokens = 0};
+    struct trainer_side trainer = {.n_done = 0};
     struct taster_side taster = {.vocab = 0};
     struct screen screens[2] = {{.late = mem_new(WAKES_MAX, sizeof(double))}, {.late = mem_new(WAKES_MAX, sizeof(double))}};
     *r = (struct while_training_result){.trained_alone = 0};

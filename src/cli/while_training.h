@@ -22,10 +22,10 @@ struct lateness { /* how much later than it asked a thread at normal priority wo
 struct while_training_result {
     struct answers alone, training; /* in turns */
     double rate_kept;               /* while training, of the rate alone: median of the rounds */
-    double trained_alone, trained_meanwhile; /* tokens per second of training, while nobody asks and while answers are made, one behind the other */
+    double trained_alone, trained_meanwhile; /* tokens per second of training, while nobody asks and while answers are made */
     struct lateness idle, busy;              /* of the screen's thread: nothing trains; training and answers */
 };
-/* seq: tokens of an update. Takes about 4 * seconds, longer where two updates take longer than that while answers are made. */
+/* seq: tokens of an update. Takes about 3 * seconds, and some updates. */
 bool while_training(const struct model *m, struct pool *pool, enum compute_mode mode, enum family family, int seq, double seconds,
                     struct while_training_result *r, struct gm_error *err);
 json_t *while_training_json(const struct while_training_result *r);

@@ -1,5 +1,5 @@
 /* chat_while_training.c - what chat and screen lose while the machine trains, and what training gets meanwhile.
- * Usage: chat_while_training [SHAPE [SEQ [SECONDS [THREADS]]]]   (gemma3-270m 512 5, physical cores; takes about 4 * SECONDS) */
+ * Usage: chat_while_training [SHAPE [SEQ [SECONDS [THREADS]]]]   (gemma3-270m 512 5, physical cores; takes about 3 * SECONDS, and some updates) */
 #include "src/cli/shapes.h"
 #include "src/cli/while_training.h"
 

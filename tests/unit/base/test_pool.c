@@ -413,6 +413,7 @@ static void test_many_short_runs(void **state)
         atomic_int occupied[MAX_SLOTS] = {0};
         struct watch *w = watch_new(p, threads, 0, occupied);
         for (int i = 0; i < 2000; i++) {
+            assert_int_equal(pool_runs(p, GM_TRAIN), i);
             pool_run(p, GM_TRAIN, watched, w, w->n_blocks);
             assert_int_equal(w->started, (i + 1) * w->n_blocks); /* all done when it returns */
         }
