@@ -17,8 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { PROMPT = 48, ANSWER = 65, ROUNDS_LEAST = 5, ROUNDS_MOST = 256, WAKES_MAX = 1 << 16, RUNS_MAX = 1 << 14 };
-static const double WAKE_S = 0.004, ALONE_S = 0.2; /* before a question training goes on undisturbed */
+enum { PROMPT = 48, ANSWER = 65, ANSWER_LEAST = 9, ROUNDS_LEAST = 5, ROUNDS_MOST = 256, WAKES_MAX = 1 << 16, RUNS_MAX = 1 << 14 };
+static const double WAKE_S = 0.004, ANSWER_S = 1 /* ends it before its last token */, ALONE_S = 0.2; /* before a question training goes on undisturbed */
 
 static void sleep_until(double when)
 {
@@ -170,7 +170,8 @@ static bool answer(struct taster_side *t, bool alone, struct timing *out, struct
     bool ok = next_token(t, slot, ids, PROMPT, &id, err);
     double first = clock_seconds(), last = first;
     *out = (struct timing){.first_s = first - began};
-    for (int i = 1; ok && i < ANSWER; i++) {
+    int i = 1;
+    for (; ok && i < ANSWER && (i < ANSWER_LEAST || last < first + ANSWER_S); i++) {
         if (!alone)
             pool_give_way(t->compute.pool);
         ok = next_token(t, slot, &id, 1, &id, err);
@@ -179,7 +180,7 @@ static bool answer(struct taster_side *t, bool alone, struct timing *out, struct
         last = now;
     }
     pool_release(t->compute.pool);
-    out->rate = (ANSWER - 1) / (last - first);
+    out->rate = (i - 1) / (last - first);
     decoder_release(t->decoder, slot);
     return ok;
 }

@@ -11,7 +11,7 @@
 #include "engine/kernel/compute.h"
 #include "engine/model/model.h"
 
-struct answers { /* several, one after another; a prompt of 48 tokens, 65 tokens each */
+struct answers { /* several, one after another; a prompt of 48 tokens, 65 tokens or a second each */
     double first_token_s, first_token_most_s; /* median, longest; of an answer */
     double tokens_per_second;                 /* median of the answers, from the first token to the last */
     double pause_s, pause_most_s;             /* the longest between two tokens of an answer: median of the answers, longest of all */
