@@ -193,6 +193,49 @@ static void every_family_expands_alike(void **state)
     pool_free(pool);
 }
 
+/* Few rows: the bits of the same values stored as bf16, rounded once; so the sums have one order, whatever is expanded on the way to them. */
+static void few_rows_as_of_bf16(struct pool *pool, const struct setting *s, enum dtype type, int64_t in)
+{
+    enum { OUT = 43, MOST = 4 };
+    struct compute c;
+    struct gm_error err;
+    assert_true(compute_init(&c, pool, GM_TRAIN, s->mode, s->family, &err));
+    void *owned;
+    float *stored, *x = test_floats((size_t)(MOST * in), 3), y[MOST * OUT], expected[MOST * OUT];
+    struct mat w = test_matrix(type, OUT, in, 0, 23, &owned);
+    test_rounded(&w, &stored);
+    uint16_t *words = mem_new((size_t)(OUT * in), sizeof *words);
+    for (int64_t i = 0; i < OUT * in; i++)
+        words[i] = f32_to_bf16(stored[i]);
+    const struct mat same = {.data = words, .type = DT_BF16, .rows = OUT, .cols = in, .row_bytes = (size_t)in * sizeof *words};
+    for (int64_t T = 1; T <= MOST; T++) {
+        matmul_nt(&c, y, OUT, x, in, T, &w, false);
+        matmul_nt(&c, expected, OUT, x, in, T, &same, false);
+        for (int64_t i = 0; i < T * OUT; i++)
+            if (memcmp(&y[i], &expected[i], sizeof *y) != 0)
+                fail_msg("%s %s %d wide, %d rows: element %d is %.9g, expected %.9g", family_name(s->family), dtype_name(type), (int)in, (int)T,
+                         (int)i, (double)y[i], (double)expected[i]);
+    }
+    mem_free(owned), mem_free(stored), mem_free(words), mem_free(x);
+    compute_free(&c);
+}
+
+static void few_rows_have_the_bits_of_bf16(void **state)
+{
+    static const int64_t widths[] = {1280, 1216, 1184, 100}; /* as above; and elements that fill no block */
+    struct gm_error err;
+    struct pool *pool = pool_new(2, &err);
+    struct setting list[FAMILY_COUNT + 1];
+    int n = settings(list);
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < DT_COUNT; t++)
+            for (int k = 0; k < 4; k++)
+                if (list[i].mode == GM_COMPUTE_BF16 && (dtype_is_weight((enum dtype)t) || dtype_is_mlx((enum dtype)t)) &&
+                    widths[k] % dtype_block((enum dtype)t) == 0)
+                    few_rows_as_of_bf16(pool, &list[i], (enum dtype)t, widths[k]);
+    pool_free(pool);
+}
+
 static void nt_against_plain(void **state)
 {
     against_plain(false);
@@ -385,6 +428,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_expands_alike),
+        cmocka_unit_test(few_rows_have_the_bits_of_bf16),
         cmocka_unit_test(wide_blocks_against_plain),
         cmocka_unit_test(nt_against_plain),
         cmocka_unit_test(nn_against_plain),
