@@ -7,6 +7,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 export GEMMAIKU_RUNS=$work/runs HOME=$work XDG_CACHE_HOME=$work/cache LC_ALL=C.UTF-8
+unset GEMMAIKU_PROBE
 failures=0
 fail() {
     echo "FAILED: $*"

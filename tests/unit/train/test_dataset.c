@@ -33,45 +33,13 @@ static void forms_and_masks(void **state)
 {
     struct dataset *d = must_open(
         "a.jsonl",
-        "\xEF\xBB\xBF{\"messages\": [" TURN("user", "Hello there") ", " TURN(
-            "assistant",
-            "a frog\\njumps") "]}\r\n"
-                              "\r\n"
-                              "{\"conversations\": [" SHARE("human", "Name a bird") ", " SHARE(
-                                  "gpt",
-                                  "heron") ", " SHARE("human",
-                                                      "And one more") ", " SHARE("gpt",
-                                                                                 "wren") "]}\n"
-                                                                                         "{\"text\""
-                                                                                         ": \"the "
-                                                                                         "pond\"}\n"
-                                                                                         "{\"input_"
-                                                                                         "ids\": "
-                                                                                         "[5, 6, "
-                                                                                         "7, 8], "
-                                                                                         "\"labels"
-                                                                                         "\": "
-                                                                                         "[-100, "
-                                                                                         "-100, 9, "
-                                                                                         "8]}\n"
-                                                                                         "{\"prompt"
-                                                                                         "\": "
-                                                                                         "\"Questio"
-                                                                                         "n\", "
-                                                                                         "\"complet"
-                                                                                         "ion\": "
-                                                                                         "\"Reply\""
-                                                                                         "}\n"
-                                                                                         "{\"instru"
-                                                                                         "ction\": "
-                                                                                         "\"Do\", "
-                                                                                         "\"input\""
-                                                                                         ": "
-                                                                                         "\"that\","
-                                                                                         " \"output"
-                                                                                         "\": "
-                                                                                         "\"done\""
-                                                                                         "}",
+        "\xEF\xBB\xBF{\"messages\": [" TURN("user", "Hello there") ", " TURN("assistant", "a frog\\njumps") "]}\r\n"
+        "\r\n"
+        "{\"conversations\": [" SHARE("human", "Name a bird") ", " SHARE("gpt", "heron") ", " SHARE("human", "And one more") ", " SHARE("gpt", "wren") "]}\n"
+        "{\"text\": \"the pond\"}\n"
+        "{\"input_ids\": [5, 6, 7, 8], \"labels\": [-100, -100, 9, 8]}\n"
+        "{\"prompt\": \"Question\", \"completion\": \"Reply\"}\n"
+        "{\"instruction\": \"Do\", \"input\": \"that\", \"output\": \"done\"}",
         &PLAIN);
     assert_int_equal(d->n_rows, 6);
     const struct row *r = d->rows;

@@ -111,6 +111,10 @@ static void json_there_and_back(void **state)
     o.compute = GM_COMPUTE_F32;
     o.n_temps = 2;
     o.shuffle = false;
+    o.head_skip = true;
+    o.memory_budget = 3000000000;
+    o.recompute_layers = 5;
+    o.early_stop = 3;
     json_t *j = train_options_to_json(&o);
     char *text = json_pretty(j);
     json_decref(j);
@@ -127,6 +131,10 @@ static void json_there_and_back(void **state)
                 back.optimizer == OPT_SGD && back.checkpoint_layers == 0);
     assert_true(back.kernel == FAMILY_AVX2 && back.compute == GM_COMPUTE_F32 && back.n_temps == 2 &&
                 !back.shuffle);
+    assert_true(back.head_skip && back.memory_budget == 3000000000 && back.recompute_layers == 5 && back.early_stop == 3);
+    json_t *again = train_options_to_json(&back);
+    assert_true(json_equal(j, again));
+    json_decref(again);
     json_decref(j);
     mem_free(text);
     train_options_free(&o);
