@@ -2,8 +2,8 @@
  *
  * Every sum is one chain of vdpbf16ps over the pairs in order, as in the tile of many rows: the same bits for any number of rows.
  * One panel at a time, from one stream: what will be wanted is asked for AHEAD bytes before, which is what lets arithmetic and memory
- * overlap; the processor's own prefetching alone gives half of that with 16 rows. A single row has too few sums to hide their latency: it takes four
- * panels side by side, and is so fast that it needs no asking.
+ * overlap; the processor's own prefetching alone gives half of that with 16 rows. A single row is bound by memory alone: its loop has nothing in it but
+ * the stream, which it asks for straight on, over the ends of panels and pieces, since its lane goes on there (lanes.h).
  */
 #include "engine/kernel/matmul_avx512.h"
 
@@ -13,7 +13,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { ROWS_MAX = 16, PANELS_MAX = 4, AHEAD = 8192 };
+enum { ROWS_MAX = 16, AHEAD = 8192, AHEAD_ONE = 6144 };
 
 /* Where a tile asks: from `near` on while it works at k < turn, then from `far` on; NULL: it does not. */
 struct ask {
@@ -21,56 +21,47 @@ struct ask {
     int turn;
 };
 
-/* R rows x P panels, k from..to-1, added to what is in `sum`. */
-INLINE void stretch(__m512 sum[ROWS_MAX][PANELS_MAX], const uint16_t *a, int64_t lda, const uint16_t *b, size_t panel, int from, int to,
-                    const int R, const int P, const char *ask)
+/* R rows of one panel, k from..to-1, added to what is in `sum`. */
+INLINE void stretch(__m512 *sum, const uint16_t *a, int64_t lda, const uint16_t *b, int from, int to, const int R, const char *ask)
 {
     for (int k = from; k < to; k += 2) {
-        __m512bh value[PANELS_MAX];
-#pragma GCC unroll 4
-        for (int p = 0; p < P; p++)
-            value[p] = (__m512bh)_mm512_load_si512(b + (size_t)p * panel + (size_t)k * PANEL);
+        const __m512bh value = (__m512bh)_mm512_load_si512(b + (size_t)k * PANEL);
         if (ask)
             _mm_prefetch(ask + (size_t)(k - from) * PANEL * sizeof *b, _MM_HINT_T0);
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
             int pair;
             memcpy(&pair, a + r * lda + k, sizeof pair);
-            const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
-#pragma GCC unroll 4
-            for (int p = 0; p < P; p++)
-                sum[r][p] = _mm512_dpbf16_ps(sum[r][p], x, value[p]);
+            sum[r] = _mm512_dpbf16_ps(sum[r], (__m512bh)_mm512_set1_epi32(pair), value);
         }
     }
 }
 
-INLINE void tile(const uint16_t *a, int64_t lda, const uint16_t *b, int kpad, float *c, int64_t ldc, const int R, const int P, int cols,
-                 bool accumulate, const struct ask *ask)
+INLINE __mmask16 mask_of(int cols)
 {
-    const size_t panel = (size_t)kpad * PANEL;
-    __m512 sum[ROWS_MAX][PANELS_MAX];
-    __mmask16 mask[PANELS_MAX];
-    for (int p = 0; p < P; p++)
-        mask[p] = cols - PANEL * p >= PANEL ? (__mmask16)0xffff : (__mmask16)((1u << (cols - PANEL * p)) - 1);
+    return cols >= PANEL ? (__mmask16)0xffff : (__mmask16)((1u << cols) - 1);
+}
+
+INLINE void tile(const uint16_t *a, int64_t lda, const uint16_t *b, int kpad, float *c, int64_t ldc, const int R, int cols, bool accumulate,
+                 const struct ask *ask)
+{
+    const __mmask16 mask = mask_of(cols);
+    __m512 sum[ROWS_MAX];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int p = 0; p < P; p++)
-            sum[r][p] = accumulate ? _mm512_maskz_loadu_ps(mask[p], c + r * ldc + PANEL * p) : _mm512_setzero_ps();
+        sum[r] = accumulate ? _mm512_maskz_loadu_ps(mask, c + r * ldc) : _mm512_setzero_ps();
     int k = 0;
-    if (ask && ask->near) {
-        stretch(sum, a, lda, b, panel, 0, ask->turn, R, P, ask->near);
+    if (ask->near) {
+        stretch(sum, a, lda, b, 0, ask->turn, R, ask->near);
         k = ask->turn;
     }
-    if (ask && ask->far)
-        stretch(sum, a, lda, b, panel, k, kpad, R, P, ask->far);
+    if (ask->far)
+        stretch(sum, a, lda, b, k, kpad, R, ask->far);
     else
-        stretch(sum, a, lda, b, panel, k, kpad, R, P, NULL);
+        stretch(sum, a, lda, b, k, kpad, R, NULL);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int p = 0; p < P; p++)
-            _mm512_mask_storeu_ps(c + r * ldc + PANEL * p, mask[p], sum[r][p]);
+        _mm512_mask_storeu_ps(c + r * ldc, mask, sum[r]);
 }
 
 #define TILE_ARGS                                                                                                                       \
@@ -79,23 +70,20 @@ typedef void (*tile_fn)(TILE_ARGS);
 #define TILE(R)                                                             \
     static void tile_##R(TILE_ARGS)                                         \
     {                                                                       \
-        tile(a, lda, b, kpad, c, ldc, R, 1, cols, accumulate, ask);         \
+        tile(a, lda, b, kpad, c, ldc, R, cols, accumulate, ask);            \
     }
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)
 static const tile_fn tiles[ROWS_MAX + 1] = {NULL,   tile_1, tile_2,  tile_3,  tile_4,  tile_5,  tile_6,  tile_7, tile_8,
                                             tile_9, tile_10, tile_11, tile_12, tile_13, tile_14, tile_15, tile_16};
 
-/* One row: four panels as long as there are so many, then one. */
 static void one_row(const uint16_t *a, const uint16_t *b, int kpad, float *c, int cols, bool accumulate)
 {
-    const size_t panel = (size_t)kpad * PANEL;
-    int j = 0;
-    for (; cols - j > 3 * PANEL; j += 4 * PANEL)
-        tile(a, 0, b + (size_t)(j / PANEL) * panel, kpad, c + j, 0, 1, 4, cols - j, accumulate, NULL);
-    for (; cols - j > PANEL; j += 2 * PANEL)
-        tile(a, 0, b + (size_t)(j / PANEL) * panel, kpad, c + j, 0, 1, 2, cols - j, accumulate, NULL);
-    if (cols > j)
-        tile_1(a, 0, b + (size_t)(j / PANEL) * panel, kpad, c + j, 0, cols - j, accumulate, NULL);
+    for (int j = 0; j < cols; j += PANEL, b += (size_t)kpad * PANEL) {
+        const __mmask16 mask = mask_of(cols - j);
+        __m512 sum = accumulate ? _mm512_maskz_loadu_ps(mask, c + j) : _mm512_setzero_ps();
+        stretch(&sum, a, 0, b, 0, kpad, 1, (const char *)b + AHEAD_ONE);
+        _mm512_mask_storeu_ps(c + j, mask, sum);
+    }
 }
 
 void avx512bf16_few(const void *a, int64_t lda, const void *panel, int kpad, float *c, int64_t ldc, int rows, int cols, bool accumulate,
