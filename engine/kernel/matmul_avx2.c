@@ -214,6 +214,7 @@ static const struct kernel_table table = {
     .pack_cost = 10,
     .block_flops = 25e6,
     .strip_flops = 100e6,
+    .strip_cols = 4 * PANEL,
     .step_rows = 6,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,

@@ -31,6 +31,7 @@ static const struct kernel_table table = {
     .pack_cost = 10,
     .block_flops = 40e6,
     .strip_flops = 250e6,
+    .strip_cols = 4 * PANEL,
     .step_rows = 6,
     .asks_ahead = true,
     .pack_nt = avx512_pack_nt,

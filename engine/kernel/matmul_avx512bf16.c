@@ -35,6 +35,7 @@ static const struct kernel_table table = {
     .pack_cost = 6,
     .block_flops = 40e6,
     .strip_flops = 1000e6,
+    .strip_cols = 4 * PANEL,
     .step_rows = 6,
     .asks_ahead = true,
     .pack_nt = avx512bf16_pack_nt,

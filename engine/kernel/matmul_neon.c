@@ -99,6 +99,7 @@ static const struct kernel_table table = {
     .pack_cost = 10,
     .block_flops = 10e6, /* small boards have cores of 10 GFLOP/s */
     .strip_flops = 30e6,
+    .strip_cols = 4 * PANEL,
     .step_rows = ROWS,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,

@@ -16,7 +16,7 @@
 
 #include <assert.h>
 
-enum { STRIP_MAX = 256, STRIP = 4 * PANEL, TURN_PARTS = 8, TURN_BYTES = 4608 /* of a column */, DEEP = 128 };
+enum { STRIP_MAX = 256, TURN_PARTS = 8, TURN_BYTES = 4608 /* of a column */, DEEP = 128 };
 
 static int64_t target_cols(const struct packed_target *t, bool nn)
 {
@@ -328,9 +328,9 @@ static void choose_cut(struct strips *s)
         const struct packed_target *t = &s->targets[i];
         depth = target_depth(t) > depth ? target_depth(t) : depth;
         for (int k = 0; k < t->n_terms; k++)
-            blocked = blocked || (s->nn && dtype_block(t->terms[k].w->type) > STRIP);
+            blocked = blocked || (s->nn && dtype_block(t->terms[k].w->type) > s->c->k->strip_cols);
     }
-    cut_columns(s, blocked ? STRIP_MAX : STRIP);
+    cut_columns(s, blocked ? STRIP_MAX : s->c->k->strip_cols);
     const double most = s->c->k->strip_flops / (2.0 * (double)(s->cols * depth));
     int64_t piece = round_up(s->rows, ROW_PAD);
     while ((double)piece > most && piece > ROW_PAD)

@@ -142,6 +142,7 @@ static const struct kernel_table table = {
     .pack_cost = 4,
     .block_flops = 2e6,
     .strip_flops = 10e6,
+    .strip_cols = 4 * PANEL,
     .step_rows = 4,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,

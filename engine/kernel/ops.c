@@ -21,12 +21,12 @@ const struct ops_kernels *ops_kernels_of(enum family family)
 {
     const struct ops_kernels *k = NULL;
     switch (family) {
+    case FAMILY_AMX: /* such processors have AVX-512-BF16 (processor.c) */
     case FAMILY_AVX512BF16:
         k = ops_kernels_avx512bf16();
         if (k)
             break; /* else: */
         __attribute__((fallthrough));
-    case FAMILY_AMX:
     case FAMILY_AVX512F:
         k = ops_kernels_avx512();
         break;

@@ -74,6 +74,7 @@ struct kernel_table {
     double pack_cost; /* packing a weight costs as much as multiplying it with so many rows */
     double block_flops; /* work of a block: well below a millisecond, on a shared core, too */
     double strip_flops; /* the same for the packed driver, which may take a millisecond at full speed */
+    int strip_cols;     /* columns of a strip of the packed driver: whole tiles of sums */
     int step_rows;      /* rows of a tile of sums: as many as the driver takes between two looks ahead */
     bool asks_ahead;    /* sum_block asks for what is wanted; else the driver does, before it */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */

@@ -23,26 +23,38 @@ static inline void tiles_see_memory(void)
     __asm__ volatile("" : : : "memory");
 }
 
-/* For squares of so many rows, 1 .. SQUARE; more than TILE have lower ones. */
-static inline void tiles_configure(int rows)
+/* Rows of each tile; all are 64 bytes wide. */
+static inline void tiles_shape(const uint8_t rows[8])
 {
     _Alignas(64) struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t bytes_per_row[16];
         uint8_t rows[16];
     } t = {.palette = 1};
-    const uint8_t upper = (uint8_t)(rows < TILE ? rows : TILE), lower = (uint8_t)(rows > TILE ? rows - TILE : TILE);
-    const uint8_t of_tile[8] = {upper, upper, lower, lower, upper, lower, TILE, TILE};
     for (int i = 0; i < 8; i++) {
         t.bytes_per_row[i] = 64;
-        t.rows[i] = of_tile[i];
+        t.rows[i] = rows[i];
     }
     tiles_see_memory();
     _tile_loadconfig(&t);
 }
 
+/* What this thread has configured, if for squares: their rows. */
+static _Thread_local int tiles_rows;
+
+/* For squares of so many rows, 1 .. SQUARE; more than TILE have lower ones. */
+static inline void tiles_configure(int rows)
+{
+    if (rows == tiles_rows)
+        return;
+    tiles_rows = rows;
+    const uint8_t upper = (uint8_t)(rows < TILE ? rows : TILE), lower = (uint8_t)(rows > TILE ? rows - TILE : TILE);
+    tiles_shape((const uint8_t[8]){upper, upper, lower, lower, upper, lower, TILE, TILE});
+}
+
 static inline void tiles_release(void)
 {
+    tiles_rows = 0;
     _tile_release();
 }
 #endif
