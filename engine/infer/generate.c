@@ -518,35 +518,50 @@ static void abandon(struct generator *g, struct generated *results, int n)
         generated_free(&results[i]);
 }
 
-static void cancel_all(struct generator *g, const struct generate_request *requests, int n, int next, struct generated *results,
-                       const struct generate_hooks *hooks)
+/* Those that were begun keep what there is; the others, some of them perhaps admitted, have no text. */
+static void cancel_all(struct generator *g, const struct generate_request *requests, int n, struct generated *results, const struct generate_hooks *hooks)
 {
     for (int i = 0; i < g->n_slots; i++)
         if (g->sequences[i].request >= 0)
             finish(g, &g->sequences[i], &requests[g->sequences[i].request], &results[g->sequences[i].request], STOP_CANCELLED, hooks);
-    for (; next < n; next++) {
-        results[next].text = mem_copy("");
-        results[next].stop = STOP_CANCELLED;
-        results[next].temperature = requests[next].sampling.temperature;
-        results[next].seed = requests[next].sampling.seed;
-    }
+    for (int i = 0; i < n; i++)
+        if (!results[i].text) {
+            results[i].text = mem_copy("");
+            results[i].stop = STOP_CANCELLED;
+            results[i].temperature = requests[i].sampling.temperature;
+            results[i].seed = requests[i].sampling.seed;
+        }
 }
 
-static bool answer_all(struct generator *g, const struct compute *c, const struct generate_request *requests, int n, struct generated *results,
+/* Between two tokens, when what was chosen has been shown, and between the blocks of a long prompt. */
+struct pause {
+    const struct compute *c;
+    atomic_bool *cancel; /* may be NULL */
+};
+
+static bool go_on(void *arg)
+{
+    const struct pause *p = arg;
+    if (p->c->role == GM_TASTE)
+        pool_give_way(p->c->pool);
+    return !p->cancel || !atomic_load(p->cancel);
+}
+
+static bool answer_all(struct generator *g, struct pause *pause, const struct generate_request *requests, int n, struct generated *results,
                        const struct generate_hooks *hooks, struct gm_error *err)
 {
-    for (int next = 0; next < n || count_active(g) > 0;) {
-        if (hooks && hooks->cancel && atomic_load(hooks->cancel)) {
-            cancel_all(g, requests, n, next, results, hooks);
-            return true;
-        }
-        if (!admit_waiting(g, c, requests, n, &next, results, hooks, err) || !next_tokens(g, c, requests, results, hooks, err)) {
+    struct gm_error why = {0};
+    int next = 0;
+    while (next < n || count_active(g) > 0)
+        if (!go_on(pause) || !admit_waiting(g, pause->c, requests, n, &next, results, hooks, &why)
+            || !next_tokens(g, pause->c, requests, results, hooks, &why)) {
+            if (why.code == GM_OK || why.code == GM_E_CANCELLED) {
+                cancel_all(g, requests, n, results, hooks);
+                return true;
+            }
             abandon(g, results, n);
-            return false;
+            return error_set(err, why.code, "%s", why.text);
         }
-        if (c->role == GM_TASTE)
-            pool_give_way(c->pool); /* what was chosen has been shown */
-    }
     return true;
 }
 
@@ -567,7 +582,10 @@ bool generator_run(struct generator *g, const struct compute *c, const struct ge
         return false;
     if (c->role == GM_TASTE)
         pool_hold(c->pool);
-    bool ok = answer_all(g, c, requests, n, results, hooks, err);
+    struct pause pause = {c, hooks ? hooks->cancel : NULL};
+    decoder_between(g->decoder, go_on, &pause);
+    bool ok = answer_all(g, &pause, requests, n, results, hooks, err);
+    decoder_between(g->decoder, NULL, NULL);
     if (c->role == GM_TASTE)
         pool_release(c->pool);
     return ok;

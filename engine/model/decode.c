@@ -37,6 +37,8 @@ struct decoder {
     float **logits;         /* [n_slots]: where the rows of hidden want theirs */
     struct head_want *wants; /* [n_slots]: and which of them exactly */
     const struct head_int8 *head;
+    bool (*go_on)(void *arg); /* NULL: always */
+    void *go_on_arg;
     float *u[3];            /* grows with the largest rank seen */
     int rank;
     int32_t *ids, *positions;
@@ -178,6 +180,12 @@ void decoder_use(struct decoder *d, const struct model *m)
 void decoder_head(struct decoder *d, const struct head_int8 *head)
 {
     d->head = head;
+}
+
+void decoder_between(struct decoder *d, bool (*go_on)(void *arg), void *arg)
+{
+    d->go_on = go_on;
+    d->go_on_arg = arg;
 }
 
 int decoder_take(struct decoder *d)
@@ -412,6 +420,8 @@ bool decoder_run(struct decoder *d, const struct compute *c, const struct decode
             }
         }
         run_block(d, c, T, n_chunks);
+        if (at < n_items && d->go_on && !d->go_on(d->go_on_arg))
+            return error_set(err, GM_E_CANCELLED, "decode: stopped within a prompt");
     }
     return true;
 }

@@ -39,8 +39,9 @@ void decoder_release(struct decoder *d, int slot);
 void decoder_truncate(struct decoder *d, int slot, int n); /* keeps the first n tokens */
 void decoder_copy(struct decoder *d, int to, int from, int n); /* shares a prompt: the first n tokens */
 int decoder_length(const struct decoder *d, int slot);
-/* false only when a sequence would outgrow max_tokens (err says so). Prompts are cut into blocks
- * inside. */
+/* From now on asked between the blocks (256 rows) that long prompts are cut into; false ends the run: what went through stays in the cache. NULL: nobody. */
+void decoder_between(struct decoder *d, bool (*go_on)(void *arg), void *arg);
+/* false only when a sequence would outgrow max_tokens (err says so), or between two blocks was told to end (GM_E_CANCELLED). */
 bool decoder_run(struct decoder *d, const struct compute *c, const struct decode_item *items,
                  int n_items, struct gm_error *err);
 

@@ -228,10 +228,51 @@ static void stopped_and_refused(void **state)
     pair_close(&p);
 }
 
+/* The first text of a short prompt stops all, while a long one that begins alike is being computed, and another one waits for a place. What went through of the
+ * long one is kept. */
+static void stopped_within_a_prompt(void **state)
+{
+    enum { N = 3, LONG = 700 };
+    struct bench b;
+    int32_t ids[LONG];
+    int within = 0;
+    bench_open(&b, "gemma3_text");
+    for (int i = 0; i < LONG; i++)
+        ids[i] = b.prompt[i % b.n_prompt];
+    for (uint64_t seed = 0; seed < 10; seed++) { /* a token may have no text */
+        atomic_bool cancel = false;
+        struct generated out[N] = {{0}};
+        struct generator *g = generator_for(&b, 2, LONG + 20);
+        generator_remember(g, true);
+        struct generate_request r[N] = {request(ids, b.n_prompt, 3), request(ids, LONG, 0), request(ids + 1, LONG - 1, 0)};
+        r[0].sampling.seed = seed;
+        r[0].sampling.max_tokens = 1;
+        run(&b, g, r, N, out, &(struct generate_hooks){.text = stop_at_once, .arg = &cancel, .cancel = &cancel});
+        if (atomic_load(&cancel) && out[1].n_tokens == 0) {
+            for (int i = 1; i < N; i++) {
+                assert_int_equal(out[i].stop, STOP_CANCELLED);
+                assert_string_equal(out[i].text, "");
+            }
+            assert_int_equal(out[0].stop, STOP_LENGTH);
+            struct generated again = {0};
+            run(&b, g, &r[1], 1, &again, NULL);
+            assert_true(again.n_cached >= 256 && again.n_cached < LONG - 1);
+            assert_int_equal(again.n_tokens, ANSWER);
+            generated_free(&again);
+            within++;
+        }
+        for (int i = 0; i < N; i++)
+            generated_free(&out[i]);
+        generator_free(g);
+    }
+    assert_true(within > 0);
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_turn_computes_what_is_new), cmocka_unit_test(only_what_is_the_same_is_kept),
                                        cmocka_unit_test(another_adapter_is_another_memory), cmocka_unit_test(others_leave_it_its_place),
-                                       cmocka_unit_test(stopped_and_refused)};
+                                       cmocka_unit_test(stopped_and_refused), cmocka_unit_test(stopped_within_a_prompt)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

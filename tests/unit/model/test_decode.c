@@ -227,6 +227,58 @@ static void test_long_prompts(void **state)
     tools_free(&t);
 }
 
+struct asked {
+    int times, enough; /* how often it may go on */
+};
+
+static bool ask(void *arg)
+{
+    struct asked *a = arg;
+    return ++a->times <= a->enough;
+}
+
+/* Between the blocks of long prompts somebody is asked; who ends the run there finds the blocks that went through, and goes on to the same logits. */
+static void test_between(void **state)
+{
+    struct gm_error err = {0};
+    struct tools t;
+    struct fixture f;
+    tools_init(&t, 2, GM_COMPUTE_F32);
+    fixture_open(&f, "gemma3_text");
+    int vocab = f.model->config.vocab_size;
+    static int32_t ids[700];
+    for (int i = 0; i < 700; i++)
+        ids[i] = (i * 37 + i / 7) % vocab;
+    float *logits = mem_new((size_t)(2 * vocab), sizeof *logits);
+    struct decoder *d = decoder_new(f.model, 2, 701, true, &err);
+    struct asked always = {.enough = 100}, once = {.enough = 1};
+    struct decode_item item = {.slot = decoder_take(d), .ids = ids, .n = 700, .logits = logits};
+    decoder_between(d, ask, &always);
+    run(d, &t.compute, &item, 1);
+    assert_int_equal(always.times, 2); /* three blocks */
+    decoder_truncate(d, item.slot, 0);
+    item.logits = logits + vocab;
+    decoder_between(d, ask, &once);
+    assert_false(decoder_run(d, &t.compute, &item, 1, &err));
+    assert_int_equal(err.code, GM_E_CANCELLED);
+    int n = decoder_length(d, item.slot);
+    assert_true(n == 512 && once.times == 2);
+    decoder_between(d, NULL, NULL);
+    item.ids += n;
+    item.n -= n;
+    run(d, &t.compute, &item, 1);
+    near("went on", logits + vocab, logits, vocab, 1e-5);
+    item.ids = ids;
+    item.n = 1; /* nothing is cut, nobody asked */
+    decoder_between(d, ask, &once);
+    run(d, &t.compute, &item, 1);
+    assert_int_equal(once.times, 2);
+    decoder_free(d);
+    mem_free(logits);
+    fixture_close(&f);
+    tools_free(&t);
+}
+
 /* Long factors: a prompt is turned by the length it has as a whole, also where it is cut into blocks;
  * later tokens by the length there is with them, while the cache keeps what it has. Without a cache
  * the border changes all positions, so the same ids, fed to it in two ways, differ. */
@@ -274,6 +326,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_long_rope),
         cmocka_unit_test(test_greedy), cmocka_unit_test(test_story), cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_copy_and_limits), cmocka_unit_test(test_long_prompts)};
+        cmocka_unit_test(test_copy_and_limits), cmocka_unit_test(test_long_prompts), cmocka_unit_test(test_between)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
