@@ -136,9 +136,11 @@ void generator_forget(struct generator *g)
         decoder_truncate(g->decoder, g->sequences[i].slot, 0);
 }
 
-static bool make_head(struct generator *g, const struct compute *c, struct gm_error *err)
+/* Decided once for all n requests: what a sequence draws does not depend on how many others are left. */
+static bool make_head(struct generator *g, const struct compute *c, int n, struct gm_error *err)
 {
-    const bool wanted = g->int8_head && g->model->full.count == 0;
+    const struct model *m = g->packed ? packed_model_view(g->packed) : g->model;
+    const bool wanted = g->int8_head && g->model->full.count == 0 && head_int8_pays(c, &m->head, n < g->n_slots ? n : g->n_slots);
     if (wanted && !g->head && !(g->head = head_int8_new(c, &g->model->head, err)))
         return false;
     decoder_head(g->decoder, wanted ? g->head : NULL);
@@ -547,7 +549,7 @@ bool generator_run(struct generator *g, const struct compute *c, const struct ge
         results[i].seconds = 0;
         memset(&results[i].verdict, 0, sizeof results[i].verdict);
     }
-    if (!pack(g, c, requests, n, err) || !make_head(g, c, err))
+    if (!pack(g, c, requests, n, err) || !make_head(g, c, n, err))
         return false;
     if (c->role == GM_TASTE)
         pool_hold(c->pool);

@@ -6,12 +6,13 @@
 #include "engine/kernel/head_int8_kernels.h"
 #include "engine/kernel/head_private.h"
 #include "engine/kernel/matmul_columns.h"
+#include "engine/kernel/matmul_few.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 65536, BUILD_PANELS = 4, SCORE_PANELS = 16, EXACT_PANELS = 8, BEST_MAX = 1024, PANELS_MIN = 64, PANELS_SHARE = 4 };
+enum { DEPTH_MAX = 65536, BUILD_PANELS = 4, SCORE_PANELS = 16, EXACT_PANELS = 8, BEST_MAX = 1024, PANELS_MIN = 64, PANELS_SHARE = 4, ROWS_PACKED = 12 };
 
 /* Between these all products and sums of f32 are normal numbers, and what falls below them is less than the rounding that is allowed for. */
 static const float SMALLEST = 1e-15f, LARGEST = 1e15f;
@@ -260,6 +261,11 @@ static void block_exact(void *arg, int block, int slot)
     const int first = (block - m->first_job) * EXACT_PANELS;
     for (int i = first; i < first + EXACT_PANELS && i < m->n_exact; i++)
         columns_multiply(j->columns, t, (int64_t)m->exact[i] * INT8_PANEL, j->logits + t * j->h->rows + (int64_t)m->exact[i] * INT8_PANEL, slot);
+}
+
+bool head_int8_pays(const struct compute *c, const struct mat *head, int n)
+{
+    return n <= ROWS_PACKED || !few_panel(c, head, 0, 0);
 }
 
 void head_int8_logits(const struct head_int8 *h, const struct compute *c, const struct mat *head, float softcap, float *logits, const float *hidden,

@@ -33,6 +33,9 @@ size_t head_int8_bytes(const struct mat *head);
 /* NULL: no memory, F32 mode, or rows too long for sums of 32 bits. */
 struct head_int8 *head_int8_new(const struct compute *c, const struct mat *head, struct gm_error *err);
 void head_int8_free(struct head_int8 *h);
+/* Whether it is worth its while for up to n rows at once. The bytes of x take two products, as many as with bf16: what is saved is reading, and
+ * with many rows beside a packed head (panels.h) reading is not what takes the time. */
+bool head_int8_pays(const struct compute *c, const struct mat *head, int n);
 /* logits [n, V] of hidden [n, d], wants [n]; head: the matrix that h was made of, or the same with panels. */
 void head_int8_logits(const struct head_int8 *h, const struct compute *c, const struct mat *head, float softcap, float *logits, const float *hidden,
                       int n, const struct head_want *wants);

@@ -112,7 +112,7 @@ static bool measure_row(int sequences, const struct bench_decode *a, const struc
                         struct gm_error *err)
 {
     size_t n = (size_t)sequences;
-    struct run r = {.m = m, .c = c, .head = head, .n = sequences};
+    struct run r = {.m = m, .c = c, .head = head && head_int8_pays(c, &m->head, sequences) ? head : NULL, .n = sequences};
     r.decoder = decoder_new(m, sequences, a->prompt + WARM + a->tokens, c->mode == GM_COMPUTE_F32, err);
     r.logits = mem_alloc(n * (size_t)m->config.vocab_size * sizeof *r.logits, "logits", err);
     r.items = mem_new(n, sizeof *r.items);
