@@ -35,6 +35,7 @@ static const struct kernel_table table = {
     .step_rows = 6,
     .asks_ahead = true,
     .pack_nt = avx512_pack_nt,
+    .nn_cuts_blocks = true,
     .pack_nn = avx512_pack_nn,
     .convert = avx512_convert,
     .round_rows = avx512_round_rows,

@@ -39,6 +39,7 @@ static const struct kernel_table table = {
     .step_rows = 6,
     .asks_ahead = true,
     .pack_nt = avx512bf16_pack_nt,
+    .nn_cuts_blocks = true,
     .pack_nn = avx512bf16_pack_nn,
     .convert = avx512bf16_convert,
     .round_rows = avx512bf16_round_rows,

@@ -328,7 +328,7 @@ static void choose_cut(struct strips *s)
         const struct packed_target *t = &s->targets[i];
         depth = target_depth(t) > depth ? target_depth(t) : depth;
         for (int k = 0; k < t->n_terms; k++)
-            blocked = blocked || (s->nn && dtype_block(t->terms[k].w->type) > s->c->k->strip_cols);
+            blocked = blocked || (s->nn && dtype_block(t->terms[k].w->type) > s->c->k->strip_cols && !s->c->k->nn_cuts_blocks);
     }
     cut_columns(s, blocked ? STRIP_MAX : s->c->k->strip_cols);
     const double most = s->c->k->strip_flops / (2.0 * (double)(s->cols * depth));

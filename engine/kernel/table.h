@@ -79,6 +79,7 @@ struct kernel_table {
     bool asks_ahead;    /* sum_block asks for what is wanted; else the driver does, before it */
     /* Packs w rows n0..n0+n-1 (n <= 256), columns k0..k0+k-1 (k <= KC) as panel columns: B = Wᵀ. */
     void (*pack_nt)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
+    bool nn_cuts_blocks; /* pack_nn may begin with any 32 columns, within a longer block, too */
     /* Packs w columns n0.., rows k0..: B = W. */
     void (*pack_nn)(void *panel, const struct mat *w, int64_t n0, int n, int64_t k0, int k);
     /* rows x k floats to the activation layout with row length ld (elements); fills up to kpad with
