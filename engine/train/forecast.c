@@ -282,7 +282,7 @@ const char *forecast_seconds(double s, char out[24])
     else if (s < 99.5)
         snprintf(out, 24, s < 9.95 ? "%.1f s" : "%.0f s", s);
     else if (s < 5970)
-        snprintf(out, 24, "%.0f min", s / 60);
+        snprintf(out, 24, s < 597 ? "%.1f min" : "%.0f min", s / 60);
     else if (s < 48 * 3600.0)
         snprintf(out, 24, "%.1f h", s / 3600);
     else if (s < 2 * YEAR_SECONDS)

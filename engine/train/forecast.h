@@ -74,7 +74,7 @@ void forecast_limits(const struct forecast_input *in, const struct train_options
 enum { FORECAST_LINE = 128 };
 const char *forecast_line(const struct forecast *f, char out[FORECAST_LINE]);
 const char *forecast_bytes(uint64_t bytes, char out[24]);   /* "12 MB", "0.71 GB": powers of ten */
-const char *forecast_seconds(double s, char out[24]);       /* "46 ms", "0.45 s", "4 min", "2.2 h", "3.5 days", "12 years" */
+const char *forecast_seconds(double s, char out[24]);       /* "46 ms", "0.45 s", "4.2 min", "2.2 h", "3.5 days", "12 years" */
 json_t *forecast_json(const struct forecast *f); /* docs/formats.md; a new reference */
 
 #endif

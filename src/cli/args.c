@@ -383,8 +383,8 @@ bool args_parse(struct arg_spec *spec, int argc, char **argv, struct general *ge
             if (spec->n_words == spec->max_words && before)
                 return set_value(before, word, err); /* fails: it was meant as a value, and is none */
             if (spec->n_words == spec->max_words)
-                return error_set(err, GM_E_USAGE, "read command line: %s takes no further word \"%s\" (gemmaiku %s --help)", spec->command,
-                                 word, spec->command);
+                return error_set(err, GM_E_USAGE, "read command line: %s takes no further word \"%s\" (gemmaiku %s%s--help)",
+                                 *spec->command ? spec->command : "the workbench", word, spec->command, *spec->command ? " " : "");
             spec->words[spec->n_words++] = word;
             continue;
         }

@@ -3,11 +3,13 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/format/model_source.h"
 #include "engine/kernel/probe.h"
 #include "src/cli/shapes.h"
 #include "src/cli/train_args.h"
 #include "src/cli/while_training.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -132,10 +134,31 @@ static bool everything(struct bench_args *a, const struct general *g, const stru
 }
 
 /* False, before anything is measured, where a name is neither a shape nor a path. */
-static bool model_known(const char *shape, struct gm_error *err)
+static bool shape_or_path(const char *shape, struct gm_error *err)
 {
     struct model_config config;
     return !shape || path_exists(shape) || shape_config(shape, &config, err);
+}
+
+/* The same of a model, and of words that leave no choice of what to measure. */
+static bool check_subject(const struct bench_args *a, struct gm_error *err)
+{
+    const char *shape = a->train.shape ? a->train.shape : a->decode.shape;
+    struct model_source source;
+    if (!shape_or_path(a->train.shape, err) || !shape_or_path(a->decode.shape, err))
+        return false;
+    if (a->model && shape)
+        return error_set(err, GM_E_USAGE, "bench %s: a model is told, and a shape (only one of the two)", a->model);
+    if (a->train.shape && a->decode.shape)
+        return error_set(err, GM_E_USAGE, "bench --train-shape %s: --decode-shape is told, too (one at a time; without either, both are measured)", shape);
+    for (int i = 0; i < a->decode.sequences.n; i++)
+        if (a->decode.sequences.items[i] != floorf(a->decode.sequences.items[i]))
+            return error_set(err, GM_E_USAGE, "read option --sequences: %g is no whole number", (double)a->decode.sequences.items[i]);
+    if (a->model && !model_source_open(&source, a->model, err))
+        return false;
+    if (a->model)
+        model_source_close(&source);
+    return true;
 }
 
 /* A shape by its name, else a model by its path. */
@@ -222,11 +245,7 @@ int command_bench(int argc, char **argv)
     bool ok = true;
     if (t.fine_tune == TUNE_FULL)
         ok = error_set(&err, GM_E_USAGE, "bench --fine-tune-type full: only adapters are measured (lora or dora)");
-    else if (!model_known(a.train.shape, &err) || !model_known(a.decode.shape, &err))
-        ok = false;
-    else if (a.model && (a.train.shape || a.decode.shape))
-        ok = error_set(&err, GM_E_USAGE, "bench %s: a model is told, and a shape (only one of the two)", a.model);
-    ok = ok && run(&a, &g, result, &err);
+    ok = ok && check_subject(&a, &err) && run(&a, &g, result, &err);
     if (ok && g.json && json_object_size(result) > 0)
         cli_print_json(json_incref(result));
     json_decref(result);

@@ -160,10 +160,6 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
 {
     static const struct float_list usual = {.items = {1, 4, 16, 64}, .n = 4};
     const struct float_list *counts = a->sequences.n > 0 ? &a->sequences : &usual;
-    if (!g->json)
-        printf("%s %s, %.0f MB  prompts of %d tokens, %d more each  %s %s  %d threads\n\n%9s %8s %8s %11s %13s %8s %6s %7s\n", a->shape,
-               weights_name(m), (double)m->weight_bytes / 1e6, a->prompt, a->tokens, compute_mode_name(c->mode), family_name(c->family),
-               pool_threads(c->pool), "sequences", "tok/s", "step ms", "sampling ms", "prompt tok/s", "MB/token", "GB/s", "share");
     const struct model *runs = m;
     struct packed_model *packed = NULL;
     if (a->packed != 0 && (a->packed == 1 || (panels_help(c) && dtype_block(m->head.type) == 1 && !dtype_is_mlx(m->head.type)))) {
@@ -181,6 +177,10 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
         if (ok)
             cli_note(g, "int8 head: %.0f MB in %.0f ms", (double)head_int8_bytes(&m->head) / 1e6, 1000 * (clock_seconds() - began));
     }
+    if (ok && !g->json)
+        printf("%s %s, %.0f MB  %s %s  %d threads\nprompts of %d tokens, %d more each\n\n%9s %8s %8s %11s %13s %8s %6s %7s\n", a->shape,
+               weights_name(m), (double)m->weight_bytes / 1e6, compute_mode_name(c->mode), family_name(c->family), pool_threads(c->pool),
+               a->prompt, a->tokens, "sequences", "tok/s", "step ms", "sampling ms", "prompt tok/s", "MB/token", "limit", "share");
     for (int i = 0; ok && i < counts->n; i++) {
         struct row row;
         ok = measure_row((int)counts->items[i], a, runs, head, c, &row, err);
@@ -188,7 +188,7 @@ bool bench_decode(const struct bench_decode *a, const struct general *g, const s
             print_row(a, g, m, c, &row, rows);
     }
     if (ok && !g->json)
-        puts("MB/token: weights and caches that a token must read; GB/s: of the memory;\nshare: of the rate, of what that reading allows");
+        puts("MB/token: weights and caches that a token must read; limit: GB/s that the memory\ngave before and after; share: what was read, MB/token x tok/s, of that limit");
     head_int8_free(head);
     packed_model_free(packed);
     return ok;

@@ -178,6 +178,6 @@ json_t *bench_latency_json(const struct bench_latency *l)
 
 void bench_latency_print(const struct bench_latency *l)
 {
-    printf("while nano trains, %d keys: on the screen after %.1f ms, 99 %% of them %.1f ms,\nat most %.1f ms; the thread of the screen late by %.2f ms, 99 %% %.2f ms\n",
+    printf("while nano trains, %d keys: half of them on the screen within %.1f ms, 99 %%\nwithin %.1f ms, all within %.1f ms; the thread of the screen is late by %.2f ms,\n99 %% of the times by less than %.2f ms\n",
            l->keys, 1000 * l->key_p50, 1000 * l->key_p99, 1000 * l->key_most, 1000 * l->late_p50, 1000 * l->late_p99);
 }

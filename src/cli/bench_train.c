@@ -160,7 +160,7 @@ void bench_train_print(const struct bench_train *a, const struct model *m, const
     double longest = 0;
     printf("%s %s  %d x %d tokens  %s %s  %d threads\n", a->shape, shape_weights_name(m->layers[0].w[PROJ_Q].type), a->batch, a->seq,
            compute_mode_name(c->mode), family_name(c->family), pool_threads(c->pool));
-    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak memory %.0f MB", s->tokens_per_second, s->ms, s->ms_min, s->ms_max,
+    printf("%.1f tok/s   step %.1f ms (%.1f .. %.1f)   weights %.0f MB, peak %.0f MB", s->tokens_per_second, s->ms, s->ms_min, s->ms_max,
            (double)m->weight_bytes / 1e6, (double)mem_rss_peak_bytes() / 1e6);
     printf(s->recomputed ? ", %d of %d layers computed again\n" : "\n", s->recomputed, s->walked);
     printf("%.0f %% of the measured peak of %.0f GFLOP/s\n\n", 100 * s->share_of_peak, s->peak_gflops);

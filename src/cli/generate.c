@@ -10,7 +10,7 @@
 struct generate_args {
     const char *model, *adapter, *prompt, *system, *chat_template, *template_config, *form;
     struct sampling sampling;
-    struct text_list stops;
+    struct text_list prompts, stops;
     int n, packed, head;
     bool raw;
 };
@@ -96,7 +96,7 @@ int command_generate(int argc, char **argv)
     const struct arg table[] = {
         {"--model", ARG_TEXT, &a.model, "MODEL", "folder, .gguf, hub id in the cache, or nano (default; with RUN as adapter: the run's)", 0, 0, NULL, NULL},
         {"--adapter", ARG_TEXT, &a.adapter, "ADAPTER", CLI_ADAPTER_HELP, 0, 0, NULL, NULL},
-        {"--prompt", ARG_TEXT, &a.prompt, "TEXT", "the prompt; - reads standard input", 0, 0, NULL, NULL},
+        {"--prompt", ARG_TEXTS, &a.prompts, "TEXT", "the prompt; - reads standard input", 0, 0, NULL, NULL},
         {"--system", ARG_TEXT, &a.system, "TEXT", "system message", 0, 0, NULL, NULL},
         CLI_TEMPLATE_ARGS(a.chat_template, a.template_config),
         CLI_SAMPLING_ARGS(a.sampling),
@@ -112,14 +112,15 @@ int command_generate(int argc, char **argv)
         return status;
     struct gm_error err = {0};
     struct str text = {0};
-    bool ok = sampling_check(&a.sampling, &err), twice = a.prompt && spec.n_words > 0;
+    bool ok = sampling_check(&a.sampling, &err);
+    const int told = a.prompts.n + spec.n_words;
     a.sampling.seed = g.seed;
-    if (!a.prompt && spec.n_words > 0)
-        a.prompt = spec.words[0];
-    if (ok && twice)
-        ok = error_set(&err, GM_E_USAGE, "read command line: generate takes one prompt, --prompt or \"%s\" (leave one out)", spec.words[0]);
-    if (ok && !a.prompt)
-        ok = error_set(&err, GM_E_USAGE, "read command line: generate needs a prompt (--prompt TEXT)");
+    if (told > 0)
+        a.prompt = spec.n_words > 0 ? spec.words[0] : a.prompts.items[0];
+    if (ok && told > 1)
+        ok = error_set(&err, GM_E_USAGE, "read command line: generate takes one prompt, and %d are told (leave one out; gemmaiku taste --prompts FILE takes many)", told);
+    if (ok && told == 0)
+        ok = error_set(&err, GM_E_USAGE, "read command line: generate needs a prompt (--prompt TEXT; --prompt - reads it from standard input)");
     if (ok && !form_find(a.form))
         ok = error_set(&err, GM_E_USAGE, "find form %s: there is none of this name (haiku and tanka are known)", a.form);
     if (ok && strcmp(a.prompt, "-") == 0) {

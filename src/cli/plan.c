@@ -89,7 +89,7 @@ static void row(const char *label, uint64_t bytes, const char *about)
 {
     char text[24];
     if (bytes > 0)
-        printf("  %-34s %10s%s%s\n", label, forecast_bytes(bytes, text), about[0] ? "  " : "", about);
+        printf("  %-28s %10s%s%s\n", label, forecast_bytes(bytes, text), about[0] ? "  " : "", about);
 }
 
 static void print_memory(const struct forecast *f)
@@ -98,7 +98,7 @@ static void print_memory(const struct forecast *f)
     printf("memory  %s, and %s may be used\n", forecast_bytes(f->memory.total, total), forecast_bytes(f->budget, budget));
     row("weights, as stored", f->memory.weights, "");
     row("program, tokenizer, data", f->memory.program, "");
-    snprintf(about, sizeof about, "%llu numbers with gradients and moments", (unsigned long long)f->parameters);
+    snprintf(about, sizeof about, "%llu weights, gradients, moments", (unsigned long long)f->parameters);
     row("what is trained", f->memory.trained, about);
     snprintf(about, sizeof about, f->recomputed ? "%d of %d layers computed again" : "no layer computed again", f->recomputed, f->walked);
     row("activations, loss", f->memory.activations, about);
@@ -110,7 +110,7 @@ static void part(const char *label, int times, double each)
 {
     char one[24], all[24];
     if (times > 0)
-        printf("  %-34s %10s  %d x %s\n", label, forecast_seconds(times * each, all), times, forecast_seconds(each, one));
+        printf("  %-28s %10s  %d x %s\n", label, forecast_seconds(times * each, all), times, forecast_seconds(each, one));
 }
 
 static void print_time(const struct forecast *f, const struct subject *s, bool whole)
@@ -125,7 +125,7 @@ static void print_time(const struct forecast *f, const struct subject *s, bool w
     part("evaluations", f->times.evaluations, f->time.evaluation);
     part("samples", f->times.samples, f->time.samples);
     part("checkpoints", f->times.checkpoints, f->time.checkpoint);
-    printf("  %-34s %10s\n", "in all", forecast_seconds(f->time.total, total));
+    printf("  %-28s %10s\n", "in all", forecast_seconds(f->time.total, total));
 }
 
 static void print_disk(const struct forecast *f)
@@ -215,6 +215,8 @@ static int run_plan(const struct plan_args *a, struct train_args *t, const struc
     struct gm_error err = {0};
     struct forecast_change changes[FORECAST_CHANGES];
     struct pool *pool = pool_new(g->threads, &err);
+    if (pool && !g->json)
+        cli_note(g, "measures a few layers of %s", a->shape ? a->shape : t->o.model); /* half a minute, where a layer is large */
     struct subject s = {.o = &t->o, .model = t->o.model, .threads = pool ? pool_threads(pool) : 0};
     int status = -1;
     if (pool && a->shape) {

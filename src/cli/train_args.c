@@ -142,6 +142,8 @@ static bool parse_size(void *target, const char *value, struct gm_error *err)
     }
     double x = strtod(value, &end);
     bool number = end > value;
+    if (number && !*end && x > 0 && x < 1e6) /* gigabytes were meant, or megabytes */
+        return error_set(err, GM_E_USAGE, "read option --memory-budget: %s bytes is less than any run takes (write %sGB or %sMB)", value, value, value);
     while (*end == ' ')
         end++;
     for (size_t i = 0; number && i < sizeof units / sizeof *units; i++)

@@ -22,10 +22,22 @@
 
 static const double FRAME_S = 0.05, CLOCK_S = 1, MAIL_S = 0.003, MESSAGE_S = 10;
 
-bool workbench_possible(const struct general *general)
+/* Why nothing can be drawn; NULL: it can. */
+static const char *obstacle(const struct general *general)
 {
     const char *term = getenv("TERM");
-    return !general->plain && !general->json && isatty(0) && isatty(1) && term && *term && strcmp(term, "dumb") != 0;
+    if (general->plain || general->json)
+        return "it is not drawn with --plain or --json";
+    if (!isatty(0) || !isatty(1))
+        return "there is no terminal to draw on";
+    if (!term || !*term)
+        return "TERM is not set";
+    return strcmp(term, "dumb") == 0 ? "TERM is dumb" : NULL;
+}
+
+bool workbench_possible(const struct general *general)
+{
+    return !obstacle(general);
 }
 
 /* ---- the terminal's safety ---- */
@@ -294,7 +306,7 @@ int workbench_main(int argc, char **argv)
         return cli_fail(&err);
     }
     if (!workbench_possible(&g)) {
-        error_set(&err, GM_E_UNSUPPORTED, "open the workbench: there is no terminal to draw on (gemmaiku --help lists what works without one)");
+        error_set(&err, GM_E_UNSUPPORTED, "open the workbench: %s (gemmaiku --help lists what works without: runs, chat, taste ...)", obstacle(&g));
         mem_free(dir);
         return cli_fail(&err);
     }

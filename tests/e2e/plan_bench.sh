@@ -1,5 +1,5 @@
 #!/bin/sh
-# `plan` and `bench` from outside: what they refuse, and the keys that scripts hold on to; what a run pins of the kernels, and numbers of runs that
+# `plan`, `bench` and `generate` from outside: what they refuse, and the keys that scripts hold on to; what a run pins of the kernels, and numbers of runs that
 # start at once. Usage: plan_bench.sh PROGRAM FIXTURES (GEMMAIKU_FIXTURES: another set)
 set -u
 g=$(realpath "$1") fixtures=$(realpath "${GEMMAIKU_FIXTURES:-$2}")
@@ -53,7 +53,19 @@ refused 2 "give --train-shape" "$g" plan --model "$m" --weights q8_0
 refused 2 "is none of" "$g" plan --train-shape smollm2-135m --weights q9
 refused 2 "lies outside" "$g" plan --iters 0
 refused 2 "no amount of memory" "$g" plan --memory-budget 2potatoes
+refused 2 "write 20GB or 20MB" "$g" plan --memory-budget 20
 refused 2 "no further word" "$g" plan smollm2
+
+# bench: before anything is measured
+refused 1 "open /nowhere" "$g" bench --model /nowhere
+refused 2 "one at a time" "$g" bench --train-shape tinyllama --decode-shape tinyllama
+refused 2 "only one of the two" "$g" bench --model "$m" --decode-shape tinyllama
+refused 2 "1.5 is no whole number" "$g" bench --decode-shape tinyllama --sequences 1,1.5
+
+# generate: one prompt
+refused 2 "2 are told" "$g" generate --model "$m" --prompt rain --prompt snow
+refused 2 "2 are told" "$g" generate --model "$m" --prompt rain snow
+refused 2 "the workbench takes no further word" "$g" rain snow
 [ ! -e runs ] || fail "plan: it made a folder"
 
 # what is needed and what is there; a thousand million updates are told in years or days

@@ -206,7 +206,8 @@ static void words(void **state)
     assert_string_equal(forecast_seconds(0.0452, text), "45 ms");
     assert_string_equal(forecast_seconds(0.45, text), "0.45 s");
     assert_string_equal(forecast_seconds(3.2, text), "3.2 s");
-    assert_string_equal(forecast_seconds(240, text), "4 min");
+    assert_string_equal(forecast_seconds(150, text), "2.5 min");
+    assert_string_equal(forecast_seconds(2400, text), "40 min");
     assert_string_equal(forecast_seconds(9000, text), "2.5 h");
     assert_string_equal(forecast_seconds(3.5 * 86400, text), "3.5 days");
     assert_string_equal(forecast_seconds(500 * 86400.0, text), "500 days");
@@ -214,7 +215,7 @@ static void words(void **state)
     assert_string_equal(forecast_seconds(1e12, text), "31689 years");
     assert_string_equal(forecast_seconds(NAN, text), "unknown");
     struct forecast f = {.memory.total = 714000000, .time = {.step = 0.45, .total = 240}, .disk.total = 12000000};
-    assert_string_equal(forecast_line(&f, line), "714 MB, 0.45 s a step, done in 4 min, 12 MB on disk");
+    assert_string_equal(forecast_line(&f, line), "714 MB, 0.45 s a step, done in 4.0 min, 12 MB on disk");
     f.time.total = NAN;
     assert_string_equal(forecast_line(&f, line), "714 MB, 12 MB on disk");
 }
