@@ -87,8 +87,8 @@ static bool answer(struct chat *c, struct gm_error *err)
         fflush(stdout);
         struct str counts = {0};
         cli_counts(&counts, &result.verdict);
-        cli_note(c->g, "[%s  %s  %d token%s  %.2f s%s]", str_text(&counts), cli_verdict_word(&result.verdict), result.n_tokens, result.n_tokens == 1 ? "" : "s",
-                 result.seconds, result.stop == STOP_CANCELLED ? "  stopped" : "");
+        cli_note(c->g, "[%s  %s  %d token%s%s  %.2f s%s]", str_text(&counts), cli_verdict_word(&result.verdict), result.n_tokens, result.n_tokens == 1 ? "" : "s",
+                 result.stop == STOP_LENGTH ? ", cut" : "", result.seconds, result.stop == STOP_CANCELLED ? "  stopped" : "");
         str_free(&counts);
     }
     if (ok) {

@@ -32,8 +32,8 @@ static void print_verdict(const struct general *g, const struct generated *r)
 {
     struct str counts = {0};
     cli_counts(&counts, &r->verdict);
-    cli_note(g, "[seed %llu  temp %g  %d token%s  %.2f s  %s  %s]", (unsigned long long)r->seed, (double)r->temperature, r->n_tokens, r->n_tokens == 1 ? "" : "s", r->seconds,
-             counts.len ? str_text(&counts) : "no line", cli_verdict_word(&r->verdict));
+    cli_note(g, "[seed %llu  temp %g  %d token%s%s  %.2f s  %s  %s]", (unsigned long long)r->seed, (double)r->temperature, r->n_tokens, r->n_tokens == 1 ? "" : "s",
+             r->stop == STOP_LENGTH ? ", cut" : "", r->seconds, counts.len ? str_text(&counts) : "no line", cli_verdict_word(&r->verdict));
     str_free(&counts);
 }
 

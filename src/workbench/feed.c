@@ -338,6 +338,7 @@ static void feed_chat_over(struct workbench *w, struct mail *m)
             t->tokens = m->sample.n_tokens;
             t->seconds = m->sample.seconds;
             t->stopped = m->sample.stop == STOP_CANCELLED;
+            t->cut = m->sample.stop == STOP_LENGTH;
         }
         verse_set(&t->verse, w->syllables, str_text(&t->raw), t->raw.len);
     }

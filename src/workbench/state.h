@@ -123,7 +123,7 @@ struct chat_turn {
     struct verse_text verse;
     int tokens;
     double seconds;
-    bool streaming, stopped;
+    bool streaming, stopped, cut;
 };
 struct ckpt_row {
     char name[16];

@@ -130,7 +130,7 @@ static void fill_chat(struct workbench *w)
         const struct chat_turn *t = &w->turns[i];
         w->turn_views[i] = (struct view_chat_turn){.who = t->who, .text = t->verse.text, .tokens = t->tokens, .seconds = t->seconds,
                                                    .tokens_per_s = t->seconds > 0 ? t->tokens / t->seconds : NAN, .streaming = t->streaming,
-                                                   .stopped = t->stopped};
+                                                   .stopped = t->stopped, .cut = t->cut};
         if (t->who == CHAT_MODEL)
             w->turn_views[i].verse = verse_view(&t->verse);
     }

@@ -174,6 +174,8 @@ expect 0 "no report" $train --run unreported --steps-per-report 50 --json
 has "no report" '"step":6'
 expect 0 "temperature" "$g" generate --model "$m" --prompt rain --temp 0.7 --max-tokens 4 --json --quiet
 has temperature '"temperature":0.7,'
+expect 0 "an answer of the longest length" "$g" generate --model "$m" --prompt rain --max-tokens 1
+grep -q "1 token, cut" err || fail "generate: it does not say that the answer is cut: $(cat err)"
 expect 2 "alpha, scale and preset" "$g" train --preset quotes --alpha 16 --scale 2
 expect 2 "type of an adapter" "$g" export --adapter one --to mlx --type f16 --out out/f16
 # flags win over presets

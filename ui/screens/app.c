@@ -62,6 +62,7 @@ void ui_say(struct ui_state *ui, enum message_level level, const char *text)
     text_clean(&ui->said, text, strlen(text), false, false);
     ui->said_level = level;
     ui->said_on = true;
+    ui->said_waits = false;
 }
 
 void ui_say_format(struct ui_state *ui, enum message_level level, const char *format, ...)
@@ -331,6 +332,7 @@ static enum ui_reply chat_line(struct ui_state *ui, const struct view *view, con
     if (view->chat.answering) {
         ui_open_prompt(ui, PROMPT_CHAT, text);
         ui_say(ui, MESSAGE_INFO, "the answer is still coming (Ctrl-C stops it)");
+        ui->said_waits = true;
         return UI_DONE;
     }
     ui_open_prompt(ui, PROMPT_CHAT, "");

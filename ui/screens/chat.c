@@ -47,7 +47,7 @@ static void stats(const struct view_chat_turn *t, char out[80])
     if (t->stopped)
         used += (size_t)snprintf(out + used, 80 - used, "%sstopped", used ? "  " : "");
     if (t->tokens > 0)
-        used += (size_t)snprintf(out + used, 80 - used, "%s%d tok", used ? "  " : "", t->tokens);
+        used += (size_t)snprintf(out + used, 80 - used, "%s%d tok%s", used ? "  " : "", t->tokens, t->cut ? "  cut" : "");
     if (t->tokens_per_s > 0 && t->streaming)
         used += (size_t)snprintf(out + used, 80 - used, "  %.0f tok/s", t->tokens_per_s);
     if (!t->streaming && t->seconds > 0)

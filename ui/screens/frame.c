@@ -374,6 +374,7 @@ void frame_bottom(struct canvas *c, const struct view *v, struct ui_state *ui)
     bool fresh = m->text && m->id != ui->dismissed && (m->level == MESSAGE_ERROR || v->now_s - m->time_s < 4 || v->now_s < m->time_s);
     static const enum role roles[] = {ROLE_TEXT, ROLE_WARN, ROLE_ERROR};
     static const char *const signs[] = {"", "warning: ", "error: "};
+    ui->said_on = ui->said_on && (!ui->said_waits || v->chat.answering);
     if (ui->prompt != PROMPT_NONE) {
         bottom_prompt(c, ui);
         /* a message must not be lost while a line is typed: it takes the row above the status for as long as it is fresh */

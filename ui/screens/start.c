@@ -23,6 +23,7 @@ void start_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
     }
     int skip = selected_line >= in.rows ? selected_line - in.rows + 1 : 0;
     line = 0;
+    size_t shown = 0, first = 0;
     for (size_t i = 0; i < s->count; i++) {
         const struct view_start_row *row = &s->rows[i];
         if (i == 0 || row->kind != s->rows[i - 1].kind) {
@@ -34,6 +35,7 @@ void start_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
         int at = line++ - skip;
         if (at < 0 || at >= in.rows)
             continue;
+        first = shown++ == 0 ? i : first;
         bool here = i == ui->start.selected;
         canvas_put(c, in.row + at, in.col + 1, ROLE_MARK, here ? '>' : ' ');
         int name = in.cols / 3 < 40 ? in.cols / 3 : 40;
@@ -45,6 +47,7 @@ void start_draw(struct canvas *c, const struct view *v, struct ui_state *ui)
             c->cursor_col = in.col + 1;
         }
     }
+    scroll_mark(c, box, first, shown, s->count);
     if (!layout_shown(&ui->layout, START_DETAIL))
         return;
     box = ui->layout.pane[START_DETAIL];

@@ -115,7 +115,7 @@ struct ui_state {
     struct str said;
     enum message_level said_level;
     uint64_t dismissed; /* id of the last message of the view that a key put away */
-    bool said_on;
+    bool said_on, said_waits; /* said_waits: true of an answer that is coming, no longer */
 };
 
 /* ---- app.c ---- */

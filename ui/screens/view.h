@@ -171,7 +171,7 @@ struct view_chat_turn {
     struct view_verse verse;  /* CHAT_MODEL: its lines with counts, while streaming too; line_count 0: text is shown alone */
     int tokens;
     double seconds, tokens_per_s;
-    bool streaming, stopped; /* stopped: cut by the person */
+    bool streaming, stopped, cut; /* stopped: by the person; cut: it had the most tokens that an answer may have */
 };
 struct view_chat {
     const struct view_chat_turn *turns; /* oldest first */
