@@ -118,7 +118,7 @@ int command_generate(int argc, char **argv)
     if (told > 0)
         a.prompt = spec.n_words > 0 ? spec.words[0] : a.prompts.items[0];
     if (ok && told > 1)
-        ok = error_set(&err, GM_E_USAGE, "read command line: generate takes one prompt, and %d are told (leave one out; gemmaiku taste --prompts FILE takes many)", told);
+        ok = error_set(&err, GM_E_USAGE, "read command line: generate takes one prompt, and %d are told (leave one out)", told);
     if (ok && told == 0)
         ok = error_set(&err, GM_E_USAGE, "read command line: generate needs a prompt (--prompt TEXT; --prompt - reads it from standard input)");
     if (ok && !form_find(a.form))
