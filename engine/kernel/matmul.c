@@ -78,6 +78,7 @@ static void packed(const struct compute *c, bool nn, const struct matmul_output 
     struct operands o;
     collect_operands(&o, outputs, n, nn);
     place_operands(c, &o, T);
+    packed_convert(c, o.list, o.n, T);
     struct packed_target targets[PACKED_TARGETS];
     for (int i = 0; i < n; i++) {
         targets[i] = (struct packed_target){.c = outputs[i].y,
@@ -91,13 +92,10 @@ static void packed(const struct compute *c, bool nn, const struct matmul_output 
                 (struct packed_term){.a = o.list[find_operand(&o, t, nn)], .w = t->w};
         }
     }
-    if (!nn && few_applies(c, T, targets, n)) {
-        packed_convert_rows(c, o.list, o.n, T);
+    if (!nn && few_applies(c, T, targets, n))
         few_multiply(c, T, targets, n);
-    } else {
-        packed_convert(c, o.list, o.n, T);
+    else
         packed_multiply(c, T, targets, n, nn);
-    }
 }
 
 /* Few rows: every block computes some columns of one output, all its terms. */

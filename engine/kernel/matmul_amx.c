@@ -64,33 +64,22 @@ INLINE void square(const struct turn *t, int r, int j, const bool lower, const b
     const int64_t ld_from = t->ld_from, ld_to = t->ld_to;
     const float *from = t->from ? t->from + r * ld_from + j : NULL;
     float *to = t->to + r * ld_to + j;
-    const size_t from_bytes = (size_t)ld_from * sizeof *from, to_bytes = (size_t)ld_to * sizeof *to;
     tiles_see_memory();
     if (from) {
-        const float *below = from + TILE * ld_from;
-        _tile_loadd(0, from, from_bytes);
-        if (right)
-            _tile_loadd(1, from + TILE, from_bytes);
-        if (lower)
-            _tile_loadd(2, below, from_bytes);
-        if (lower && right)
-            _tile_loadd(3, below + TILE, from_bytes);
+        tiles_load_sums(from, ld_from, lower, right);
         for (int i = 0; right && i < (lower ? SQUARE : TILE); i++) {
             _mm_prefetch((const char *)(from + i * ld_from + SQUARE), _MM_HINT_T0);
             _mm_prefetch((const char *)(from + i * ld_from + SQUARE + TILE), _MM_HINT_T0);
         }
     } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        tiles_zero_sums();
     }
     const struct place end = t->end;
     for (struct place at = t->begin; at.slice < end.slice || (at.slice == end.slice && at.k < end.k); at = (struct place){.slice = at.slice + 1}) {
         const struct slice *part = &s->slices[at.slice];
         const int last = at.slice == end.slice ? end.k : part->k;
         const size_t row_bytes = (size_t)part->lda * sizeof(uint16_t), panel = (size_t)part->kpad * PANEL;
-        const uint16_t *a = (const uint16_t *)part->a + (t->r0 + r) * part->lda, *a2 = a + TILE * part->lda;
+        const uint16_t *a = (const uint16_t *)part->a + (t->r0 + r) * part->lda;
         const uint16_t *b = (const uint16_t *)part->panel + (size_t)((t->j0 + j) / PANEL) * panel;
         for (int k = at.k; k < last; k += DEPTH) {
             const uint16_t *b1 = b + (size_t)k * PANEL, *b2 = b1 + panel;
@@ -99,29 +88,10 @@ INLINE void square(const struct turn *t, int r, int j, const bool lower, const b
             if (first)
                 for (int i = 0; i < (lower ? SQUARE : TILE); i++)
                     _mm_prefetch((const char *)(a + i * part->lda + k) + 2 * LINE, _MM_HINT_T0);
-            _tile_loadd(6, b1, LINE);
-            _tile_loadd(4, a + k, row_bytes);
-            _tile_dpbf16ps(0, 4, 6);
-            if (lower) {
-                _tile_loadd(5, a2 + k, row_bytes);
-                _tile_dpbf16ps(2, 5, 6);
-            }
-            if (right) {
-                _tile_loadd(7, b2, LINE);
-                _tile_dpbf16ps(1, 4, 7);
-                if (lower)
-                    _tile_dpbf16ps(3, 5, 7);
-            }
+            tiles_multiply(a + k, row_bytes, b1, b2, LINE, lower, right);
         }
     }
-    float *below = to + TILE * ld_to;
-    _tile_stored(0, to, to_bytes);
-    if (right)
-        _tile_stored(1, to + TILE, to_bytes);
-    if (lower)
-        _tile_stored(2, below, to_bytes);
-    if (lower && right)
-        _tile_stored(3, below + TILE, to_bytes);
+    tiles_store_sums(to, ld_to, lower, right);
 }
 
 static void any_square(const struct turn *t, int r, int j)
@@ -210,10 +180,7 @@ INLINE void few_sums(const uint16_t *a, int64_t lda, const char *panel, int kpad
 {
     const size_t c_bytes = (size_t)ldc * sizeof *c, row_bytes = (size_t)lda * sizeof *a;
     tiles_see_memory();
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    tiles_zero_sums();
     if (accumulate) {
         _tile_loadd(0, c, c_bytes);
         if (tiles > 1)

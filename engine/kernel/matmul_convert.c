@@ -39,13 +39,6 @@ static unsigned char *converted(const struct compute *c, const struct packed_ope
     return (unsigned char *)(uintptr_t)o->data + (size_t)(r0 * o->ld) * packed_element(c);
 }
 
-static void clear_padding_rows(const struct compute *c, const struct packed_operand *o,
-                               int64_t rows)
-{
-    memset(converted(c, o, rows), 0,
-           (size_t)((round_up(rows, ROW_PAD) - rows) * o->ld) * packed_element(c));
-}
-
 bool packed_in_place(const struct compute *c, const struct packed_operand *o)
 {
     return c->k->vnni && o->source_type == DT_BF16 && o->source_ld % 32 == 0 &&
@@ -90,23 +83,14 @@ static void block_convert(void *arg, int block, int slot)
                          rows, o->depth, round_up(o->depth, 32));
 }
 
-void packed_convert_rows(const struct compute *c, const struct packed_operand *operands, int n,
-                         int64_t rows)
+void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
+                    int64_t rows)
 {
     struct conversions v = {.c = c, .rows = rows, .n_row_blocks = blocks_of_rows(rows)};
     for (int i = 0; i < n; i++)
         if (operands[i].data != operands[i].source)
             v.operands[v.n++] = &operands[i];
     pool_run(c->pool, c->role, block_convert, &v, v.n * v.n_row_blocks);
-}
-
-void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
-                    int64_t rows)
-{
-    for (int i = 0; i < n; i++)
-        if (operands[i].data != operands[i].source)
-            clear_padding_rows(c, &operands[i], rows);
-    packed_convert_rows(c, operands, n, rows);
 }
 
 struct transposition {
@@ -165,6 +149,5 @@ void packed_convert_transposed(const struct compute *c, const struct packed_oper
                                int64_t rows, float scale)
 {
     struct transposition v = {.c = c, .operand = operand, .rows = rows, .scale = scale};
-    clear_padding_rows(c, operand, rows);
     pool_run(c->pool, c->role, block_convert_transposed, &v, blocks_of_rows(rows));
 }

@@ -48,7 +48,8 @@ struct turn {
     bool last;
 };
 
-/* The panels of a turn stay in the second cache with what passes by: 2,304 values of bf16, or a stretch of f32 and its adapters. */
+/* The panels of a turn stay in the second cache with what passes by: 2,304 values of bf16, or a stretch of f32 and its adapters. What a family
+ * keeps in the first one meanwhile is its own affair (matmul_amx.c cuts further). */
 static int64_t turn_depth(const struct compute *c)
 {
     return TURN_BYTES / (int64_t)packed_element(c);

@@ -52,12 +52,9 @@ size_t packed_bytes(const struct compute *c, int64_t rows, int64_t depth);
 /* The source is in the layout of the family already, and may be read up to a multiple of ROW_PAD
  * rows (see matmul_stride). */
 bool packed_in_place(const struct compute *c, const struct packed_operand *operand);
-/* To layout; zeros in the padding. Threaded. Operands whose data is their source are left. */
+/* To layout; zeros behind the depth, nothing behind the rows. Threaded. Operands whose data is their source are left. */
 void packed_convert(const struct compute *c, const struct packed_operand *operands, int n,
                     int64_t rows);
-/* The same without the rows of padding: for few rows those would be most of the work. */
-void packed_convert_rows(const struct compute *c, const struct packed_operand *operands, int n,
-                         int64_t rows);
 /* The same of scale * sourceᵀ: source [depth, rows]. */
 void packed_convert_transposed(const struct compute *c, const struct packed_operand *operand,
                                int64_t rows, float scale);

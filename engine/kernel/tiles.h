@@ -13,6 +13,8 @@
 
 #if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BW__)
 #include <immintrin.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { TILE = 16, SQUARE = 2 * TILE };
@@ -56,6 +58,56 @@ static inline void tiles_release(void)
 {
     tiles_rows = 0;
     _tile_release();
+}
+
+/* The sums of a square: of more than TILE rows if it has `lower` ones, of more than TILE columns if it has `right` ones. Rows are ld floats apart. */
+static inline __attribute__((always_inline)) void tiles_zero_sums(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+static inline __attribute__((always_inline)) void tiles_load_sums(const float *from, int64_t ld, const bool lower, const bool right)
+{
+    const size_t bytes = (size_t)ld * sizeof *from;
+    _tile_loadd(0, from, bytes);
+    if (right)
+        _tile_loadd(1, from + TILE, bytes);
+    if (lower)
+        _tile_loadd(2, from + TILE * ld, bytes);
+    if (lower && right)
+        _tile_loadd(3, from + TILE * ld + TILE, bytes);
+}
+static inline __attribute__((always_inline)) void tiles_store_sums(float *to, int64_t ld, const bool lower, const bool right)
+{
+    const size_t bytes = (size_t)ld * sizeof *to;
+    _tile_stored(0, to, bytes);
+    if (right)
+        _tile_stored(1, to + TILE, bytes);
+    if (lower)
+        _tile_stored(2, to + TILE * ld, bytes);
+    if (lower && right)
+        _tile_stored(3, to + TILE * ld + TILE, bytes);
+}
+
+/* Adds a tile of depth: `upper` and TILE rows further times `left_columns` and `right_columns`; rows are so many bytes apart. */
+static inline __attribute__((always_inline)) void tiles_multiply(const void *upper, size_t row_bytes, const void *left_columns, const void *right_columns,
+                                                                 size_t column_bytes, const bool lower, const bool right)
+{
+    _tile_loadd(6, left_columns, column_bytes);
+    _tile_loadd(4, upper, row_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    if (lower) {
+        _tile_loadd(5, (const unsigned char *)upper + TILE * row_bytes, row_bytes);
+        _tile_dpbf16ps(2, 5, 6);
+    }
+    if (right) {
+        _tile_loadd(7, right_columns, column_bytes);
+        _tile_dpbf16ps(1, 4, 7);
+        if (lower)
+            _tile_dpbf16ps(3, 5, 7);
+    }
 }
 #endif
 
