@@ -18,12 +18,12 @@
  */
 #include "engine/base/pool.h"
 
+#include "engine/base/condition.h"
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/share.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -32,7 +32,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -248,16 +247,6 @@ static void wait_for_last_blocks(struct pool *p, struct job *job)
     pthread_mutex_unlock(&p->mutex);
 }
 
-static struct timespec time_from_now(double seconds)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    int64_t ns = t.tv_nsec + (int64_t)(seconds * 1e9);
-    t.tv_sec += (time_t)(ns / 1000000000);
-    t.tv_nsec = (long)(ns % 1000000000);
-    return t;
-}
-
 /* Under the mutex: training does not wait any more. */
 static void count_wait(struct pool *p, double now)
 {
@@ -394,8 +383,7 @@ void pool_give_way(struct pool *p)
         atomic_store(&p->turn_until, now + turn);
         wake_training(p);
         /* Until training stands at the gate again. If it does not come (it writes a checkpoint, or is over), nobody needs the core. */
-        struct timespec until = time_from_now(turn + LAST_BLOCK_S);
-        while (p->held_since == 0 && pthread_cond_timedwait(&p->turn_over, &p->mutex, &until) != ETIMEDOUT)
+        while (p->held_since == 0 && condition_wait(&p->turn_over, &p->mutex, now + turn + LAST_BLOCK_S))
             ;
         atomic_store(&p->turn_until, 0);
     }
@@ -496,7 +484,7 @@ struct pool *pool_new(int n_threads, struct gm_error *err)
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->gate_opens, NULL);
-    pthread_cond_init(&p->turn_over, NULL);
+    condition_init(&p->turn_over);
     for (int role = 0; role < ROLES; role++)
         pthread_cond_init(&p->jobs[role].done, NULL);
     if (!start_workers(p, err)) {

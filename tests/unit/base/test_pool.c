@@ -7,6 +7,8 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 enum { MAX_BLOCKS = 4000, MAX_SLOTS = 8 };
 
@@ -384,6 +386,45 @@ static void test_give_way(void **state)
     }
 }
 
+/* The wall's clock is an hour ahead: what it will have been when it is set right during a wait. */
+static atomic_bool wall_is_ahead;
+#ifdef SYS_clock_gettime
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int failed = (int)syscall(SYS_clock_gettime, id, t);
+    if (id == CLOCK_REALTIME && atomic_load(&wall_is_ahead))
+        t->tv_sec += 3600;
+    return failed;
+}
+#endif
+
+/* Training that ends in its turn, or does something else, is not waited for; not even when the wall's clock is set meanwhile. */
+static void test_turn_without_end(void **state)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        struct pool *p = make_pool(threads);
+        atomic_int occupied[MAX_SLOTS] = {0};
+        struct watch *train = watch_new(p, 5, 100, occupied);
+        pthread_t trainer;
+        pool_hold(p);
+        assert_int_equal(pthread_create(&trainer, NULL, train_once, train), 0);
+        atomic_store(&wall_is_ahead, true);
+        alarm(60); /* else for an hour */
+        while (train->started < train->n_blocks) {
+            usleep(1000);
+            pool_give_way(p);
+        }
+        pthread_join(trainer, NULL);
+        pool_give_way(p); /* nobody is there any more */
+        alarm(0);
+        atomic_store(&wall_is_ahead, false);
+        pool_release(p);
+        watch_check(train, 1);
+        pool_free(p);
+        mem_free(train);
+    }
+}
+
 static void test_held_share(void **state)
 {
     struct pool *p = make_pool(2);
@@ -535,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_tasting_first),
         cmocka_unit_test(test_turn),
         cmocka_unit_test(test_give_way),
+        cmocka_unit_test(test_turn_without_end),
         cmocka_unit_test(test_held_share),
         cmocka_unit_test(test_many_short_runs),
         cmocka_unit_test(test_idle),
