@@ -26,7 +26,8 @@ static bool ready(struct workbench *w)
 
 /* ---- training ---- */
 
-/* A run that ended here: its trainer holds the lock, and the taster may be using its model. The taster puts it away, then a new one begins. */
+/* Before a run goes on the taster puts away what it made of the model: training finds the memory that its plan reckons with. Of a run that ended here it frees the
+ * trainer, too, which holds the lock. Then the new one begins (feed_retired). */
 static void retire(struct workbench *w)
 {
     taster_add(w, &(struct job){.kind = TASTE_RETIRE});
@@ -35,8 +36,10 @@ static void retire(struct workbench *w)
     w->tools = (struct tools){0};
     w->trainer = NULL;
     atomic_store(&w->running, NULL);
+    atomic_store(&w->following, false); /* before a line of ours is written */
     w->retiring = true;
     w->chat_adapter = ADAPTER_BASE;
+    w->state_before = w->view.run.state;
     w->view.run.state = RUN_LOADING;
 }
 
@@ -50,7 +53,6 @@ static const char *why_not_trained(const struct workbench *w)
 
 static void resume(struct workbench *w)
 {
-    struct gm_error err = {0};
     if (w->trainer_started) {
         if (w->trainer)
             trainer_ask_pause(w->trainer, false);
@@ -65,10 +67,7 @@ static void resume(struct workbench *w)
     }
     mem_free(w->resume_dir);
     w->resume_dir = mem_copy(w->tools.run_dir);
-    if (w->trainer)
-        retire(w);
-    else if (!runner_start(w, &err))
-        feed_say(w, MESSAGE_ERROR, "%s", err.text);
+    retire(w);
 }
 
 static void pause_training(struct workbench *w)
@@ -104,6 +103,7 @@ static void leave(struct workbench *w, long how)
         w->leaving = true;
         w->view.run.state = RUN_STOPPING;
         feed_say(w, MESSAGE_INFO, "saving a checkpoint, then leaving");
+        taster_cancel(w); /* neither the last step nor what is put away waits for an answer */
         runner_ask_stop(w);
     }
 }

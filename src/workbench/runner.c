@@ -71,15 +71,12 @@ static void *run_thread(void *arg)
 
 bool runner_start(struct workbench *w, struct gm_error *err)
 {
-    w->state_before = w->view.run.state;
     atomic_store(&w->running, NULL);
     atomic_store(&w->stop_training, false);
-    atomic_store(&w->following, false); /* before a line of ours is written */
     int failed = signals_thread(&w->trainer_thread, run_thread, w);
     if (failed)
         return error_set(err, GM_E_IO, "start training: %s", strerror(failed));
     w->trainer_started = true;
-    taster_add(w, &(struct job){.kind = TASTE_CLEAR});
     w->view.run.state = RUN_LOADING;
     return true;
 }

@@ -74,7 +74,7 @@ struct tools {
 
 /* ---- jobs: UI -> taster ---- */
 
-enum job_kind { TASTE_START_PAGE, TASTE_LOAD_RUN, TASTE_CHECK_ROWS, TASTE_CHAT, TASTE_SAMPLE, TASTE_EXPORT, TASTE_CLEAR, TASTE_RETIRE, TASTE_QUIT };
+enum job_kind { TASTE_START_PAGE, TASTE_LOAD_RUN, TASTE_CHECK_ROWS, TASTE_CHAT, TASTE_SAMPLE, TASTE_EXPORT, TASTE_RETIRE, TASTE_QUIT };
 enum adapter_of { ADAPTER_LIVE, ADAPTER_BASE, ADAPTER_FOLDER };
 struct job {
     enum job_kind kind;
@@ -189,7 +189,7 @@ struct workbench {
     bool trainer_started /* and not over */, retiring, quit_when_done, leaving;
     atomic_bool stop_training;
     _Atomic(struct trainer *) running;  /* set by the trainer's thread */
-    enum run_state state_before;        /* training was asked for */
+    enum run_state state_before;        /* the run was to go on */
     struct train_options start_options; /* of a new run */
     char *resume_dir;                   /* or the run to go on with */
     struct trainer *trainer;            /* once it is there */
@@ -271,7 +271,6 @@ struct kitchen; /* what the taster keeps between jobs */
 void taste_chat(struct workbench *w, struct kitchen *k, struct job *job);
 void taste_sample(struct workbench *w, struct kitchen *k, struct job *job);
 void taste_export(struct workbench *w, struct kitchen *k, struct job *job);
-void taste_clear(struct kitchen *k); /* training begins: what the kitchen holds is made again when it is wanted */
 void taste_retire(struct workbench *w, struct kitchen *k, struct job *job);
 void post_export_place(struct workbench *w, const char *run_dir);
 void kitchen_free(struct kitchen *k);

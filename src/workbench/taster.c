@@ -1,12 +1,12 @@
 /* taster.c - the second computing thread: jobs one after another. A job is copied in; what its texts point to goes over to it. */
 #include "src/workbench/state.h"
 
+#include "engine/base/condition.h"
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "src/cli/cli.h"
 
-#include <errno.h>
 #include <string.h>
-#include <time.h>
 
 static void job_free(struct job *j)
 {
@@ -21,13 +21,11 @@ static void job_free(struct job *j)
 /* Waits for a job. NULL: a second is over, and there is a run to be followed. */
 static struct job *next_job(struct workbench *w)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
+    double until = clock_seconds() + 1;
     pthread_mutex_lock(&w->job_lock);
-    for (int timed_out = 0; !w->jobs && !timed_out;) {
+    for (bool over = false; !w->jobs && !over;) {
         if (atomic_load(&w->following))
-            timed_out = pthread_cond_timedwait(&w->job_ready, &w->job_lock, &until) == ETIMEDOUT;
+            over = !condition_wait(&w->job_ready, &w->job_lock, until);
         else
             pthread_cond_wait(&w->job_ready, &w->job_lock);
     }
@@ -61,9 +59,6 @@ static bool carry_out(struct workbench *w, struct kitchen *k, struct job *j)
     case TASTE_EXPORT:
         taste_export(w, k, j);
         break;
-    case TASTE_CLEAR:
-        taste_clear(k);
-        break;
     case TASTE_RETIRE:
         taste_retire(w, k, j);
         break;
@@ -96,7 +91,7 @@ static void *taste_thread(void *arg)
 bool taster_start(struct workbench *w, struct gm_error *err)
 {
     pthread_mutex_init(&w->job_lock, NULL);
-    pthread_cond_init(&w->job_ready, NULL);
+    condition_init(&w->job_ready);
     int failed = signals_thread(&w->taster, taste_thread, w);
     if (failed)
         return error_set(err, GM_E_IO, "start the tasting thread: %s", strerror(failed));

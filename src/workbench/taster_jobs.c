@@ -214,12 +214,7 @@ void taste_sample(struct workbench *w, struct kitchen *k, struct job *j)
     id_list_free(&ids);
 }
 
-void taste_clear(struct kitchen *k)
-{
-    forget_model(k);
-}
-
-/* The trainer of a run that is to go on: nothing of it is used any more, and its lock is given back. */
+/* A run is to go on: what the kitchen holds is made again when it is wanted, and the trainer of before, if there is one, gives its lock back. */
 void taste_retire(struct workbench *w, struct kitchen *k, struct job *j)
 {
     forget_model(k);

@@ -205,7 +205,15 @@ static void chat_answers_while_training(void **state)
     pty_clean(&p);
 }
 
-/* Stopped, resumed in place, stopped again; another workbench looks on. */
+static void stop(struct pty *p)
+{
+    pty_keys(p, "x");
+    pty_drain(p, 0.3);
+    pty_keys(p, "y");
+    assert_true(pty_wait_screen(p, "STOPPED", 20));
+}
+
+/* Stopped, resumed in place, stopped again; another workbench looks on. It cannot go on with the run as long as the first has it, and stays what it was; then it can. */
 static void stop_and_resume(void **state)
 {
     struct pty p = {0}, second = {0};
@@ -216,10 +224,7 @@ static void stop_and_resume(void **state)
     pty_start(&second, 24, 80, (const char *[]){program, "demo-001", NULL});
     assert_true(pty_wait_screen(&second, "TRAINS ELSEWHERE", 10));
     for (int i = 0; i < 2; i++) {
-        pty_keys(&p, "x");
-        pty_drain(&p, 0.3);
-        pty_keys(&p, "y");
-        assert_true(pty_wait_screen(&p, "STOPPED", 20));
+        stop(&p);
         if (i == 0)
             assert_true(pty_wait_screen(&second, "STOPPED", 20));
         pty_keys(&p, "p");
@@ -227,10 +232,21 @@ static void stop_and_resume(void **state)
         if (i == 0)
             assert_true(pty_wait_screen(&second, "TRAINS ELSEWHERE", 20));
     }
-    pty_keys(&second, "q");
-    assert_int_equal(pty_wait_end(&second, 10), 0);
-    kill(p.pid, SIGTERM);
-    assert_int_equal(pty_wait_end(&p, 30), 143);
+    stop(&p);
+    assert_true(pty_wait_screen(&second, "STOPPED", 20));
+    pty_keys(&second, "4");
+    pty_drain(&second, 0.3);
+    pty_keys(&second, "Write a haiku about snow.\r"); /* what that made of the model is put away first */
+    escape(&second);
+    pty_keys(&second, "2p");
+    assert_true(pty_wait_screen(&second, "lock", 60));
+    assert_true(pty_wait_screen(&second, "STOPPED", 20));
+    pty_keys(&p, "q");
+    assert_int_equal(pty_wait_end(&p, 10), 0);
+    pty_keys(&second, "p");
+    assert_true(pty_wait_screen(&second, "> TRAIN", 60));
+    kill(second.pid, SIGTERM);
+    assert_int_equal(pty_wait_end(&second, 30), 143);
     free(second.screen);
     pty_clean(&p);
 }
