@@ -121,7 +121,7 @@ static bool measure_row(int sequences, const struct bench_decode *a, const struc
     r.ids = mem_new(n * (size_t)a->prompt, sizeof *r.ids);
     r.scratch = mem_new(sampler_draw_scratch_bytes(c, m->config.vocab_size), 1);
     if (r.decoder)
-        decoder_head(r.decoder, head);
+        decoder_head(r.decoder, r.head);
     bool ok = r.decoder && r.logits && measure(&r, a, out, err);
     decoder_free(r.decoder);
     mem_free(r.logits);
