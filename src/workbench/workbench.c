@@ -306,7 +306,7 @@ int workbench_main(int argc, char **argv)
         return cli_fail(&err);
     }
     if (!workbench_possible(&g)) {
-        error_set(&err, GM_E_UNSUPPORTED, "open the workbench: %s (gemmaiku --help lists what works without: runs, chat, taste ...)", obstacle(&g));
+        error_set(&err, GM_E_UNSUPPORTED, "open the workbench: %s (gemmaiku --help lists what works without: runs, chat, generate ...)", obstacle(&g));
         mem_free(dir);
         return cli_fail(&err);
     }
