@@ -332,13 +332,9 @@ static void choose_places(struct generator *g, const struct generate_request *ne
     }
 }
 
-/* Puts the request into the place; what the cache of another place shares with it is copied. One token at least is left to compute: its logits are
- * wanted. */
-static void admit(struct generator *g, struct sequence *s, const struct generate_request *r, int number)
+/* Puts the request into the place; the first `shared` tokens of its prompt are those of `source`, whose cache is copied. */
+static void admit(struct generator *g, struct sequence *s, const struct generate_request *r, int number, const struct sequence *source, int shared)
 {
-    int shared;
-    const struct sequence *source = find_source(g, r, &shared);
-    shared = shared == r->n_prompt ? shared - 1 : shared;
     if (source && source != s)
         decoder_copy(g->decoder, s->slot, source->slot, shared);
     else
@@ -390,10 +386,12 @@ static bool compute_prompts(struct generator *g, const struct compute *c, const 
         if (g->leader[i] != which)
             continue;
         struct sequence *s = &g->sequences[g->free[i]];
-        admit(g, s, &new[i], first + i);
-        int cached = decoder_length(g->decoder, s->slot);
+        int shared;
+        const struct sequence *source = find_source(g, &new[i], &shared);
+        shared = shared == new[i].n_prompt ? shared - 1 : shared; /* one token at least is computed: its logits are wanted */
+        admit(g, s, &new[i], first + i, source, shared);
         g->item_sequence[*n] = g->free[i];
-        g->items[*n] = (struct decode_item){.slot = s->slot, .lora = new[i].lora, .ids = new[i].prompt + cached, .n = new[i].n_prompt - cached,
+        g->items[*n] = (struct decode_item){.slot = s->slot, .lora = new[i].lora, .ids = new[i].prompt + shared, .n = new[i].n_prompt - shared,
                                             .logits = g->logits + (size_t)*n * (size_t)g->vocab};
         ++*n;
     }
@@ -412,9 +410,7 @@ static void copy_prompts(struct generator *g, const struct generate_request *new
         int item = 0;
         while (item < computed && g->item_sequence[item] != from)
             item++;
-        admit(g, s, &new[i], first + i);
-        decoder_copy(g->decoder, s->slot, g->sequences[from].slot, new[i].n_prompt);
-        s->n_cached = new[i].n_prompt;
+        admit(g, s, &new[i], first + i, &g->sequences[from], new[i].n_prompt);
         memcpy(g->logits + (size_t)*n * (size_t)g->vocab, g->logits + (size_t)item * (size_t)g->vocab, (size_t)g->vocab * sizeof(float));
         g->item_sequence[*n] = g->free[i];
         ++*n;
