@@ -73,7 +73,7 @@ static int64_t input_of(const struct pass *p, enum proj which)
     return which == PROJ_O ? p->q : which == PROJ_DOWN ? p->ff : p->d;
 }
 
-static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_t T)
+static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, uint64_t *survives[PROJ_COUNT], int64_t T)
 {
     const struct model_config *c = &p->m->config;
     const bool branches = p->dora || c->sandwich_norm;
@@ -91,7 +91,7 @@ static void plan_kept(struct pass *p, struct planner *pl, struct kept *k, int64_
         struct module m;
         const int64_t rows = module_of(c, (enum proj)i, &m) && (p->keys >> i & 1) ? T : 0;
         k->u[i] = operand(p, pl, rows, p->rank);
-        k->survives[i] = take(pl, p->dropout ? rows : 0, drop_words(input_of(p, (enum proj)i)), sizeof *k->survives[i]);
+        survives[i] = take(pl, p->dropout ? rows : 0, drop_words(input_of(p, (enum proj)i)), sizeof *survives[i]);
     }
 }
 
@@ -100,18 +100,20 @@ static void plan_layers(struct pass *p, struct planner *pl, int64_t T)
 {
     const int n_layers = p->m->config.n_layers;
     struct kept top = {0};
-    plan_kept(p, pl, &top, T);
+    uint64_t *top_survives[PROJ_COUNT], *survives[PROJ_COUNT];
+    plan_kept(p, pl, &top, top_survives, T);
     top.x = dense(p, pl, T, p->d);
     for (int i = n_layers - 1; i >= 0; i--) {
         struct kept k = top;
+        memcpy(survives, top_survives, sizeof survives);
         if (i >= p->first_kept && i < n_layers - 1)
-            plan_kept(p, pl, &k, T);
+            plan_kept(p, pl, &k, survives, T);
         if (i >= p->first_layer && i < n_layers - 1)
             k.x = dense(p, pl, T, p->d);
         if (!p->kept)
             continue;
         p->kept[i] = k;
-        memcpy(p->survives[i], k.survives, sizeof k.survives);
+        memcpy(p->survives[i], survives, sizeof survives);
     }
 }
 

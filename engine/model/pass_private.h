@@ -27,7 +27,6 @@ struct kept {
     void *down;      /* [d] Gemma, DoRA: output of down_proj, before its norm */
     float *lse;      /* [n_heads] */
     void *u[PROJ_COUNT]; /* [rank] s x̃ Aᵀ */
-    uint64_t *survives[PROJ_COUNT]; /* with dropout: a bit for each element of its input (ops_rows.h) */
 };
 
 enum { PASS_SLICE = 1024 };
@@ -64,7 +63,7 @@ struct pass {
     float *rstd, *rstd_branch, *rstd_heads; /* full training: for the gradients of norm weights */
     struct kept *kept; /* [n_layers]; layers below first_kept share all but x with the topmost, layers that
                           are not walked back (and passes that do not go back) share x, too */
-    uint64_t *(*survives)[PROJ_COUNT]; /* [n_layers] those of `kept` */
+    uint64_t *(*survives)[PROJ_COUNT]; /* [n_layers] kept likewise, with dropout: a bit for each element of a projection's input (ops_rows.h) */
     /* the head: [max_targets, d] */
     float *head_x, *head_h, *head_dh, *head_rstd;
     void *head_work;
