@@ -6,6 +6,7 @@
  */
 #include "engine/infer/sampler.h"
 
+#include "engine/base/number.h"
 #include "engine/kernel/choose.h"
 
 #include <assert.h>
@@ -42,11 +43,6 @@ struct scratch {
     double *chunks;       /* [choose_chunks(n)] */
     struct candidate *list; /* [n] */
 };
-
-static size_t align64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
 
 size_t sampler_scratch_bytes(int n)
 {

@@ -40,11 +40,6 @@ enum {
 /* A new reference leaves this room: logits may grow by so many powers of two until the next. */
 static const float SHIFT_ROOM = 24;
 
-static size_t align64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 struct workspace {
     struct softmax_row *state; /* [LANES, rows] */
     float *sums;               /* [LANES, rows, depth]: of e W */

@@ -7,6 +7,7 @@
 #include "engine/kernel/ops_kernels.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/number.h"
 
 #include <assert.h>
 #include <math.h>
@@ -37,11 +38,6 @@ const struct ops_kernels *ops_kernels_of(enum family family)
         break;
     }
     return k ? k : &ops_kernels_base;
-}
-
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* What the blocks of one call share. `unit` rows or elements make a block. */
@@ -84,7 +80,7 @@ static int64_t rows_per_block(int64_t n)
 static inline int64_t range(const struct work *w, int block, int64_t *n)
 {
     int64_t start = block * w->unit;
-    *n = least(w->unit, w->count - start);
+    *n = min64(w->unit, w->count - start);
     return start;
 }
 
@@ -272,7 +268,7 @@ double sum_squares(const struct compute *c, const float *x, int64_t count)
 {
     double partial[MAX_PARTIAL_SUMS] = {0};
     struct work work = {.x = x, .more_out = partial};
-    int64_t blocks = least(count / BLOCK_ELEMENTS + 1, MAX_PARTIAL_SUMS);
+    int64_t blocks = min64(count / BLOCK_ELEMENTS + 1, MAX_PARTIAL_SUMS);
     int64_t unit = count / blocks + 1;
     run(c, &work, sum_squares_block, count, unit);
     double sum = 0;
