@@ -3,15 +3,8 @@
 # Usage: check.sh PROGRAM FIXTURES   (GEMMAIKU_FIXTURES: another set of the same kind)
 set -u
 g=$(realpath "$1") fixtures=$(realpath "${GEMMAIKU_FIXTURES:-$2}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export GEMMAIKU_RUNS=$work/runs HOME=$work HF_HOME=$work/hf LC_ALL=C
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
+. "$(dirname "$0")/begin.sh"
+export HF_HOME=$work/hf LC_ALL=C
 # good SAYS PATH: it works
 good() {
     "$g" check "$2" >out 2>err </dev/null || {

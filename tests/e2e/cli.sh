@@ -3,16 +3,9 @@
 # Usage: cli.sh PROGRAM FIXTURES
 set -u
 g=$1 fixtures=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export GEMMAIKU_RUNS=$work/runs HOME=$work XDG_CACHE_HOME=$work/cache LC_ALL=C.UTF-8
+. "$(dirname "$0")/begin.sh"
+export XDG_CACHE_HOME=$work/cache
 unset GEMMAIKU_PROBE
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
 
 # expect CODE NAME COMMAND...: the exit code; out and err are kept
 expect() {

@@ -3,15 +3,8 @@
 # answers with what to do instead. Usage: mlx_lines.sh PROGRAM FIXTURES (GEMMAIKU_FIXTURES: another set)
 set -u
 g=$(realpath "$1") fixtures=$(realpath "${GEMMAIKU_FIXTURES:-$2}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
-failures=0 lines=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
+. "$(dirname "$0")/begin.sh"
+lines=0
 M=$fixtures/models/smollm2
 mkdir set text
 for split in train valid test; do

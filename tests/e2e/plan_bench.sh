@@ -3,15 +3,7 @@
 # start at once. Usage: plan_bench.sh PROGRAM FIXTURES (GEMMAIKU_FIXTURES: another set)
 set -u
 g=$(realpath "$1") fixtures=$(realpath "${GEMMAIKU_FIXTURES:-$2}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
+. "$(dirname "$0")/begin.sh"
 # refused CODE WORDS COMMAND...: exit CODE, one line on stderr that has the words, nothing on stdout
 refused() {
     code=$1 words=$2

@@ -3,17 +3,9 @@
 # very files of a run that was never disturbed, whatever the number of threads. Usage: resume.sh PROGRAM
 set -u
 g=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export GEMMAIKU_RUNS=$work/runs HOME=$work LC_ALL=C.UTF-8
+. "$(dirname "$0")/begin.sh"
 iters=90
 how="--iters $iters --batch-size 2 --save-every 24 --steps-per-eval 30 --val-batches 6 --sample-temps 0.7 --seed 3 --quiet"
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
 kernel=auto
 train() {
     run=$1
