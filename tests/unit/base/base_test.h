@@ -5,6 +5,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/base/pool.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -32,6 +33,15 @@ enum { SANITIZED = 0 };
 #endif
 
 #define MARK "\xEF\xBF\xBD"
+
+__attribute__((unused)) static struct pool *make_pool(int n_threads)
+{
+    struct gm_error err = {0};
+    struct pool *p = pool_new(n_threads, &err);
+    if (!p)
+        fail_msg("%s", err.text);
+    return p;
+}
 
 /* Runs `body` in a child without stderr and core file; its exit status, or 256 + the signal that
  * ended it. */

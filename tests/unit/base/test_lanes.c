@@ -26,15 +26,6 @@ static void watched(void *arg, int first, int n, int slot)
     atomic_fetch_add(&w->calls[slot], 1);
 }
 
-static struct pool *make_pool(int n_threads)
-{
-    struct gm_error err = {0};
-    struct pool *p = pool_new(n_threads, &err);
-    if (!p)
-        fail_msg("%s", err.text);
-    return p;
-}
-
 static void run_once(struct pool *p, enum gm_role role, int units, int most, int block, int slow)
 {
     struct watch *w = mem_new(1, sizeof *w);

@@ -63,15 +63,6 @@ static void watch_check(const struct watch *w, int runs)
             fail_msg("block %d ran %d times instead of %d", i, w->ran[i], runs);
 }
 
-static struct pool *make_pool(int n_threads)
-{
-    struct gm_error err = {0};
-    struct pool *p = pool_new(n_threads, &err);
-    if (!p)
-        fail_msg("%s", err.text);
-    return p;
-}
-
 static void *train_once(void *arg)
 {
     struct watch *w = arg;

@@ -198,6 +198,12 @@ static void test_copy_and_limits(void **state)
     tools_free(&t);
 }
 
+static void long_text(int32_t *ids, int n, int vocab)
+{
+    for (int i = 0; i < n; i++)
+        ids[i] = (i * 37 + i / 7) % vocab;
+}
+
 /* Prompts longer than a block of rows, several at once. */
 static void test_long_prompts(void **state)
 {
@@ -208,8 +214,7 @@ static void test_long_prompts(void **state)
     fixture_open(&f, "gemma3_text");
     int vocab = f.model->config.vocab_size;
     static int32_t ids[500];
-    for (int i = 0; i < 500; i++)
-        ids[i] = (i * 37 + i / 7) % vocab;
+    long_text(ids, 500, vocab);
     float *logits = mem_new((size_t)(2 * vocab), sizeof *logits);
     struct decoder *d = decoder_new(f.model, 2, 500, true, &err);
     struct decode_item items[2] = {
@@ -247,8 +252,7 @@ static void test_between(void **state)
     fixture_open(&f, "gemma3_text");
     int vocab = f.model->config.vocab_size;
     static int32_t ids[700];
-    for (int i = 0; i < 700; i++)
-        ids[i] = (i * 37 + i / 7) % vocab;
+    long_text(ids, 700, vocab);
     float *logits = mem_new((size_t)(2 * vocab), sizeof *logits);
     struct decoder *d = decoder_new(f.model, 2, 701, true, &err);
     struct asked always = {.enough = 100}, once = {.enough = 1};

@@ -2,6 +2,8 @@
  * they end. */
 #include "tests/unit/train/trainer_test.h"
 
+#include "engine/base/condition.h"
+
 #include <pthread.h>
 #include <time.h>
 
@@ -183,19 +185,18 @@ static void watch_event(void *arg, const struct train_event *e)
 
 static void wait_for(struct watch *w, const int *value, int at_least)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 60;
+    const double until = clock_seconds() + 60;
     pthread_mutex_lock(&w->mutex);
     while (*value < at_least)
-        if (pthread_cond_timedwait(&w->wake, &w->mutex, &until) != 0)
+        if (!condition_wait(&w->wake, &w->mutex, until))
             fail_msg("waited in vain");
     pthread_mutex_unlock(&w->mutex);
 }
 
 static void pause_save_copy_stop_from_another_thread(void **state)
 {
-    struct watch w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0};
+    struct watch w = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    condition_init(&w.wake);
     struct train_listener l = {watch_event, &w};
     struct train_options o = options("asked");
     o.iters = 1000000;
